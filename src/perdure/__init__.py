@@ -1,0 +1,117 @@
+"""perdure: the durable store for AI agents.
+
+Sessions and their events, scoped state, branches and turns, on an embedded SQLite file or in
+memory, with one API for async and sync code::
+
+    async with perdure.open("sqlite:///agent.db") as store:
+        chat = await store.session("support", "ada")
+        await chat.append({"role": "user", "content": "Where is my parcel?"})
+"""
+
+from perdure.config import Config
+from perdure.engines import register_engine
+from perdure.errors import (
+    AlreadyExistsError,
+    BusyError,
+    ClosedError,
+    ConflictError,
+    CorruptError,
+    DeniedError,
+    InvalidError,
+    MissingExtraError,
+    NotFoundError,
+    PerdureError,
+    ReadOnlyError,
+    SchemaTooNewError,
+    StaleSessionError,
+    StateKeyError,
+    StorageFullError,
+    TooLargeError,
+    UnsupportedError,
+)
+from perdure.handles import HandleState, SessionHandle
+from perdure.operation import Async, Deferred, Pending, Sync
+from perdure.records import (
+    ALL,
+    DELETE,
+    Annotation,
+    Appended,
+    AppScope,
+    Branch,
+    ErasureReceipt,
+    Event,
+    EventError,
+    Messages,
+    NewEvent,
+    Opaque,
+    Origin,
+    Page,
+    Rewritten,
+    Session,
+    SessionKey,
+    StateChange,
+    StateEntry,
+    Swept,
+    UserScope,
+)
+from perdure.store import Store, SyncStore, open, open_sync
+from perdure.turns import Turn
+from perdure.values import Limits
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "ALL",
+    "DELETE",
+    "AlreadyExistsError",
+    "Annotation",
+    "AppScope",
+    "Appended",
+    "Async",
+    "Branch",
+    "BusyError",
+    "ClosedError",
+    "Config",
+    "ConflictError",
+    "CorruptError",
+    "Deferred",
+    "DeniedError",
+    "ErasureReceipt",
+    "Event",
+    "EventError",
+    "HandleState",
+    "InvalidError",
+    "Limits",
+    "Messages",
+    "MissingExtraError",
+    "NewEvent",
+    "NotFoundError",
+    "Opaque",
+    "Origin",
+    "Page",
+    "Pending",
+    "PerdureError",
+    "ReadOnlyError",
+    "Rewritten",
+    "SchemaTooNewError",
+    "Session",
+    "SessionHandle",
+    "SessionKey",
+    "StaleSessionError",
+    "StateChange",
+    "StateEntry",
+    "StateKeyError",
+    "StorageFullError",
+    "Store",
+    "Swept",
+    "Sync",
+    "SyncStore",
+    "TooLargeError",
+    "Turn",
+    "UnsupportedError",
+    "UserScope",
+    "__version__",
+    "open",
+    "open_sync",
+    "register_engine",
+]

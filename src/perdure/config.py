@@ -1,0 +1,151 @@
+"""How a store is opened: arguments, then ``PERDURE_*`` variables, then defaults."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from datetime import datetime, timedelta
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+from perdure.errors import InvalidError
+from perdure.ids import UuidV7
+from perdure.operation import Settings
+from perdure.values import Limits, check_text, to_micros
+
+_TRUE = {"1", "true", "yes", "on"}
+_FALSE = {"0", "false", "no", "off"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """Everything `perdure.open` takes; None stands for the default.
+
+    ``url``: ``memory:``, ``sqlite:///relative.db`` or ``sqlite:////absolute.db``; default
+    ``PERDURE_URL``, else a SQLite file in the user's data folder. ``durability``: ``full``
+    survives a power cut, ``normal`` may lose the last commits then (never on a crash of the
+    process). ``busy_timeout``: seconds to wait for other programs (default 10).
+    ``event_limit``: keep only that many events a session (default None: all).
+    ``deleted_grace``: how long a deleted session can be restored (default 30 days; zero
+    removes at once). ``clock`` gives the time, ``ids`` new ids: for tests.
+    """
+
+    url: str | None = None
+    tenant: str | None = None
+    durability: str | None = None
+    auto_migrate: bool | None = None
+    busy_timeout: float | None = None
+    event_limit: int | None = None
+    deleted_grace: timedelta | None = None
+    limits: Limits | None = None
+    clock: Callable[[], datetime] | None = None
+    ids: Callable[[], str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """A config with every value in place and checked."""
+
+    url: str
+    durability: str
+    auto_migrate: bool
+    busy_timeout: float
+    settings: Settings
+
+    @property
+    def display_url(self) -> str:
+        """The URL without its password."""
+        return hide_password(self.url)
+
+
+def resolve(config: Config, environment: Mapping[str, str] | None = None) -> Resolved:
+    """The config with what the environment and the defaults add; `InvalidError`."""
+    given = _with_environment(config, os.environ if environment is None else environment)
+    durability = given["durability"] or "full"
+    if durability not in {"full", "normal"}:
+        raise InvalidError(f"durability is 'full' or 'normal', not {durability!r}", "durability")
+    grace = given["deleted_grace"]
+    return Resolved(
+        url=_url(given["url"]),
+        durability=durability,
+        auto_migrate=given["auto_migrate"] is not False,
+        busy_timeout=_number(given["busy_timeout"], "busy_timeout") or 10.0,
+        settings=Settings(
+            tenant=check_text(given["tenant"] or "", "tenant", 512),
+            limits=given["limits"] or Limits(),
+            clock=_clock(given["clock"]),
+            ids=given["ids"] or UuidV7(),
+            event_limit=int(_number(given["event_limit"], "event_limit")) or None,
+            deleted_grace=_grace(timedelta(days=30) if grace is None else grace),
+        ),
+    )
+
+
+def _with_environment(config: Config, environment: Mapping[str, str]) -> dict[str, Any]:
+    given = {field.name: getattr(config, field.name) for field in fields(config)}
+    for name in ("url", "tenant", "durability", "busy_timeout", "event_limit"):
+        if given[name] is None:
+            given[name] = environment.get(f"PERDURE_{name.upper()}") or None
+    if given["auto_migrate"] is None:
+        given["auto_migrate"] = _flag(environment.get("PERDURE_AUTO_MIGRATE", "on"))
+    return given
+
+
+def _flag(text: str) -> bool:
+    if text.lower() in _TRUE | _FALSE:
+        return text.lower() in _TRUE
+    raise InvalidError(f"PERDURE_AUTO_MIGRATE is on or off, not {text!r}", "auto_migrate")
+
+
+def _number(value: float | str | None, name: str) -> float:
+    try:
+        number = float(value or 0)
+    except (TypeError, ValueError):
+        raise InvalidError(f"{name} must be a number, not {value!r}", name) from None
+    if not number >= 0 or number == float("inf"):
+        raise InvalidError(f"{name} must be 0 (the default) or more, not {value!r}", name)
+    return number
+
+
+def _grace(grace: timedelta) -> int:
+    if not isinstance(grace, timedelta) or grace < timedelta(0):
+        raise InvalidError(f"deleted_grace must be a timedelta, 0 or more, not {grace!r}")
+    return grace // timedelta(microseconds=1)
+
+
+def _clock(clock: Callable[[], datetime] | None) -> Callable[[], int]:
+    if clock is None:
+        return lambda: time.time_ns() // 1_000
+    return lambda: to_micros(clock(), "clock")
+
+
+def _url(url: str | None) -> str:
+    if url is None:
+        return f"sqlite:///{data_folder()}/perdure.db"
+    if not isinstance(url, str) or ":" not in url:
+        hint = "write sqlite:///file.db for a file, or memory:"
+        raise InvalidError(f"{url!r} is not a URL: {hint}", "url")
+    return url
+
+
+def data_folder() -> str:
+    """Where this platform keeps a user's data."""
+    home = os.path.expanduser("~")
+    if sys.platform == "darwin":
+        return os.path.join(home, "Library", "Application Support", "perdure")
+    if sys.platform == "win32":
+        return os.path.join(os.environ.get("LOCALAPPDATA", home), "perdure")
+    return os.path.join(os.environ.get("XDG_DATA_HOME") or f"{home}/.local/share", "perdure")
+
+
+def hide_password(url: str) -> str:
+    """The URL with ``***`` for its password, as it may be shown."""
+    parts = urlsplit(url)
+    if parts.password is None:
+        return url
+    user_info, _, host = parts.netloc.rpartition("@")
+    user = user_info.partition(":")[0]
+    return urlunsplit(parts._replace(netloc=f"{user}:***@{host}"))

@@ -1,0 +1,89 @@
+"""WHERE it is kept: an engine runs the plans of features and knows none of them.
+
+An engine is made by a factory that is found by the scheme of the store's URL: one of ours, one
+given to `register_engine`, or an entry point of the group ``perdure.engines``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from importlib.metadata import entry_points
+from typing import Any, Protocol
+
+from perdure.engines.delivery import Waiter
+from perdure.errors import InvalidError
+from perdure.operation import Operation
+
+__all__ = ["Engine", "EngineOptions", "Factory", "engine_for", "register_engine"]
+
+Job = tuple[Operation[Any], Waiter]
+
+
+class Engine(Protocol):
+    """The port. Thread-safe: any thread, any event loop, all at once."""
+
+    #: Which text of a query this engine takes: ``sqlite`` or ``postgres``.
+    dialect: str
+
+    def open(self) -> None:
+        """Open and set up now; without it, the first operation does. Blocks."""
+
+    def submit(self, jobs: Sequence[Job]) -> None:
+        """Take these operations; each waiter is told the outcome. Does not block.
+
+        Raises `ClosedError` if the engine is closed; what was accepted before is still run.
+        """
+
+    def run(self, op: Operation[Any]) -> Any:
+        """Run one operation and return its result; the calling thread may do the work."""
+
+    def close(self) -> None:
+        """Finish what was accepted and let go of everything. Blocks; idempotent."""
+
+
+class EngineOptions(Protocol):
+    """What a factory is told; `perdure.Config` is one."""
+
+    @property
+    def url(self) -> str:
+        """The store's URL, with the scheme the engine was found by."""
+
+    @property
+    def durability(self) -> str:
+        """``full`` or ``normal``."""
+
+    @property
+    def busy_timeout(self) -> float:
+        """Seconds to wait for a store that others have locked."""
+
+
+#: ``setup`` reads whether the schema is as it should be, and gives the operation that makes
+#: it so, or None; it is run once, before anything else.
+Setup = Operation[Operation[Any] | None]
+Factory = Callable[[EngineOptions, Setup], Engine]
+
+_factories: dict[str, Factory] = {}
+
+
+def register_engine(scheme: str, factory: Factory) -> None:
+    """Make URLs of this scheme open with this factory, in this process."""
+    _factories[scheme] = factory
+
+
+def engine_for(options: EngineOptions, setup: Setup) -> Engine:
+    """The engine of the URL's scheme, not yet opened; `InvalidError` if there is none."""
+    scheme = options.url.partition(":")[0]
+    return _factory(scheme, options.url)(options, setup)
+
+
+def _factory(scheme: str, url: str) -> Factory:
+    if scheme in _factories:
+        return _factories[scheme]
+    if scheme in {"memory", "sqlite"}:
+        from perdure.engines.sqlite import SqliteEngine  # noqa: PLC0415 - only when it is used
+
+        return SqliteEngine
+    for point in entry_points(group="perdure.engines", name=scheme):
+        return point.load()  # type: ignore[no-any-return]
+    known = ["memory:", "sqlite:///file.db", *(f"{name}:" for name in _factories)]
+    raise InvalidError(f"no engine for the URL {url!r}: it starts with one of {known}", "url")

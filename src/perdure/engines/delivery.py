@@ -1,0 +1,86 @@
+"""How results come back: to a thread that blocks, or to the event loop of a task."""
+
+from __future__ import annotations
+
+import threading
+from asyncio import AbstractEventLoop, Future
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+
+class BlockedCaller:
+    """A thread that waits for one outcome."""
+
+    __slots__ = ("_done", "_error", "_value")
+
+    loop = None
+
+    def __init__(self) -> None:
+        # A plain lock wakes one waiter at a fifth of the cost of an Event.
+        self._done = threading.Lock()
+        self._done.acquire()
+        self._value: Any = None
+        self._error: BaseException | None = None
+
+    def tell(self, value: Any, error: BaseException | None) -> None:
+        """Hand over the outcome; once."""
+        self._value, self._error = value, error
+        self._done.release()
+
+    def wait(self) -> Any:
+        """The value, or the error raised; blocks until it is told."""
+        self._done.acquire()
+        if self._error is not None:
+            raise self._error
+        return self._value
+
+
+class AwaitingTask:
+    """A task that awaits one outcome; if it is cancelled, nobody is told."""
+
+    __slots__ = ("_future", "loop")
+
+    def __init__(self, loop: AbstractEventLoop, future: Future[Any]) -> None:
+        self.loop = loop
+        self._future = future
+
+    def tell(self, value: Any, error: BaseException | None) -> None:
+        """Hand over the outcome, on the loop's own thread."""
+        if self._future.done():
+            return
+        if error is not None:
+            self._future.set_exception(error)
+        else:
+            self._future.set_result(value)
+
+
+Waiter = BlockedCaller | AwaitingTask
+
+
+class Outcome(NamedTuple):
+    """What became of one operation: a value, or an error."""
+
+    waiter: Waiter
+    value: Any = None
+    error: BaseException | None = None
+
+
+def deliver(outcomes: Sequence[Outcome]) -> None:
+    """Tell every waiter; one call for each event loop, however many of its tasks wait."""
+    by_loop: dict[AbstractEventLoop, list[Outcome]] = {}
+    for outcome in outcomes:
+        if outcome.waiter.loop is None:
+            outcome.waiter.tell(outcome.value, outcome.error)
+        else:
+            by_loop.setdefault(outcome.waiter.loop, []).append(outcome)
+    for loop, waiting in by_loop.items():
+        try:
+            loop.call_soon_threadsafe(_tell_all, waiting)
+        except RuntimeError:
+            # The loop was closed with its tasks: nobody waits any more.
+            continue
+
+
+def _tell_all(outcomes: Sequence[Outcome]) -> None:
+    for outcome in outcomes:
+        outcome.waiter.tell(outcome.value, outcome.error)

@@ -1,0 +1,329 @@
+"""SQLite: one writer with group commit, readers on snapshots, fair turns between processes.
+
+All writes go through one connection. Whoever holds its lock opens a transaction, runs the
+plans that wait, commits once and delivers all outcomes: usually the engine's own thread; a
+sync caller that finds the writer idle does it itself and saves the hop.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+import time
+import weakref
+from collections.abc import Sequence
+from queue import Empty, SimpleQueue
+from typing import Any
+
+import apsw
+
+from perdure.engines import EngineOptions, Job, Setup
+from perdure.engines.delivery import BlockedCaller, Outcome, deliver
+from perdure.engines.sqlite_batch import Batch
+from perdure.engines.sqlite_checkpointer import Checkpointer
+from perdure.engines.sqlite_connection import connect, drive
+from perdure.engines.sqlite_readers import Readers
+from perdure.engines.turnstile import OpenTurnstile, Turnstile, turnstile_for
+from perdure.errors import BusyError, ClosedError, InvalidError, PerdureError
+from perdure.operation import Operation
+
+_FORK_SECONDS = 1.0
+_engines: weakref.WeakSet[SqliteEngine] = weakref.WeakSet()
+
+
+class SqliteEngine:
+    """The engine of ``sqlite:///path`` (three slashes: relative, four: absolute) and ``memory:``.
+
+    One instance may serve any number of threads and event loops; any number of processes may
+    share a file on a local disk (not on a network share: WAL needs shared memory).
+    """
+
+    dialect = "sqlite"
+
+    def __init__(self, options: EngineOptions, setup: Setup) -> None:
+        self._path = _path(options.url)
+        self._memory = self._path == ":memory:"
+        self._options = options
+        self._setup = setup
+        self._queue: SimpleQueue[Job | None] = SimpleQueue()
+        self._readers = Readers(self._connect)
+        self._turnstile: Turnstile = OpenTurnstile()
+        self._writing = threading.Lock()
+        self._life = threading.RLock()
+        self._held: tuple[Job, float] | None = None
+        self._holding = threading.Lock()
+        self._connection: apsw.Connection | None = None
+        self._writer: threading.Thread | None = None
+        self._checkpointer: Checkpointer | None = None
+        self._closed = ""
+        _engines.add(self)
+
+    # -- life ------------------------------------------------------------------------------
+
+    def open(self) -> None:
+        """Open the file, bring its schema up to date and start the threads. Blocks."""
+        with self._life:
+            self._refuse_if_closed()
+            if self._writer is not None:
+                return
+            connection = self._connection = self._connect()
+            try:
+                if not self._memory:
+                    self._turnstile = turnstile_for(self._path)
+                self._set_up(connection)
+                if not self._memory:
+                    self._checkpointer = Checkpointer(self._connect, self._writing, self._watch)
+                    connection.set_wal_hook(self._checkpointer.after_commit)
+            except BaseException:
+                self._disconnect()
+                raise
+            self._writer = threading.Thread(target=self._serve, name="perdure-writer", daemon=True)
+            self._writer.start()
+            atexit.register(self.close)
+
+    def _connect(self) -> apsw.Connection:
+        return connect(
+            self._path,
+            durability=self._options.durability,
+            busy_timeout=self._options.busy_timeout,
+        )
+
+    def _set_up(self, connection: apsw.Connection) -> None:
+        todo = drive(connection, self._setup, [])
+        if todo is None:
+            return
+        with self._writing:
+            self._turnstile.enter()
+            self._write_alone(todo)
+
+    def close(self) -> None:
+        """Finish what was accepted, fold the WAL into the file, close. Blocks; idempotent."""
+        with self._life:
+            if self._closed:
+                return
+            self._closed = "the store is closed"
+            atexit.unregister(self.close)
+            self._queue.put(None)
+            if self._writer is not None:
+                self._writer.join()
+            self._readers.close()
+            if self._checkpointer is not None:
+                self._checkpointer.close()
+            with self._writing:
+                self._disconnect()
+
+    def _disconnect(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.set_wal_hook(None)
+            # Now closing may fold the WAL in, and the last one to close takes it away.
+            connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0)
+            connection.close()
+        self._turnstile.close()
+        self._turnstile = OpenTurnstile()
+
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called, or this is a copy in a forked child."""
+        return bool(self._closed)
+
+    def _refuse_if_closed(self) -> None:
+        if self._closed:
+            raise ClosedError(self._closed)
+
+    # -- the port --------------------------------------------------------------------------
+
+    def submit(self, jobs: Sequence[Job]) -> None:
+        """Take these operations; each waiter is told the outcome. Does not block."""
+        self._refuse_if_closed()
+        if self._writer is None:
+            self._open_and_submit(jobs)
+            return
+        for job in jobs:
+            if job[0].reads and not self._memory:
+                self._readers.submit(job)
+            else:
+                self._queue.put(job)
+        if self._closed:
+            self._refuse(self._waiting(), ClosedError(self._closed))
+
+    def _open_and_submit(self, jobs: Sequence[Job]) -> None:
+        """The first operation of a store opens it, but never on the caller's event loop."""
+
+        def start() -> None:
+            try:
+                self.open()
+                self.submit(jobs)
+            except PerdureError as error:
+                self._refuse(jobs, error)
+
+        threading.Thread(target=start, name="perdure-open", daemon=True).start()
+
+    def run(self, op: Operation[Any]) -> Any:
+        """Run one operation and return its result, in the calling thread if the way is free."""
+        self._refuse_if_closed()
+        if self._writer is None:
+            self.open()
+        if op.reads and not self._memory:
+            return self._readers.run(op)
+        if self._queue.empty() and self._writing.acquire(blocking=False):
+            try:
+                self._refuse_if_closed()
+                if self._turnstile.try_enter():
+                    return self._write_alone(op)
+            finally:
+                self._writing.release()
+        waiter = BlockedCaller()
+        self.submit([(op, waiter)])
+        return waiter.wait()
+
+    # -- writing ---------------------------------------------------------------------------
+
+    def _write_alone(self, op: Operation[Any]) -> Any:
+        """Run it as its own transaction; the lock and the turnstile are held."""
+        try:
+            assert self._connection is not None
+            [outcome] = Batch(self._connection).run([(op, BlockedCaller())])
+        finally:
+            self._turnstile.leave()
+        if outcome.error is not None:
+            raise outcome.error
+        return outcome.value
+
+    def _serve(self) -> None:
+        while (job := self._queue.get()) is not None:
+            with self._writing:
+                outcomes = self._write_batch(job)
+            deliver(outcomes)
+        self._refuse(self._waiting(), ClosedError(self._closed))
+
+    def _write_batch(self, first: Job) -> list[Outcome]:
+        if not self._wait_for_turn(first):
+            return []
+        try:
+            assert self._connection is not None
+            return Batch(self._connection).run([first], self._queue)
+        except BusyError as error:
+            # Each of the others would only wait as long again.
+            return [Outcome(waiter, error=error) for _, waiter in [first, *self._waiting()]]
+        finally:
+            self._turnstile.leave()
+
+    def _wait_for_turn(self, job: Job) -> bool:
+        """True when inside; False if the wait was so long that the job was refused."""
+        if self._turnstile.try_enter():
+            return True
+        with self._holding:
+            self._held = (job, time.monotonic())
+        self._turnstile.enter()
+        with self._holding:
+            refused, self._held = self._held is None, None
+        if refused:
+            self._turnstile.leave()
+        return not refused
+
+    def _watch(self) -> None:
+        """Refuse what has waited too long for a process that neither works nor dies."""
+        with self._holding:
+            if self._held is None:
+                return
+            job, since = self._held
+            waited = time.monotonic() - since
+            if waited < self._options.busy_timeout:
+                return
+            self._held = None
+        error = BusyError(f"another process has held {self._path} for {waited:.0f} s, try again")
+        self._refuse([job, *self._waiting()], error)
+
+    def _waiting(self) -> list[Job]:
+        jobs: list[Job] = []
+        while True:
+            try:
+                job = self._queue.get_nowait()
+            except Empty:
+                return jobs
+            if job is None:
+                self._queue.put(None)
+                return jobs
+            jobs.append(job)
+
+    @staticmethod
+    def _refuse(jobs: Sequence[Job], error: PerdureError) -> None:
+        deliver([Outcome(waiter, error=error) for _, waiter in jobs])
+
+    # -- forks -----------------------------------------------------------------------------
+
+    def before_fork(self) -> None:
+        """Come to rest: a child must not inherit SQLite in the middle of something."""
+        self._life.acquire()
+        held = self._readers.hold(_FORK_SECONDS)
+        writing = self._writing.acquire(timeout=_FORK_SECONDS)
+        working = self._checkpointer is None or self._checkpointer.working.acquire(
+            timeout=_FORK_SECONDS
+        )
+        self._at_rest = (held, writing, working)
+
+    def after_fork_in_parent(self) -> None:
+        """Go on."""
+        held, writing, working = self._at_rest
+        if held is not None:
+            self._readers.give_back(held)
+        if writing:
+            self._writing.release()
+        if working and self._checkpointer is not None:
+            self._checkpointer.working.release()
+        self._life.release()
+
+    def after_fork_in_child(self) -> None:
+        """Be closed, without touching what the parent still uses."""
+        self._closed = "this store was opened before a fork: open another one in the child"
+        held, writing, working = self._at_rest
+        self._life.release()
+        atexit.unregister(self.close)
+        # Not LOCK_UN and no checkpoint: locks and WAL are the parent's. Left open, they would
+        # make SQLite believe that this process holds locks that only the parent has.
+        self._turnstile.close()
+        if held is not None and writing and working:
+            for connection in held:
+                connection.close()
+            if self._checkpointer is not None:
+                self._checkpointer.abandon()
+            if self._connection is not None:
+                self._connection.close()
+
+
+def _path(url: str) -> str:
+    if url == "memory:":
+        return ":memory:"
+    path = url.removeprefix("sqlite:///")
+    if path == url or not path or "\0" in path:
+        raise InvalidError(f"a SQLite URL is sqlite:///file.db or sqlite:////path, not {url!r}")
+    return os.path.abspath(path)
+
+
+_resting: list[SqliteEngine] = []
+
+
+def _before_fork() -> None:
+    _resting.extend(engine for engine in _engines if not engine.closed)
+    for engine in _resting:
+        engine.before_fork()
+
+
+def _after_fork_in_parent() -> None:
+    while _resting:
+        _resting.pop().after_fork_in_parent()
+
+
+def _after_fork_in_child() -> None:
+    while _resting:
+        _resting.pop().after_fork_in_child()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_before_fork,
+        after_in_parent=_after_fork_in_parent,
+        after_in_child=_after_fork_in_child,
+    )

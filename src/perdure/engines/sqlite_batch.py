@@ -1,0 +1,131 @@
+"""Group commit: many operations, one transaction, one commit."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from queue import Empty, SimpleQueue
+from typing import Any
+
+import apsw
+
+from perdure.engines import Job
+from perdure.engines.delivery import Outcome
+from perdure.engines.sqlite_connection import drive, translate
+from perdure.errors import BusyError, PerdureError
+
+_MAX_JOBS = 512
+_MAX_SECONDS = 0.02
+_MAX_CHARACTERS = 4 * 2**20
+
+
+class _Dirty(Exception):  # noqa: N818 - not an error of anybody
+    """A plan failed after it had written: the rows of the others must be kept from it."""
+
+
+class Batch:
+    """One transaction on the writer's connection."""
+
+    def __init__(self, connection: apsw.Connection) -> None:
+        self._connection = connection
+        self._execute = connection.execute
+        self._written = 0
+
+    def run(self, jobs: list[Job], more: SimpleQueue[Job | None] | None = None) -> list[Outcome]:
+        """Run the jobs, and what ``more`` holds, and commit; the outcome of each.
+
+        A batch runs without savepoints. If a plan fails after it has written, everything is
+        rolled back and the same jobs run once more, each under a savepoint. Nothing that
+        failed leaves a trace. Raises `BusyError` if the transaction could not begin.
+        """
+        try:
+            self._execute("BEGIN IMMEDIATE")
+        except apsw.Error as error:
+            failure = translate(error, "begin")
+            if isinstance(failure, BusyError):
+                raise failure from error
+            return _all_failed(jobs, failure)
+        try:
+            return self._committed(jobs, more)
+        except PerdureError as error:
+            return _all_failed(jobs, error)
+        finally:
+            # Also after a KeyboardInterrupt in the thread of a sync caller.
+            if self._connection.in_transaction:
+                self._execute("ROLLBACK")
+
+    def _committed(self, jobs: list[Job], more: SimpleQueue[Job | None] | None) -> list[Outcome]:
+        try:
+            outcomes = self._run_all(jobs, more)
+        except _Dirty:
+            self._roll_back()
+            self._execute("BEGIN IMMEDIATE")
+            outcomes = [self._guarded(job) for job in jobs]
+        try:
+            self._execute("COMMIT")
+        except apsw.Error as error:
+            raise translate(error, "commit") from error
+        return outcomes
+
+    def _run_all(self, jobs: list[Job], more: SimpleQueue[Job | None] | None) -> list[Outcome]:
+        outcomes = [self._unguarded(job) for job in jobs]
+        if more is None:
+            return outcomes
+        deadline = time.monotonic() + _MAX_SECONDS
+        while len(jobs) < _MAX_JOBS and self._within(deadline):
+            try:
+                job = more.get_nowait()
+            except Empty:
+                break
+            if job is None:
+                more.put(None)
+                break
+            jobs.append(job)
+            outcomes.append(self._unguarded(job))
+        return outcomes
+
+    def _within(self, deadline: float) -> bool:
+        return self._written < _MAX_CHARACTERS and time.monotonic() < deadline
+
+    def _unguarded(self, job: Job) -> Outcome:
+        op, waiter = job
+        sizes: list[int] = []
+        before = self._connection.total_changes()
+        try:
+            outcome = Outcome(waiter, drive(self._connection, op, sizes))
+        except Exception as error:
+            self._require_transaction(error)
+            if self._connection.total_changes() != before:
+                raise _Dirty from error
+            return Outcome(waiter, error=error)
+        self._written += sum(sizes)
+        return outcome
+
+    def _guarded(self, job: Job) -> Outcome:
+        op, waiter = job
+        self._execute("SAVEPOINT job")
+        try:
+            value: Any = drive(self._connection, op, [])
+        except Exception as error:
+            self._require_transaction(error)
+            self._execute("ROLLBACK TO job")
+            self._execute("RELEASE job")
+            return Outcome(waiter, error=error)
+        self._execute("RELEASE job")
+        return Outcome(waiter, value)
+
+    def _require_transaction(self, error: Exception) -> None:
+        """A full disk, an I/O error or no memory ends the transaction, and all with it."""
+        if self._connection.in_transaction:
+            return
+        if isinstance(error, PerdureError):
+            raise error
+        raise PerdureError(f"the transaction was ended: {error}") from error
+
+    def _roll_back(self) -> None:
+        if self._connection.in_transaction:
+            self._execute("ROLLBACK")
+
+
+def _all_failed(jobs: Sequence[Job], error: PerdureError) -> list[Outcome]:
+    return [Outcome(waiter, error=error) for _, waiter in jobs]

@@ -1,0 +1,94 @@
+"""Fair turns at one file for several processes.
+
+SQLite's own lock is the truth, but who waits for it polls, and a busy writer starves the
+others. Here writers queue: ``flock(turn); flock(write); unlock(turn)``. The kernel wakes the
+waiters of a flock in order, so the slowest of eight processes gets as much as the fastest.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Protocol
+
+try:
+    import fcntl
+except ImportError:  # Windows: SQLite's busy handler, with short random sleeps, does alone.
+    fcntl = None  # type: ignore[assignment]
+
+
+class Turnstile(Protocol):
+    """What a writer passes before its transaction, and leaves after it."""
+
+    def try_enter(self) -> bool:
+        """Enter if nobody is in or waits; never blocks."""
+
+    def enter(self) -> None:
+        """Enter; blocks until it is this process's turn."""
+
+    def leave(self) -> None:
+        """Let the next one in."""
+
+    def close(self) -> None:
+        """Let go of the side files, without unlocking them for others."""
+
+
+class OpenTurnstile:
+    """Lets everybody through: one process only, or no flock on this platform."""
+
+    def try_enter(self) -> bool:
+        """Always True."""
+        return True
+
+    def enter(self) -> None:
+        """Returns at once."""
+
+    def leave(self) -> None:
+        """Does nothing: nobody is held."""
+
+    def close(self) -> None:
+        """Does nothing: nothing is open."""
+
+
+class FileTurnstile:
+    """Two side files beside the database, locked in turn."""
+
+    def __init__(self, path: str) -> None:
+        flags = os.O_CREAT | os.O_RDWR | os.O_CLOEXEC
+        self._turn = os.open(f"{path}-turn", flags, 0o600)
+        self._write = os.open(f"{path}-write", flags, 0o600)
+
+    def try_enter(self) -> bool:
+        """Enter if nobody is in or waits; never blocks."""
+        return self._take(fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    def enter(self) -> None:
+        """Enter; blocks until it is this process's turn."""
+        self._take(fcntl.LOCK_EX)
+
+    def _take(self, how: int) -> bool:
+        try:
+            fcntl.flock(self._turn, how)
+        except BlockingIOError:
+            return False
+        try:
+            fcntl.flock(self._write, how)
+        except BlockingIOError:
+            return False
+        finally:
+            fcntl.flock(self._turn, fcntl.LOCK_UN)
+        return True
+
+    def leave(self) -> None:
+        """Let the next one in."""
+        fcntl.flock(self._write, fcntl.LOCK_UN)
+
+    def close(self) -> None:
+        """Let go of the side files, without unlocking them for others."""
+        # Not LOCK_UN: in a forked child that would release the lock of the parent.
+        os.close(self._turn)
+        os.close(self._write)
+
+
+def turnstile_for(path: str) -> Turnstile:
+    """The turnstile of a database file."""
+    return OpenTurnstile() if fcntl is None else FileTurnstile(path)

@@ -1,0 +1,160 @@
+"""The plan of an append: the same for one event, for many, and inside a turn."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+from perdure.errors import ConflictError, InvalidError
+from perdure.features.branches import move_head
+from perdure.features.drafts import Draft, EventRow, event_of, preview_of
+from perdure.features.line import EVENTS
+from perdure.features.lookup import SESSIONS, Target, claim, find, shifted, why_not_claimed
+from perdure.features.pruning import Cut, prune
+from perdure.features.scopes import STATE, Entry, rows
+from perdure.operation import Bumps, Plan, Settings
+from perdure.records import Appended
+
+OnDuplicate = Literal["raise", "ignore"]
+
+
+class Append(NamedTuple):
+    """A checked call: where, what, and under which conditions."""
+
+    at: Target
+    drafts: Sequence[Draft]
+    expected: int | None
+    after: int | None
+    on_duplicate: OnDuplicate
+
+
+def append(call: Append, settings: Settings, bumps: Bumps) -> Plan[Appended]:
+    """Store the events with their state, or give those that are stored already."""
+    stored = yield from _stored(call)
+    if stored and len(stored) == len(call.drafts):
+        return (yield from _duplicate(call, stored, bumps))
+    new = [draft for draft in call.drafts if draft.row.id not in stored]
+    expected = call.expected
+    if call.after is not None:
+        yield from _start_line(call, settings, bumps)
+        expected = None
+    placed = yield from _insert(call, new, expected, settings, bumps)
+    known = stored | {row.id: row for row in placed}
+    events = tuple(event_of(known[draft.row.id]) for draft in call.drafts)
+    return Appended(events, placed[-1].version)
+
+
+def _stored(call: Append) -> Plan[dict[str, EventRow]]:
+    """Those of the events that are there, by id: looked up only for ids the caller chose."""
+    found: dict[str, EventRow] = {}
+    for draft in call.drafts:
+        if draft.named:
+            at = call.at
+            found_rows = yield EVENTS.stored(
+                part=at.part, id=at.key.id, now=at.now, event_id=draft.row.id
+            )
+            if found_rows:
+                digest, *columns = found_rows[0]
+                _check_same(draft, digest, call.on_duplicate)
+                found[draft.row.id] = EventRow._make(columns)
+    if found and call.on_duplicate == "raise":
+        _check_all_there(call.drafts, found)
+    return found
+
+
+def _check_same(draft: Draft, digest: str, on_duplicate: OnDuplicate) -> None:
+    if digest != draft.digest and on_duplicate == "raise":
+        raise ConflictError(
+            f"event {draft.row.id!r} is stored with other content: give a new id, "
+            "or pass on_duplicate='ignore' to get the stored one"
+        )
+
+
+def _check_all_there(drafts: Sequence[Draft], found: dict[str, EventRow]) -> None:
+    missing = [draft.row.id for draft in drafts if draft.row.id not in found]
+    if missing:
+        message = f"events {sorted(found)} are stored already, {missing} are not: all or none"
+        raise ConflictError(message)
+    seqs = [found[draft.row.id].seq for draft in drafts]
+    if seqs != list(range(seqs[0], seqs[0] + len(seqs))):
+        raise ConflictError(f"the events are stored, but not one after the other: seqs {seqs}")
+
+
+def _duplicate(call: Append, stored: dict[str, EventRow], bumps: Bumps) -> Plan[Appended]:
+    row = yield from find(call.at)
+    if row is None:
+        raise (yield from why_not_claimed(call.at, call.expected, bumps))
+    events = tuple(event_of(stored[draft.row.id]) for draft in call.drafts)
+    return Appended(events, row.version, duplicate=True)
+
+
+def _start_line(call: Append, settings: Settings, bumps: Bumps) -> Plan[None]:
+    row = yield from claim(call.at, call.expected, bumps)
+    if call.after is not None and call.after != row.head:
+        yield from move_head(row, call.after, settings.limits, call.at.now)
+
+
+def _insert(
+    call: Append, drafts: Sequence[Draft], expected: int | None, settings: Settings, bumps: Bumps
+) -> Plan[list[EventRow]]:
+    at = call.at
+    claimed = yield SESSIONS.claim_append(
+        part=at.part,
+        id=at.key.id,
+        now=at.now,
+        expected=shifted(at.key, expected, bumps),
+        added=len(drafts),
+        last_event_at=drafts[-1].row.timestamp,
+        preview=preview_of([draft.row for draft in drafts]),
+    )
+    if not claimed:
+        raise (yield from why_not_claimed(at, expected, bumps))
+    bumps[at.key] = bumps.get(at.key, 0) + 1
+    uid, version, last_seq, head, event_count = claimed[0]
+    first = last_seq - len(drafts) + 1
+    placed = [
+        draft.row._replace(seq=seq, prev=head if seq == first else seq - 1, version=version)
+        for seq, draft in enumerate(drafts, first)
+    ]
+    yield from _write(at.part, uid, placed, drafts)
+    yield from apply_deltas(at, uid, drafts)
+    if settings.event_limit is not None and event_count > settings.event_limit:
+        yield from prune(at, Cut(keep_last=settings.event_limit, branches=True))
+    return placed
+
+
+def _write(
+    part: str, uid: str, placed: Sequence[EventRow], drafts: Sequence[Draft]
+) -> Plan[None]:
+    values = [
+        (part, uid, *row[:4], draft.digest, *row[4:])
+        for row, draft in zip(placed, drafts, strict=True)
+    ]
+    yield EVENTS.insert.many(values)
+
+
+def apply_deltas(at: Target, uid: str, drafts: Sequence[Draft]) -> Plan[None]:
+    """Write the state that the events bring, each scope in its own rows."""
+    session: list[Entry] = []
+    user: list[Entry] = []
+    app: list[Entry] = []
+    for draft in drafts:
+        session += draft.delta.session
+        user += draft.delta.user
+        app += draft.delta.app
+    if not (session or user or app):
+        return
+    yield STATE.put.many(
+        [
+            *rows(at.part, uid, session, at.now),
+            *rows(at.part, "", user, at.now),
+            *rows(at.app_part, "", app, at.now),
+        ]
+    )
+
+
+def check_on_duplicate(value: str) -> OnDuplicate:
+    """The word, if it is one of the two."""
+    if value == "raise" or value == "ignore":
+        return value
+    raise InvalidError(f"on_duplicate is 'raise' or 'ignore', not {value!r}", "on_duplicate")

@@ -1,0 +1,120 @@
+"""Moving the head of a session: rewind, pop, switch, a line that starts at an older event."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from perdure.errors import NotFoundError
+from perdure.features.changes import changes, fold, restore
+from perdure.features.drafts import PREVIEW_CHARACTERS
+from perdure.features.line import EVENTS, NO_SEQ, Run, clip, first_of, holds, runs
+from perdure.features.lookup import SESSIONS, SessionRow
+from perdure.features.scopes import STATE
+from perdure.operation import Plan
+from perdure.values import Limits
+
+
+def branch_name(head: int) -> str:
+    """What a left tip is called."""
+    return f"line-{head}"
+
+
+def meet(old: Sequence[Run], new: Sequence[Run]) -> int:
+    """The highest seq that both lines hold; 0 if they share nothing."""
+    common = 0
+    for a in old:
+        for b in new:
+            low, high = max(a.low, b.low), min(a.high, b.high)
+            if low <= high:
+                common = max(common, high)
+    return common
+
+
+def length(line: Sequence[Run], first: int) -> int:
+    """How many events the line has, if ``first`` is its first stored one."""
+    return sum(run.high - max(run.low, first) + 1 for run in line if run.high >= first)
+
+
+def move_head(row: SessionRow, seq: int, limits: Limits, now: int) -> Plan[SessionRow]:
+    """Make ``seq`` the end of the active line, with the session state it had there.
+
+    The row is claimed. What was left stays reachable under a name; nothing is deleted.
+    """
+    old = yield from runs(row.part, row.uid, row.head)
+    new = yield from _line_to(row, seq, old)
+    yield from _restore_state(row, old, new, limits, now)
+    yield from _keep_tips(row, new, now)
+    common = meet(old, new)
+    yield EVENTS.add_rewrite(
+        part=row.part, uid=row.uid, version=row.version, from_seq=common + 1
+    )
+    first, _ = yield from first_of(row.part, row.uid, new)
+    return (yield from settle(row, new, seq, length(new, first) if first else 0))
+
+
+def _line_to(row: SessionRow, seq: int, old: Sequence[Run]) -> Plan[list[Run]]:
+    if seq != 0:
+        found = yield STATE.event_version(part=row.part, uid=row.uid, seq=seq)
+        if not found:
+            raise NotFoundError(f"session {row.id!r} has no event with seq {seq}")
+    if holds(old, seq):
+        return [run for run in clip(old, 1, seq) if run.high > 0]
+    return (yield from runs(row.part, row.uid, seq))
+
+
+def settle(row: SessionRow, line: Sequence[Run], head: int, count: int) -> Plan[SessionRow]:
+    """Write the head, the count and what the list shows of the last events."""
+    preview = ""
+    for run in line:
+        found = yield EVENTS.last_message(
+            part=row.part, uid=row.uid, low=run.low, high=run.high
+        )
+        if found:
+            preview = found[0][0][:PREVIEW_CHARACTERS]
+            break
+    last = yield EVENTS.timestamp_at(part=row.part, uid=row.uid, seq=head)
+    changed: dict[str, Any] = {
+        "head": head,
+        "event_count": count,
+        "preview": preview,
+        "last_event_at": last[0][0] if last else None,
+    }
+    yield SESSIONS.move_head(part=row.part, uid=row.uid, **changed)
+    return row._replace(left_head=head, **changed)
+
+
+def _restore_state(
+    row: SessionRow, old: Sequence[Run], new: Sequence[Run], limits: Limits, now: int
+) -> Plan[None]:
+    if not (yield from _state_differs(row, old, new)):
+        return
+    before = fold((yield from changes(row.part, row.uid, old)))
+    after = fold((yield from changes(row.part, row.uid, new)))
+    touched = [k for k in {**before, **after} if k not in after or k not in before]
+    touched += [k for k in before.keys() & after.keys() if before[k] is not after[k]]
+    yield from restore(row.part, row.uid, after, touched, limits, now)
+
+
+def _state_differs(row: SessionRow, old: Sequence[Run], new: Sequence[Run]) -> Plan[bool]:
+    """Whether any change of state stands where the lines differ; most rewinds pass none."""
+    common = meet(old, new)
+    apart = [*clip(old, common + 1, NO_SEQ), *clip(new, common + 1, NO_SEQ)]
+    for run in [*apart, Run(common, common, 0)]:
+        span = {"part": row.part, "uid": row.uid, "low": run.low, "high": run.high}
+        if run.low > common and (yield STATE.brought(**span)):
+            return True
+        if (yield STATE.logged(**span)):
+            return True
+    return False
+
+
+def _keep_tips(row: SessionRow, new: Sequence[Run], now: int) -> Plan[None]:
+    """Name the tip that is left; names of tips that the new line holds are not needed."""
+    if row.head and not holds(new, row.head):
+        yield EVENTS.add_ref(
+            part=row.part, uid=row.uid, name=branch_name(row.head), head=row.head, now=now
+        )
+    for name, head, _ in (yield EVENTS.refs(part=row.part, uid=row.uid)):
+        if holds(new, head):
+            yield EVENTS.drop_ref(part=row.part, uid=row.uid, name=name)

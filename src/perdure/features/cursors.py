@@ -1,0 +1,41 @@
+"""Cursors of lists: opaque to the caller, checked when they come back."""
+
+from __future__ import annotations
+
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from binascii import Error as Base64Error
+from typing import Any
+
+import msgspec
+
+from perdure.errors import InvalidError, TooLargeError
+from perdure.values import encode_trusted
+
+
+def pack(kind: str, *values: str | int) -> str:
+    """The cursor that stands behind these values of a list of that kind."""
+    return urlsafe_b64encode(encode_trusted([kind, *values]).encode()).decode().rstrip("=")
+
+
+def unpack(cursor: str, kind: str, *types: type) -> list[Any]:
+    """The values of a cursor; `InvalidError` if it is not of that kind."""
+    try:
+        padded = cursor + "=" * (-len(cursor) % 4)
+        found, *values = msgspec.json.decode(urlsafe_b64decode(padded.encode()))
+        right = found == kind and [type(value) for value in values] == list(types)
+    except (Base64Error, msgspec.DecodeError, UnicodeEncodeError, ValueError, TypeError) as error:
+        raise InvalidError(f"{cursor!r} is not a cursor of this list", "cursor") from error
+    except AttributeError as error:
+        raise InvalidError(f"a cursor is text, not {cursor!r}", "cursor") from error
+    if not right:
+        raise InvalidError(f"{cursor!r} is a cursor of another list or order", "cursor")
+    return values
+
+
+def check_limit(limit: int, most: int) -> int:
+    """The limit of a page, if it is one."""
+    if not isinstance(limit, int) or limit < 1:
+        raise InvalidError(f"limit must be 1 or more, not {limit!r}", "limit")
+    if limit > most:
+        raise TooLargeError(f"limit is {limit}, a page has at most {most} items", "records")
+    return limit

@@ -1,0 +1,236 @@
+"""From what a caller gives to a row of the table, and from the row to the record."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from perdure.errors import InvalidError, TooLargeError
+from perdure.features.scopes import Scoped, split
+from perdure.formats import Projection, project, role_of
+from perdure.operation import Settings
+from perdure.records import JSON, Event, EventError, EventInput, NewEvent, Opaque
+from perdure.values import (
+    Limits,
+    check_text,
+    decode,
+    decode_delta,
+    digest,
+    encode,
+    encode_trusted,
+    from_micros,
+    from_payload,
+    maybe,
+    payload,
+    to_micros,
+)
+
+PREVIEW_CHARACTERS = 200
+
+
+class EventRow(NamedTuple):
+    """A row of the table, in the order of `columns` in events.sql."""
+
+    seq: int
+    prev: int
+    version: int
+    id: str
+    timestamp: int
+    created_at: int
+    author: str
+    run_id: str
+    branch: str
+    filter_key: str
+    kind: str
+    role: str
+    calls: str | None
+    results: str | None
+    format: str
+    state_delta: str | None
+    error: str | None
+    usage: str | None
+    metadata: str | None
+    extra: str | None
+    content: str | None
+    codec: str | None
+    data: bytes | None
+    text: str
+
+
+class Draft(NamedTuple):
+    """A checked event that waits for its place: seq, prev and version are still 0."""
+
+    row: EventRow
+    digest: str
+    delta: Scoped
+    named: bool
+    """Whether the caller chose the id: only then can it be stored already."""
+    partial: bool
+
+
+def draft(given: EventInput, settings: Settings, now: int) -> Draft:
+    """The checked form of an event; `InvalidError` or `TooLargeError` for what cannot be one."""
+    event = as_event(given)
+    limits = settings.limits
+    content = payload(event.content, "content", limits.event)
+    delta = split(event.state_delta, limits)
+    error = _error(event.error)
+    extras = _extras(event, limits)
+    names = _names(event, limits)
+    if event.content is None and not (error or delta.text or any(extras)):
+        message = "an event needs content, an error, usage, metadata, extra or a state_delta"
+        raise InvalidError(message, "event")
+    seen = _projection(event, error, delta)
+    timestamp = None if event.timestamp is None else to_micros(event.timestamp, "timestamp")
+    author, run_id, branch, filter_key = names
+    row = EventRow(
+        seq=0,
+        prev=0,
+        version=0,
+        id=settings.ids() if event.id is None else _event_id(event.id, limits),
+        timestamp=now if timestamp is None else timestamp,
+        created_at=now,
+        author=author or seen.role,
+        run_id=run_id,
+        branch=branch,
+        filter_key=filter_key,
+        kind=seen.kind,
+        role=seen.role,
+        calls=encode_trusted(seen.calls) if seen.calls else None,
+        results=encode_trusted(seen.results) if seen.results else None,
+        format=seen.format,
+        state_delta=delta.text,
+        error=error,
+        usage=extras[0],
+        metadata=extras[1],
+        extra=extras[2],
+        content=None if event.content is None else content[0],
+        codec=content[1],
+        data=content[2],
+        text=seen.text,
+    )
+    given_fields = (*names, event.format, *content, error, *extras, delta.text, timestamp)
+    named = event.id is not None
+    return Draft(row, _fingerprint(given_fields), delta, named, event.partial)
+
+
+def as_event(given: EventInput) -> NewEvent:
+    """A text or a message as the event whose content it is."""
+    if isinstance(given, NewEvent):
+        return given
+    if isinstance(given, str | Mapping):
+        return NewEvent(given if isinstance(given, str) else dict(given))
+    message = f"an event is a NewEvent, a message (mapping) or a text, not {given!r}"
+    raise InvalidError(message, "event")
+
+
+def _names(event: NewEvent, limits: Limits) -> tuple[str, str, str, str]:
+    return (
+        check_text(event.author, "author", limits.text),
+        check_text(event.run_id, "run_id", limits.text),
+        check_text(event.branch, "branch", limits.text),
+        check_text(event.filter_key, "filter_key", limits.text),
+    )
+
+
+def _event_id(event_id: object, limits: Limits) -> str:
+    return check_text(event_id, "event id", limits.text, blank=False)
+
+
+def _error(error: EventError | str | None) -> str | None:
+    if error is None:
+        return None
+    if isinstance(error, str):
+        error = EventError(error)
+    if not isinstance(error, EventError):
+        raise InvalidError(f"error must be text or an EventError, not {error!r}", "error")
+    return encode([error.message, error.code], "error", 2**20)
+
+
+def _extras(event: NewEvent, limits: Limits) -> tuple[str | None, str | None, str | None]:
+    usage = maybe(lambda value: encode(value, "usage", limits.event), event.usage)
+    return usage, _object(event.metadata, "metadata", limits), _object(event.extra, "extra", limits)
+
+
+def _object(value: Mapping[str, JSON] | None, path: str, limits: Limits) -> str | None:
+    if not value:
+        return None
+    if not isinstance(value, Mapping):
+        raise InvalidError(f"{path} must be a JSON object, not {value!r}", path)
+    return encode(dict(value), path, limits.event)
+
+
+def _projection(event: NewEvent, error: str | None, delta: Scoped) -> Projection:
+    fmt = event.format
+    if fmt is not None:
+        check_text(fmt, "format", 64, blank=False)
+    if event.content is None:
+        kind = "error" if error else "state" if delta.text else "other"
+        text = EventError(*decode(error, "error")).message if error else ""
+        return Projection(kind, "", text.replace("\0", ""), (), (), fmt or "other")
+    if isinstance(event.content, Opaque):
+        return Projection("other", "", "", (), (), fmt or "other")
+    seen = project(event.content, fmt)
+    if not seen.role and seen.kind == "message":
+        # A bare text says nothing of who speaks: the author does, else it is the user.
+        return replace(seen, role=role_of(event.author) or "user")
+    return seen
+
+
+def _fingerprint(fields: Sequence[object]) -> str:
+    return digest(*(f if isinstance(f, bytes) else "" if f is None else str(f) for f in fields))
+
+
+def check_batch(drafts: Sequence[Draft], limits: Limits) -> None:
+    """Refuse a call with too many events, or with one id twice."""
+    if len(drafts) > limits.records:
+        message = f"{len(drafts)} events in one call, the limit is {limits.records}"
+        raise TooLargeError(message, "records", "events")
+    ids = [draft.row.id for draft in drafts]
+    if len(set(ids)) != len(ids):
+        twice = next(event_id for event_id in ids if ids.count(event_id) > 1)
+        raise InvalidError(f"the event id {twice!r} stands twice in one call", "events")
+
+
+def preview_of(rows: Sequence[EventRow]) -> str | None:
+    """The beginning of the last message's text; None if there is no message."""
+    for row in reversed(rows):
+        if row.kind == "message" and row.text:
+            return row.text[:PREVIEW_CHARACTERS]
+    return None
+
+
+def event_of(row: EventRow) -> Event:
+    """The record of a row."""
+    what = f"event {row.id!r}"
+    return Event(
+        id=row.id,
+        seq=row.seq,
+        prev=row.prev,
+        version=row.version,
+        author=row.author,
+        run_id=row.run_id,
+        branch=row.branch,
+        filter_key=row.filter_key,
+        content=_content(row, what),
+        error=None if row.error is None else EventError(*decode(row.error, what)),
+        usage=None if row.usage is None else decode(row.usage, what),
+        metadata=None if row.metadata is None else decode(row.metadata, what),
+        state_delta=None if row.state_delta is None else decode_delta(row.state_delta, what),
+        timestamp=from_micros(row.timestamp),
+        created_at=from_micros(row.created_at),
+        extra=None if row.extra is None else decode(row.extra, what),
+        kind=row.kind,
+        role=row.role,
+        text=row.text,
+        calls=() if row.calls is None else tuple(decode(row.calls, what)),
+        results=() if row.results is None else tuple(decode(row.results, what)),
+        format=row.format,
+    )
+
+
+def _content(row: EventRow, what: str) -> Any:
+    if row.content is None and row.codec is None:
+        return None
+    return from_payload(row.content, row.codec, row.data, what)

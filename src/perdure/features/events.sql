@@ -1,0 +1,178 @@
+-- Events by (part, uid, seq). A line is followed from its head by prev.
+
+-- define: columns
+e.seq, e.prev, e.version, e.id, e.timestamp, e.created_at, e.author, e.run_id, e.branch,
+e.filter_key, e.kind, e.role, e.calls, e.results, e.format, e.state_delta, e.error, e.usage,
+e.metadata, e.extra, e.content, e.codec, e.data, e.text
+
+-- name: insert
+INSERT INTO events (part, uid, seq, prev, version, id, digest, timestamp, created_at, author,
+    run_id, branch, filter_key, kind, role, calls, results, format, state_delta, error, usage,
+    metadata, extra, content, codec, data, text)
+VALUES (:part, :uid, :seq, :prev, :version, :id, :digest, :timestamp, :created_at, :author,
+    :run_id, :branch, :filter_key, :kind, :role, :calls, :results, :format, :state_delta, :error,
+    :usage, :metadata, :extra, :content, :codec, :data, :text)
+
+-- name: stored
+-- The event of an id with its digest, for an append that may be a retry.
+SELECT e.digest, {columns} FROM sessions s
+JOIN events e ON e.part = s.part AND e.uid = s.uid AND e.id = :event_id
+WHERE s.part = :part AND s.id = :id AND s.deleted_at IS NULL
+  AND (s.expires_at IS NULL OR s.expires_at > :now)
+
+-- name: by_id
+SELECT {columns} FROM events e WHERE e.part = :part AND e.uid = :uid AND e.id = :event_id
+
+-- name: by_seq
+SELECT {columns} FROM events e WHERE e.part = :part AND e.uid = :uid AND e.seq = :seq
+
+-- name: locate
+-- By the id alone, in every session of the app: not by part, so a sharded database asks all.
+SELECT s.app, s.user_id, s.id, {columns} FROM sessions s
+JOIN events e ON e.part = s.part AND e.uid = s.uid AND e.id = :event_id
+WHERE s.app_part = :app_part AND s.deleted_at IS NULL
+  AND (s.expires_at IS NULL OR s.expires_at > :now)
+ORDER BY s.part, s.uid LIMIT 1
+
+-- name: jump
+-- Where the line that comes down from :at leaves the row before it.
+SELECT e.seq, e.prev FROM events e
+WHERE e.part = :part AND e.uid = :uid AND e.seq <= :at AND e.prev <> e.seq - 1
+ORDER BY e.seq DESC LIMIT 1
+
+-- name: timestamp_at
+SELECT e.timestamp FROM events e WHERE e.part = :part AND e.uid = :uid AND e.seq = :seq
+
+-- name: first_from
+SELECT e.seq, e.prev FROM events e
+WHERE e.part = :part AND e.uid = :uid AND e.seq >= :low ORDER BY e.seq LIMIT 1
+
+-- define: within
+e.part = :part AND e.uid = :uid AND e.seq BETWEEN :low AND :high
+  AND (CAST(:after_time AS BIGINT) IS NULL OR e.timestamp >= :after_time)
+  AND (CAST(:branch AS TEXT) IS NULL OR e.branch = :branch)
+  AND (CAST(:run_id AS TEXT) IS NULL OR e.run_id = :run_id)
+
+-- name: read
+-- for: way = up: ASC | down: DESC
+SELECT {columns} FROM events e WHERE {within} ORDER BY e.seq {way} LIMIT :limit
+
+-- name: count
+SELECT COUNT(*) FROM events e WHERE {within}
+
+-- name: outline
+-- What windows and prunes decide by.
+SELECT e.seq, e.kind, e.role, e.calls, e.results, e.timestamp FROM events e
+WHERE e.part = :part AND e.uid = :uid AND e.seq BETWEEN :low AND :high
+ORDER BY e.seq DESC LIMIT :limit
+
+-- name: last_message
+SELECT e.text FROM events e
+WHERE e.part = :part AND e.uid = :uid AND e.seq BETWEEN :low AND :high
+  AND e.kind = 'message' AND e.text <> ''
+ORDER BY e.seq DESC LIMIT 1
+
+-- name: first_since
+SELECT MIN(e.seq) FROM events e
+WHERE e.part = :part AND e.uid = :uid AND e.seq BETWEEN :low AND :high
+  AND e.timestamp >= :since
+
+-- name: tail
+SELECT {columns} FROM events e
+WHERE e.part = :part AND e.uid = :uid AND e.seq > :after ORDER BY e.seq LIMIT :limit
+
+-- name: rewrites_after
+SELECT r.version, r.from_seq FROM rewrites r
+WHERE r.part = :part AND r.uid = :uid AND r.version > :version ORDER BY r.version
+
+-- name: add_rewrite
+INSERT INTO rewrites (part, uid, version, from_seq) VALUES (:part, :uid, :version, :from_seq)
+ON CONFLICT (part, uid, version) DO NOTHING
+
+-- name: copy_run
+INSERT INTO events (part, uid, seq, prev, version, id, digest, timestamp, created_at, author,
+    run_id, branch, filter_key, kind, role, calls, results, format, state_delta, error, usage,
+    metadata, extra, content, codec, data, text)
+SELECT part, :new_uid, :base + ROW_NUMBER() OVER (ORDER BY seq),
+    :base + ROW_NUMBER() OVER (ORDER BY seq) - 1, 1, id, digest, timestamp, created_at, author,
+    run_id, branch, filter_key, kind, role, calls, results, format, state_delta, error, usage,
+    metadata, extra, content, codec, data, text
+FROM events WHERE part = :part AND uid = :uid AND seq BETWEEN :low AND :high
+
+-- name: remove
+DELETE FROM events WHERE part = :part AND uid = :uid AND seq = :seq
+
+-- name: remove_run
+DELETE FROM events WHERE part = :part AND uid = :uid AND seq BETWEEN :low AND :high
+
+-- name: relink
+UPDATE events SET prev = :prev WHERE part = :part AND uid = :uid AND prev = :seq
+
+-- name: followers
+SELECT e.seq, e.version FROM events e
+WHERE e.part = :part AND e.uid = :uid AND e.prev = :seq
+
+-- name: matching
+SELECT e.seq, e.prev, e.version, e.id FROM events e
+WHERE e.part = :part AND e.uid = :uid
+  AND (CAST(:event_id AS TEXT) IS NULL OR e.id = :event_id)
+  AND (CAST(:run_id AS TEXT) IS NULL OR e.run_id = :run_id)
+  AND (CAST(:branch AS TEXT) IS NULL OR e.branch = :branch)
+  AND e.seq BETWEEN :low AND :high
+ORDER BY e.seq DESC
+
+-- name: redact
+UPDATE events
+SET content = :content, codec = :codec, data = :data, text = :text, kind = :kind, role = :role,
+    calls = :calls, results = :results, format = :format
+WHERE part = :part AND uid = :uid AND id = :event_id
+
+-- name: same_event
+-- The copies of an event in forks of its session, made before or after.
+SELECT e.uid, e.seq FROM events e JOIN sessions s ON s.part = e.part AND s.uid = e.uid
+WHERE e.part = :part AND e.id = :event_id AND e.digest = :digest AND e.uid <> :uid
+
+-- name: digest_of
+SELECT e.digest FROM events e WHERE e.part = :part AND e.uid = :uid AND e.seq = :seq
+
+-- name: refs
+SELECT r.name, r.head, r.created_at FROM refs r WHERE r.part = :part AND r.uid = :uid
+ORDER BY r.created_at, r.name
+
+-- name: add_ref
+INSERT INTO refs (part, uid, name, head, created_at) VALUES (:part, :uid, :name, :head, :now)
+ON CONFLICT (part, uid, name) DO UPDATE
+SET head = excluded.head, created_at = excluded.created_at
+
+-- name: drop_ref
+DELETE FROM refs WHERE part = :part AND uid = :uid AND name = :name
+
+-- name: drop_refs
+DELETE FROM refs WHERE part = :part AND uid = :uid
+
+-- name: annotate
+INSERT INTO annotations (part, uid, id, event_id, name, value, author, created_at)
+VALUES (:part, :uid, :id, :event_id, :name, :value, :author, :now)
+
+-- name: drop_notes
+DELETE FROM annotations WHERE part = :part AND uid = :uid AND event_id = :event_id
+
+-- name: drop_event_notes
+DELETE FROM annotations WHERE part = :part AND uid = :uid AND event_id IS NOT NULL
+
+-- name: annotations
+SELECT a.name, a.value, a.author, a.event_id, a.created_at FROM annotations a
+WHERE a.part = :part AND a.uid = :uid
+  AND (CAST(:event_id AS TEXT) IS NULL OR a.event_id = :event_id)
+ORDER BY a.id
+
+-- name: drop_notes_in
+DELETE FROM annotations WHERE part = :part AND uid = :uid AND event_id IN (
+    SELECT e.id FROM events e
+    WHERE e.part = :part AND e.uid = :uid AND e.seq BETWEEN :low AND :high)
+
+-- name: prev_of
+SELECT e.prev FROM events e WHERE e.part = :part AND e.uid = :uid AND e.seq = :seq
+
+-- name: at_root
+SELECT 1 FROM events e WHERE e.part = :part AND e.uid = :uid AND e.prev = 0 LIMIT 1

@@ -1,0 +1,151 @@
+"""Finding a session, and turning its row into a record: what every feature starts with."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from perdure.errors import NotFoundError, PerdureError, StaleSessionError
+from perdure.operation import Bumps, Plan
+from perdure.parts import Place, check_key, place
+from perdure.records import Origin, Session, SessionKey
+from perdure.sql import load
+from perdure.values import decode, from_micros, maybe
+
+SESSIONS = load("perdure.features", "sessions.sql")
+
+
+class SessionRow(NamedTuple):
+    """A row of the table, in the order of `columns` in sessions.sql."""
+
+    part: str
+    uid: str
+    id: str
+    tenant: str
+    app: str
+    user_id: str
+    app_part: str
+    version: int
+    head: int
+    left_head: int
+    last_seq: int
+    event_count: int
+    created_at: int
+    updated_at: int
+    last_event_at: int | None
+    ttl: int | None
+    expires_at: int | None
+    deleted_at: int | None
+    title: str
+    author: str
+    agent_type: str
+    tags: str
+    metadata: str
+    parent: str | None
+    origin: str | None
+    preview: str
+
+    @property
+    def key(self) -> SessionKey:
+        """The key that people know the session by."""
+        return SessionKey(self.app, self.user_id, self.id)
+
+
+class Target(NamedTuple):
+    """A session that is asked for: its checked key, its place, the time of the call."""
+
+    key: SessionKey
+    part: str
+    app_part: str
+    now: int
+
+
+def target(tenant: str, key: SessionKey, limit: int, now: int) -> Target:
+    """The target of a key; `InvalidError` if it is none."""
+    key = check_key(key, limit)
+    found: Place = place(tenant, key.app, key.user, limit)
+    return Target(key, found.part, found.app_part, now)
+
+
+def find(at: Target) -> Plan[SessionRow | None]:
+    """The live session, or None."""
+    rows = yield SESSIONS.find(part=at.part, id=at.key.id, now=at.now)
+    return SessionRow._make(rows[0]) if rows else None
+
+
+def get(at: Target) -> Plan[SessionRow]:
+    """The live session; `NotFoundError`."""
+    row = yield from find(at)
+    if row is None:
+        raise not_found(at.key)
+    return row
+
+
+def claim(at: Target, expected: int | None, bumps: Bumps) -> Plan[SessionRow]:
+    """The session with its next version, held for the rest of the transaction.
+
+    `StaleSessionError` if its version is not the expected one; versions that the same
+    transaction has added do not count.
+    """
+    rows = yield SESSIONS.claim(
+        part=at.part, id=at.key.id, now=at.now, expected=shifted(at.key, expected, bumps)
+    )
+    if not rows:
+        raise (yield from why_not_claimed(at, expected, bumps))
+    bumps[at.key] = bumps.get(at.key, 0) + 1
+    return SessionRow._make(rows[0])
+
+
+def shifted(key: SessionKey, expected: int | None, bumps: Bumps) -> int | None:
+    """The version that must stand in the row for the expected one to have held before."""
+    return None if expected is None else expected + bumps.get(key, 0)
+
+
+def why_not_claimed(at: Target, expected: int | None, bumps: Bumps) -> Plan[PerdureError]:
+    """The reason that a claim found no row: unknown, or changed since."""
+    row = yield from find(at)
+    if row is None:
+        return not_found(at.key)
+    current = row.version - bumps.get(at.key, 0)
+    message = (
+        f"session {at.key.id!r} was changed by another writer: it is at version {current}, "
+        f"you expected {expected}; read it again, or pass expected_version=None to append blindly"
+    )
+    return StaleSessionError(message, current)
+
+
+def not_found(key: SessionKey) -> NotFoundError:
+    """The error for a session that is unknown, deleted or expired."""
+    where = f"app {key.app!r}, user {key.user!r}"
+    return NotFoundError(f"no session {key.id!r} in {where}: create it, or restore it if deleted")
+
+
+def session_of(row: SessionRow, state: dict[str, object] | None = None) -> Session:
+    """The record of a row."""
+    what = f"session {row.uid}"
+    return Session(
+        key=row.key,
+        uid=row.uid,
+        title=row.title,
+        author=row.author,
+        agent_type=row.agent_type,
+        tags=tuple(decode(row.tags, what)),
+        metadata=decode(row.metadata, what),
+        parent=maybe(lambda text: SessionKey(*decode(text, what)), row.parent),
+        origin=maybe(lambda text: _origin(text, what), row.origin),
+        created_at=from_micros(row.created_at),
+        updated_at=from_micros(row.updated_at),
+        last_event_at=maybe(from_micros, row.last_event_at),
+        expires_at=maybe(from_micros, row.expires_at),
+        deleted_at=maybe(from_micros, row.deleted_at),
+        version=row.version,
+        event_count=row.event_count,
+        head_seq=row.head,
+        last_seq=row.last_seq,
+        preview=row.preview,
+        state=state,
+    )
+
+
+def _origin(text: str, what: str) -> Origin:
+    app, user, session_id, seq = decode(text, what)
+    return Origin(SessionKey(app, user, session_id), seq)

@@ -1,0 +1,136 @@
+"""Reading along the active line: the last events, a range, a page, a window."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from perdure.errors import InvalidError
+from perdure.features.drafts import EventRow
+from perdure.features.line import EVENTS, NO_SEQ, Run, clip, runs
+from perdure.features.lookup import SessionRow
+from perdure.formats import window_start
+from perdure.operation import Plan
+from perdure.values import decode
+
+_WINDOW_PAGE = 200
+
+
+class Filter(NamedTuple):
+    """Which events are asked for; ``low`` and ``high`` are inclusive seqs."""
+
+    low: int = 1
+    high: int = NO_SEQ
+    after_time: int | None = None
+    branch: str | None = None
+    run_id: str | None = None
+    all_lines: bool = False
+
+
+def lines(row: SessionRow, wanted: Filter) -> Plan[list[Run]]:
+    """The runs of seqs to look through, newest first."""
+    if wanted.all_lines:
+        return clip([Run(1, row.last_seq, 0)], wanted.low, wanted.high)
+    found = yield from runs(row.part, row.uid, row.head, wanted.low)
+    return clip(found, wanted.low, wanted.high)
+
+
+def newest(row: SessionRow, wanted: Filter, limit: int) -> Plan[list[EventRow]]:
+    """The last events that pass the filter, newest first."""
+    found: list[EventRow] = []
+    for run in (yield from lines(row, wanted)):
+        if len(found) >= limit:
+            break
+        found += yield from _read(row, run, wanted, "down", limit - len(found))
+    return found
+
+
+def oldest(row: SessionRow, wanted: Filter, limit: int) -> Plan[list[EventRow]]:
+    """The first events that pass the filter, oldest first."""
+    found: list[EventRow] = []
+    for run in reversed((yield from lines(row, wanted))):
+        if len(found) >= limit:
+            break
+        found += yield from _read(row, run, wanted, "up", limit - len(found))
+    return found
+
+
+def _read(row: SessionRow, run: Run, wanted: Filter, way: str, limit: int) -> Plan[list[EventRow]]:
+    rows = yield EVENTS.pick("read", way)(
+        part=row.part,
+        uid=row.uid,
+        low=run.low,
+        high=run.high,
+        after_time=wanted.after_time,
+        branch=wanted.branch,
+        run_id=wanted.run_id,
+        limit=limit,
+    )
+    return [EventRow._make(found) for found in rows]
+
+
+def count(row: SessionRow, wanted: Filter) -> Plan[int]:
+    """How many events pass the filter."""
+    total = 0
+    for run in (yield from lines(row, wanted)):
+        rows = yield EVENTS.count(
+            part=row.part,
+            uid=row.uid,
+            low=run.low,
+            high=run.high,
+            after_time=wanted.after_time,
+            branch=wanted.branch,
+            run_id=wanted.run_id,
+        )
+        total += rows[0][0]
+    return total
+
+
+class Outline(NamedTuple):
+    """What windows and prunes need to know of an event."""
+
+    seq: int
+    kind: str
+    role: str
+    calls: Sequence[str]
+    results: Sequence[str]
+
+
+def outline(row: SessionRow, high: int, limit: int) -> Plan[list[Outline]]:
+    """The last events up to ``high`` on the active line, newest first."""
+    found: list[Outline] = []
+    for run in (yield from lines(row, Filter(high=high))):
+        if len(found) >= limit:
+            break
+        span = {"part": row.part, "uid": row.uid, "low": run.low, "high": run.high}
+        for seq, kind, role, calls, results, _ in (
+            yield EVENTS.outline(**span, limit=limit - len(found))
+        ):
+            found.append(Outline(seq, kind, role, _ids(calls), _ids(results)))
+    return found
+
+
+def _ids(text: str | None) -> Sequence[str]:
+    return () if text is None else decode(text, "tool call ids")
+
+
+def window_low(row: SessionRow, last: int) -> Plan[int]:
+    """The seq that a window of the last events starts at.
+
+    Read in pages downwards until the start is sound: a user message, with no tool result
+    above it whose call lies below.
+    """
+    size = last
+    while True:
+        size += _WINDOW_PAGE
+        items = (yield from outline(row, NO_SEQ, size))[::-1]
+        at = window_start([item[1:] for item in items], last)
+        if at > 0 or len(items) < size:
+            return items[at].seq if items else 1
+
+
+def positive(value: int | None, name: str, *, least: int = 0) -> int | None:
+    """The number, if it is one that makes sense."""
+    if value is not None and (not isinstance(value, int) or value < least):
+        raise InvalidError(f"{name} must be {least} or more, not {value!r}", name)
+    return value

@@ -1,0 +1,191 @@
+"""Really removing: events, all events, the content of one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from perdure.errors import NotFoundError
+from perdure.features.branches import settle
+from perdure.features.changes import changes, fold, log
+from perdure.features.drafts import EventRow
+from perdure.features.line import EVENTS, NO_SEQ, holds, runs
+from perdure.features.lookup import SESSIONS, SessionRow
+from perdure.features.scopes import STATE, Value
+from perdure.operation import Plan
+from perdure.values import Payload, decode_delta
+
+
+class Doomed(NamedTuple):
+    """Which events to remove: any that match all that is given."""
+
+    ids: Sequence[str] | None = None
+    run_id: str | None = None
+    branch: str | None = None
+    low: int = 1
+    high: int = NO_SEQ
+
+
+def clear(row: SessionRow, now: int) -> Plan[int]:
+    """Remove all events of all lines; the state stays as it is. The row is claimed."""
+    line = yield from runs(row.part, row.uid, row.head)
+    state = fold((yield from changes(row.part, row.uid, line)))
+    counted = yield EVENTS.count(
+        part=row.part,
+        uid=row.uid,
+        low=1,
+        high=NO_SEQ,
+        after_time=None,
+        branch=None,
+        run_id=None,
+    )
+    span = {"part": row.part, "uid": row.uid, "low": 0, "high": NO_SEQ}
+    yield EVENTS.drop_refs(part=row.part, uid=row.uid)
+    yield EVENTS.drop_event_notes(part=row.part, uid=row.uid)
+    yield EVENTS.remove_run(**span)
+    yield STATE.unlog(**span)
+    yield from log(row.part, row.uid, 0, row.version, state, now)
+    yield EVENTS.add_rewrite(part=row.part, uid=row.uid, version=row.version, from_seq=1)
+    yield from settle(row, [], 0, 0)
+    removed: int = counted[0][0]
+    return removed
+
+
+def remove(row: SessionRow, doomed: Doomed, now: int) -> Plan[int]:
+    """Remove the events; what they brought to the state stays. The row is claimed."""
+    found: list[tuple[int, int, int, str]] = []
+    for event_id in doomed.ids if doomed.ids is not None else [None]:
+        found += yield EVENTS.matching(
+            part=row.part,
+            uid=row.uid,
+            event_id=event_id,
+            run_id=doomed.run_id,
+            branch=doomed.branch,
+            low=doomed.low,
+            high=doomed.high,
+        )
+    if not found:
+        return 0
+    line = yield from runs(row.part, row.uid, row.head)
+    active = sum(holds(line, seq) for seq, *_ in found)
+    for seq, _, version, event_id in sorted(found, reverse=True):
+        row = yield from _remove_one(row, seq, version, event_id, now)
+    yield EVENTS.add_rewrite(
+        part=row.part, uid=row.uid, version=row.version, from_seq=min(found)[0]
+    )
+    line = yield from runs(row.part, row.uid, row.head)
+    yield from settle(row, line, row.head, row.event_count - active)
+    return len(found)
+
+
+def _remove_one(
+    row: SessionRow, seq: int, version: int, event_id: str, now: int
+) -> Plan[SessionRow]:
+    prev = (yield EVENTS.prev_of(part=row.part, uid=row.uid, seq=seq))[0][0]
+    yield from _hand_on_state(row, seq, version, prev, now)
+    yield EVENTS.drop_notes(part=row.part, uid=row.uid, event_id=event_id)
+    yield EVENTS.relink(part=row.part, uid=row.uid, prev=prev, seq=seq)
+    yield EVENTS.remove(part=row.part, uid=row.uid, seq=seq)
+    yield STATE.unlog(part=row.part, uid=row.uid, low=seq, high=seq)
+    for name, head, _ in (yield EVENTS.refs(part=row.part, uid=row.uid)):
+        if head == seq:
+            yield EVENTS.drop_ref(part=row.part, uid=row.uid, name=name)
+            if prev:
+                yield EVENTS.add_ref(part=row.part, uid=row.uid, name=name, head=prev, now=now)
+    return row._replace(head=prev) if row.head == seq else row
+
+
+def _hand_on_state(row: SessionRow, seq: int, version: int, prev: int, now: int) -> Plan[None]:
+    """What the event set is set before each event that follows it, or at the new head."""
+    own = yield STATE.brought(part=row.part, uid=row.uid, low=seq, high=seq)
+    span = {"part": row.part, "uid": row.uid, "low": seq, "high": seq}
+    noted = yield STATE.logged(**span)
+    if not own and not noted:
+        return
+    deltas = sorted([*((s, v, d) for s, v, d in own), *((s, v, d) for s, v, d, _ in noted)])
+    followers = yield EVENTS.followers(part=row.part, uid=row.uid, seq=seq)
+    for follower, born in followers:
+        older = [delta for delta in deltas if delta[1] <= max(born, version)]
+        yield from _note(row, follower, 0, older, now)
+    if row.head == seq:
+        yield from _note(row, prev, row.version, deltas, now)
+
+
+def _note(
+    row: SessionRow, seq: int, version: int, deltas: Sequence[tuple[int, int, str]], now: int
+) -> Plan[None]:
+    there = yield STATE.logged(part=row.part, uid=row.uid, low=seq, high=seq)
+    merged: dict[str, Value] = {}
+    for _, _, text in deltas:
+        merged |= decode_delta(text, "a state delta")
+    for _, noted_version, text, _ in there:
+        if noted_version == version:
+            # What was noted here already is younger than what is handed down.
+            merged |= decode_delta(text, "a state delta")
+    yield from log(row.part, row.uid, seq, version, _session_only(merged), now)
+
+
+def _session_only(delta: dict[str, Value]) -> dict[str, Value]:
+    return {key: value for key, value in delta.items() if not key.startswith(("app:", "user:"))}
+
+
+def redact(row: SessionRow, event_id: str, columns: RedactedColumns, now: int) -> Plan[EventRow]:
+    """Replace the content of an event, here and in the forks that copied it."""
+    rows = yield EVENTS.by_id(part=row.part, uid=row.uid, event_id=event_id)
+    if not rows:
+        raise NotFoundError(f"session {row.id!r} has no event {event_id!r}")
+    event = EventRow._make(rows[0])
+    digest = (yield EVENTS.digest_of(part=row.part, uid=row.uid, seq=event.seq))[0][0]
+    copies = yield EVENTS.same_event(
+        part=row.part, uid=row.uid, event_id=event_id, digest=digest
+    )
+    yield from _redact_in(row.part, row.uid, event_id, columns)
+    yield EVENTS.add_rewrite(
+        part=row.part, uid=row.uid, version=row.version, from_seq=event.seq
+    )
+    for uid, seq in copies:
+        yield from _redact_in(row.part, uid, event_id, columns)
+        [(version,)] = yield SESSIONS.touched(part=row.part, uid=uid, now=now)
+        yield EVENTS.add_rewrite(part=row.part, uid=uid, version=version, from_seq=seq)
+        yield from _refresh_preview(row.part, uid)
+    yield from _refresh_preview(row.part, row.uid)
+    content, codec, data = columns.content
+    return event._replace(content=content, codec=codec, data=data, **columns.projected())
+
+
+class RedactedColumns(NamedTuple):
+    """What takes the place of an event's content, and its projection."""
+
+    content: Payload
+    text: str
+    kind: str
+    role: str
+    calls: str | None
+    results: str | None
+    format: str
+
+    def projected(self) -> dict[str, str | None]:
+        """The columns of the projection, by name."""
+        return {name: value for name, value in self._asdict().items() if name != "content"}
+
+
+def _redact_in(part: str, uid: str, event_id: str, columns: RedactedColumns) -> Plan[None]:
+    content, codec, data = columns.content
+    yield EVENTS.redact(
+        part=part,
+        uid=uid,
+        event_id=event_id,
+        content=content,
+        codec=codec,
+        data=data,
+        **columns.projected(),
+    )
+
+
+def _refresh_preview(part: str, uid: str) -> Plan[None]:
+    """The preview may show what was redacted."""
+    [found] = yield SESSIONS.find_uid(part=part, uid=uid)
+    row = SessionRow._make(found)
+    line = yield from runs(part, uid, row.head)
+    yield from settle(row, line, row.head, row.event_count)
+

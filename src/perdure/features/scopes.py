@@ -1,0 +1,84 @@
+"""The three stored scopes of state, told apart by the prefix of a key, and ``temp:``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+from perdure.errors import InvalidError
+from perdure.records import DELETE, JSON, Marker, Opaque
+from perdure.sql import load
+from perdure.values import Limits, check_text, encode_delta, from_payload, payload
+
+STATE = load("perdure.features", "state.sql")
+
+APP_PREFIX = "app:"
+USER_PREFIX = "user:"
+TEMP_PREFIX = "temp:"
+_SHARED = {APP_PREFIX, USER_PREFIX}
+#: What `merged` in state.sql calls the app, the user and the session scope.
+_PREFIXES = {1: APP_PREFIX, 2: USER_PREFIX, 3: ""}
+
+Value = JSON | Opaque | Marker
+#: name, value, codec, data
+Entry = tuple[str, str | None, str | None, bytes | None]
+
+
+class Scoped(NamedTuple):
+    """A checked delta: its stored text (None: nothing to store) and its entries by scope."""
+
+    text: str | None
+    session: list[Entry]
+    user: list[Entry]
+    app: list[Entry]
+
+
+NOTHING = Scoped(None, [], [], [])
+
+
+def split(delta: Mapping[str, Value] | None, limits: Limits, path: str = "state_delta") -> Scoped:
+    """A delta by scope, without ``temp:``; `InvalidError` for what cannot be stored."""
+    if not delta:
+        return NOTHING
+    if not isinstance(delta, Mapping):
+        raise InvalidError(f"{path} must map keys to values, not be {delta!r}", path)
+    kept = {key: value for key, value in delta.items() if not _is_temp(key, limits, path)}
+    if not kept:
+        return NOTHING
+    scoped = Scoped(encode_delta(kept, path, limits), [], [], [])
+    for key, value in kept.items():
+        if key.startswith(APP_PREFIX):
+            scoped.app.append(entry(key[len(APP_PREFIX) :], value, limits, path))
+        elif key.startswith(USER_PREFIX):
+            scoped.user.append(entry(key[len(USER_PREFIX) :], value, limits, path))
+        else:
+            scoped.session.append(entry(key, value, limits, path))
+    return scoped
+
+
+def _is_temp(key: object, limits: Limits, path: str) -> bool:
+    text = check_text(key, f"a key of {path}", limits.text, blank=False)
+    if text in _SHARED or text == TEMP_PREFIX:
+        raise InvalidError(f"{path} has the key {text!r}: a name must follow the prefix", path)
+    return text.startswith(TEMP_PREFIX)
+
+
+def entry(name: str, value: Value, limits: Limits, path: str) -> Entry:
+    """The columns of one key; all but the name None for `DELETE`."""
+    if value is DELETE:
+        return name, None, None, None
+    return name, *payload(value, f"{path}[{name!r}]", limits.state)
+
+
+def rows(part: str, uid: str, entries: Iterable[Entry], now: int) -> list[tuple[Any, ...]]:
+    """The rows that `put` in state.sql takes; of a key given twice the last one counts."""
+    last = {entry[0]: entry for entry in entries}
+    return [(part, uid, *columns, now) for columns in last.values()]
+
+
+def merge(found: Iterable[tuple[int, str, str | None, str | None, bytes | None]]) -> dict[str, Any]:
+    """The merged state that rows of `merged` in state.sql give, keys with their prefixes."""
+    return {
+        _PREFIXES[scope] + name: from_payload(value, codec, data, f"state {name!r}")
+        for scope, name, value, codec, data in found
+    }

@@ -1,0 +1,514 @@
+"""Sessions: conversations, their description and their life."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from perdure.errors import AlreadyExistsError, DeniedError, NotFoundError
+from perdure.features import describing, listing
+from perdure.features.branches import length, settle
+from perdure.features.changes import Change, changes, fold, log, restore
+from perdure.features.cursors import check_limit
+from perdure.features.describing import Text
+from perdure.features.line import EVENTS, Run, clip, first_of, holds, runs
+from perdure.features.lookup import (
+    SESSIONS,
+    SessionRow,
+    Target,
+    claim,
+    find,
+    get,
+    session_of,
+    target,
+)
+from perdure.features.reading import positive
+from perdure.features.upkeep import UPKEEP, purge
+from perdure.features.scopes import STATE, Scoped, Value, rows, split
+from perdure.operation import Bumps, Emit, Feature, M, Plan, Stream, Work, operation, reading, run, stream
+from perdure.records import (
+    ALL,
+    JSON,
+    AllType,
+    Marker,
+    Page,
+    Session,
+    SessionKey,
+)
+from perdure.values import Limits, check_text, encode_trusted, from_micros, to_micros
+
+class _New(NamedTuple):
+    """A session to be: its row, its state, what lists find it by."""
+
+    row: SessionRow
+    state: Scoped
+    terms: Sequence[str]
+    imported: bool
+
+
+class Sessions(Feature[M]):
+    """`store.sessions`: making, finding, describing, deleting sessions."""
+
+    name = "sessions"
+
+    def _at(self, key: SessionKey) -> Target:
+        settings = self._settings
+        return target(settings.tenant, key, settings.limits.text, settings.clock())
+
+    # -- making ------------------------------------------------------------------------------
+
+    @operation
+    def create(
+        self,
+        app: str,
+        user: str,
+        id: str | None = None,  # noqa: A002 - the word that users know
+        *,
+        state: Mapping[str, JSON] | None = None,
+        title: str = "",
+        author: str = "",
+        agent_type: str = "",
+        tags: Sequence[str] = (),
+        metadata: Mapping[str, JSON] | None = None,
+        parent: SessionKey | None = None,
+        ttl: timedelta | None = None,
+        created_at: datetime | None = None,
+        imported: bool = False,
+    ) -> Work[Session]:
+        """A new session; `AlreadyExistsError` if the id is in use.
+
+        A blank id is made by the store. ``state`` is split by prefix (``app:``, ``user:``,
+        none; ``temp:`` is dropped). With a ``ttl`` the session expires that long after its
+        last write. ``created_at`` is for importers; with ``imported=True`` a user who was
+        erased is not brought back: `DeniedError`. Of concurrent creates of one id exactly
+        one wins.
+        """
+        new = self._new(
+            app, user, id, state, title, author, agent_type, tags, metadata, parent, ttl,
+            created_at, imported,
+        )  # fmt: skip
+        return lambda _: self._create(new)
+
+    @operation
+    def get_or_create(
+        self,
+        app: str,
+        user: str,
+        id: str | None = None,  # noqa: A002 - the word that users know
+        *,
+        state: Mapping[str, JSON] | None = None,
+        title: str = "",
+        author: str = "",
+        agent_type: str = "",
+        tags: Sequence[str] = (),
+        metadata: Mapping[str, JSON] | None = None,
+        parent: SessionKey | None = None,
+        ttl: timedelta | None = None,
+        created_at: datetime | None = None,
+        imported: bool = False,
+    ) -> Work[Session]:
+        """The stored session of that key as it is; stored if new, as `create` does."""
+        new = self._new(
+            app, user, id, state, title, author, agent_type, tags, metadata, parent, ttl,
+            created_at, imported,
+        )  # fmt: skip
+
+        def work(_: Bumps) -> Plan[Session]:
+            row = yield from find(_target(new))
+            return session_of(row) if row else (yield from self._create(new))
+
+        return work
+
+    def _new(
+        self,
+        app: str,
+        user: str,
+        session_id: str | None,
+        state: Mapping[str, JSON] | None,
+        title: str,
+        author: str,
+        agent_type: str,
+        tags: Sequence[str],
+        metadata: Mapping[str, JSON] | None,
+        parent: SessionKey | None,
+        ttl: timedelta | None,
+        created_at: datetime | None,
+        imported: bool,
+    ) -> _New:
+        settings = self._settings
+        uid = settings.ids()
+        at = self._at(SessionKey(app, user, _blank_is_new(session_id, uid)))
+        text = Text(settings.limits)
+        checked_tags, checked_metadata = text.tags(tags), text.metadata(metadata or {})
+        life = None if ttl is None else describing.micros(ttl)
+        row = SessionRow(
+            part=at.part,
+            uid=uid,
+            id=at.key.id,
+            tenant=settings.tenant,
+            app=at.key.app,
+            user_id=at.key.user,
+            app_part=at.app_part,
+            version=1,
+            head=0,
+            left_head=0,
+            last_seq=0,
+            event_count=0,
+            created_at=at.now if created_at is None else to_micros(created_at, "created_at"),
+            updated_at=at.now,
+            last_event_at=None,
+            ttl=life,
+            expires_at=None if life is None else at.now + life,
+            deleted_at=None,
+            title=text.line(title, "title"),
+            author=text.line(author, "author"),
+            agent_type=text.line(agent_type, "agent_type"),
+            tags=encode_trusted(checked_tags),
+            metadata=encode_trusted(checked_metadata),
+            parent=describing.key_text(parent, settings.limits.text),
+            origin=None,
+            preview="",
+        )
+        terms = describing.terms(checked_tags, checked_metadata)
+        return _New(row, split(state, settings.limits, "state"), terms, imported)
+
+    def _create(self, new: _New) -> Plan[Session]:
+        row = new.row
+        if new.imported:
+            erased = yield UPKEEP.erased_at(part=row.part)
+            if erased:
+                raise DeniedError(
+                    f"user {row.user_id!r} of app {row.app!r} was erased at "
+                    f"{from_micros(erased[0][0]).isoformat()}: not brought back by an import"
+                )
+        if (yield from find(_target(new))):
+            raise AlreadyExistsError(f"session {row.id!r} exists: get it, or take another id")
+        yield from insert(row)
+        yield from self._fill(new)
+        return session_of(row)
+
+    def _fill(self, new: _New) -> Plan[None]:
+        row, now = new.row, new.row.updated_at
+        entries = [
+            *rows(row.part, row.uid, new.state.session, now),
+            *rows(row.part, "", new.state.user, now),
+            *rows(row.app_part, "", new.state.app, now),
+        ]
+        if entries:
+            yield STATE.put.many(entries)
+        if new.state.text is not None:
+            yield STATE.log(
+                part=row.part, uid=row.uid, seq=0, version=1, delta=new.state.text, now=now
+            )
+        if new.terms:
+            yield SESSIONS.add_term.many([(row.part, row.uid, term) for term in new.terms])
+
+    # -- finding -----------------------------------------------------------------------------
+
+    @reading
+    def get(self, key: SessionKey) -> Work[Session]:
+        """The session; `NotFoundError` if it is unknown, deleted or expired."""
+        at = self._at(key)
+
+        def work(_: Bumps) -> Plan[Session]:
+            return session_of((yield from get(at)))
+
+        return work
+
+    @reading
+    def find(self, key: SessionKey) -> Work[Session | None]:
+        """The session, or None."""
+        at = self._at(key)
+
+        def work(_: Bumps) -> Plan[Session | None]:
+            row = yield from find(at)
+            return session_of(row) if row else None
+
+        return work
+
+    @reading
+    def list(
+        self,
+        app: str | AllType = ALL,
+        user: str | AllType = ALL,
+        *,
+        order: str = "-updated_at",
+        text: str | None = None,
+        tags: Sequence[str] = (),
+        metadata: Mapping[str, JSON] | None = None,
+        parent: SessionKey | None = None,
+        updated_after: datetime | None = None,
+        with_state: bool = False,
+        include_deleted: bool = False,
+        cursor: str | None = None,
+        limit: int = 50,
+    ) -> Work[Page[Session]]:
+        """A page of sessions, of a user, of an app, or of the whole tenant; never their events.
+
+        ``order`` is updated_at, created_at, last_event_at, title or id; a ``-`` before it
+        turns it round. ``text`` must occur in the title, the preview or the id (ASCII letters
+        in either case); all ``tags`` and all ``metadata`` pairs must be there, equal.
+        ``with_state=True`` brings each session's merged state. At most 10,000 a page.
+        """
+        size = check_limit(limit, self._settings.limits.records)
+        wanted = listing.wanted(
+            self._settings, app, user, text, tags, metadata, parent, updated_after, include_deleted
+        )
+        by = listing.order_of(order, cursor)
+        return lambda _: listing.page(wanted, by, size, with_state)
+
+    @stream
+    def iter(
+        self,
+        app: str | AllType = ALL,
+        user: str | AllType = ALL,
+        *,
+        order: str = "-updated_at",
+        text: str | None = None,
+        tags: Sequence[str] = (),
+        metadata: Mapping[str, JSON] | None = None,
+        parent: SessionKey | None = None,
+        updated_after: datetime | None = None,
+        with_state: bool = False,
+        include_deleted: bool = False,
+    ) -> Stream[Session]:
+        """Every session that `list` would give, page after page."""
+        cursor = None
+        while True:
+            page = yield from run(
+                Sessions.list.of(
+                    self,
+                    app,
+                    user,
+                    order=order,
+                    text=text,
+                    tags=tags,
+                    metadata=metadata,
+                    parent=parent,
+                    updated_after=updated_after,
+                    with_state=with_state,
+                    include_deleted=include_deleted,
+                    cursor=cursor,
+                    limit=200,
+                )
+            )
+            for session in page.items:
+                yield Emit(session)
+            cursor = page.next_cursor
+            if cursor is None:
+                return
+
+    @reading
+    def count(
+        self,
+        app: str | AllType = ALL,
+        user: str | AllType = ALL,
+        *,
+        text: str | None = None,
+        tags: Sequence[str] = (),
+        metadata: Mapping[str, JSON] | None = None,
+        parent: SessionKey | None = None,
+        updated_after: datetime | None = None,
+        include_deleted: bool = False,
+    ) -> Work[int]:
+        """How many sessions `list` would give over all its pages."""
+        wanted = listing.wanted(
+            self._settings, app, user, text, tags, metadata, parent, updated_after, include_deleted
+        )
+        return lambda _: listing.count(wanted)
+
+    # -- describing --------------------------------------------------------------------------
+
+    @operation
+    def update(
+        self,
+        key: SessionKey,
+        *,
+        title: str | None = None,
+        author: str | None = None,
+        agent_type: str | None = None,
+        tags: Sequence[str] | None = None,
+        metadata: Mapping[str, JSON | Marker] | None = None,
+        ttl: timedelta | Marker | None = None,
+        expected_version: int | None = None,
+    ) -> Work[Session]:
+        """Change what is given, leave the rest; the session as it is then.
+
+        ``metadata`` is changed by key, `DELETE` removes one; ``tags`` are replaced;
+        ``ttl=DELETE`` lets the session live for ever. Raises `NotFoundError` (a deleted
+        session stays deleted) and `StaleSessionError`.
+        """
+        at = self._at(key)
+        change = describing.change(
+            self._settings.limits, title, author, agent_type, tags, metadata, ttl
+        )
+        expected = positive(expected_version, "expected_version")
+
+        def work(bumps: Bumps) -> Plan[Session]:
+            row = yield from claim(at, expected, bumps)
+            return session_of((yield from describing.apply(row, change, at.now)))
+
+        return work
+
+    # -- life --------------------------------------------------------------------------------
+
+    @operation
+    def delete(self, key: SessionKey, *, children: bool = False) -> Work[bool]:
+        """Delete the session and all that hangs on it; whether there was one.
+
+        Soft: for every call it is gone, its id is free, and `restore` brings it back until
+        the sweeper purges it after ``deleted_grace``. App and user state stay.
+        ``children=True`` takes the sessions of the same user along that it opened.
+        """
+        at = self._at(key)
+
+        def work(_: Bumps) -> Plan[bool]:
+            row = yield from find(at)
+            if row is None:
+                return False
+            yield from self._delete(row, children, at.now)
+            return True
+
+        return work
+
+    def _delete(self, row: SessionRow, children: bool, now: int) -> Plan[None]:
+        doomed = {row.uid: row}
+        for parent in [row] if children else []:
+            yield from _add_children(parent, doomed)
+        for uid in doomed:
+            if self._settings.deleted_grace:
+                yield SESSIONS.mark_deleted(part=row.part, uid=uid, now=now)
+            else:
+                yield from purge(row.part, uid)
+
+    @operation
+    def restore(self, key: SessionKey, *, uid: str | None = None) -> Work[Session]:
+        """Bring back the session of that id that was deleted last, or the one with that uid.
+
+        Raises `NotFoundError` if there is none, `AlreadyExistsError` if the id is in use.
+        """
+        at = self._at(key)
+
+        def work(_: Bumps) -> Plan[Session]:
+            row = yield from self._deleted(at, uid)
+            if (yield from find(at)):
+                raise AlreadyExistsError(f"session id {at.key.id!r} is in use: delete it first")
+            yield SESSIONS.retire_expired(part=at.part, id=at.key.id, now=at.now)
+            restored = yield SESSIONS.mark_restored(part=row.part, uid=row.uid, now=at.now)
+            return session_of(SessionRow._make(restored[0]))
+
+        return work
+
+    def _deleted(self, at: Target, uid: str | None) -> Plan[SessionRow]:
+        if uid is None:
+            found = yield SESSIONS.find_deleted(part=at.part, id=at.key.id)
+        else:
+            found = yield SESSIONS.find_uid(part=at.part, uid=uid)
+        row = SessionRow._make(found[0]) if found else None
+        if row is None or row.deleted_at is None or row.id != at.key.id:
+            raise NotFoundError(f"no deleted session {at.key.id!r} to restore (uid {uid!r})")
+        return row
+
+    @operation
+    def purge(self, key: SessionKey, *, uid: str | None = None) -> Work[bool]:
+        """Remove every session of that id for good, deleted ones too; or only that uid.
+
+        Returns whether there was something.
+        """
+        at = self._at(key)
+
+        def work(_: Bumps) -> Plan[bool]:
+            found = yield SESSIONS.uids_of(part=at.part, id=at.key.id)
+            doomed = [found_uid for (found_uid,) in found if uid is None or found_uid == uid]
+            for doomed_uid in doomed:
+                yield from purge(at.part, doomed_uid)
+            return bool(doomed)
+
+        return work
+
+    @operation
+    def fork(
+        self, key: SessionKey, *, at: int | None = None, id: str | None = None  # noqa: A002
+    ) -> Work[Session]:
+        """A new session with the events of the active line up to seq ``at`` (None: all).
+
+        It has the session state as of that event, the same description, seqs from 1 on and
+        a link to its origin. One transaction. Raises `NotFoundError`, or
+        `AlreadyExistsError` if the new id is in use.
+        """
+        source = self._at(key)
+        positive(at, "at")
+        uid = self._settings.ids()
+        new_id = check_text(_blank_is_new(id, uid), "session id", self._settings.limits.text)
+        return lambda _: self._fork(source, at, new_id, uid)
+
+    def _fork(self, source: Target, seq: int | None, new_id: str, uid: str) -> Plan[Session]:
+        row = yield from get(source)
+        line = yield from runs(row.part, row.uid, row.head)
+        if seq is not None and seq != 0 and not holds(line, seq):
+            raise NotFoundError(f"session {row.id!r} has no event {seq} on its active line")
+        end = row.head if seq is None else seq
+        taken = clip(line, 1, end)
+        found = yield from changes(row.part, row.uid, taken)
+        first, _ = yield from first_of(row.part, row.uid, taken)
+        count = length(taken, first) if first else 0
+        new = row._replace(
+            uid=uid, id=new_id, version=1, head=count, left_head=count, last_seq=count,
+            event_count=count, created_at=source.now, updated_at=source.now,
+            expires_at=None if row.ttl is None else source.now + row.ttl,
+            origin=encode_trusted([*row.key, end]),
+        )  # fmt: skip
+        if (yield from find(source._replace(key=new.key))):
+            raise AlreadyExistsError(f"session {new_id!r} exists: take another id")
+        yield from insert(new)
+        base = 0
+        for run_taken in reversed(taken):
+            low = max(run_taken.low, first)
+            yield EVENTS.copy_run(
+                part=row.part, uid=row.uid, new_uid=uid, base=base, low=low, high=run_taken.high
+            )
+            base += run_taken.high - low + 1
+        yield SESSIONS.copy_terms(part=row.part, uid=row.uid, new_uid=uid)
+        yield from _fork_state(new, found, taken, first, self._settings.limits)
+        settled = yield from settle(new, [Run(1, count, 0)], count, count)
+        return session_of(settled)
+
+
+def _blank_is_new(session_id: str | None, new: str) -> str:
+    return new if session_id is None or session_id == "" else session_id
+
+
+def _target(new: _New) -> Target:
+    return Target(new.row.key, new.row.part, new.row.app_part, new.row.updated_at)
+
+
+def insert(row: SessionRow) -> Plan[None]:
+    """Store a new session, in the place of an expired one; `AlreadyExistsError`."""
+    yield SESSIONS.retire_expired(part=row.part, id=row.id, now=row.updated_at)
+    if not (yield SESSIONS.insert(**row._asdict())):
+        raise AlreadyExistsError(f"session {row.id!r} exists: get it, or take another id")
+
+
+def _add_children(row: SessionRow, doomed: dict[str, SessionRow]) -> Plan[None]:
+    found = yield SESSIONS.children(part=row.part, parent=encode_trusted(list(row.key)))
+    for columns in found:
+        child = SessionRow._make(columns)
+        if child.uid not in doomed:
+            doomed[child.uid] = child
+            yield from _add_children(child, doomed)
+
+
+def _fork_state(
+    new: SessionRow, found: Sequence[Change], line: Sequence[Run], first: int, limits: Limits
+) -> Plan[None]:
+    """The state as of the last event taken over, and its history by the new seqs."""
+    noted: dict[tuple[int, int], dict[str, Value]] = {}
+    for change in found:
+        if change.noted:
+            place = (length(clip(line, 1, change.seq), first), min(change.version, 1))
+            noted.setdefault(place, {}).update(change.delta)
+    for (seq, version), delta in noted.items():
+        yield from log(new.part, new.uid, seq, version, delta, new.updated_at)
+    state = fold(found)
+    yield from restore(new.part, new.uid, state, state, limits, new.updated_at)

@@ -1,0 +1,306 @@
+"""State by itself: the keys of an app, a user or a session, and what a session's once were."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from perdure.errors import ConflictError, InvalidError, NotFoundError, StateKeyError
+from perdure.features.changes import Change, changes, fold
+from perdure.features.cursors import check_limit, pack, unpack
+from perdure.features.line import first_of, holds, runs
+from perdure.features.lookup import SessionRow, claim, get, target
+from perdure.features.reading import positive
+from perdure.features.scopes import (
+    APP_PREFIX,
+    STATE,
+    TEMP_PREFIX,
+    USER_PREFIX,
+    Entry,
+    Value,
+    entry,
+    merge,
+    rows,
+)
+from perdure.operation import Bumps, Emit, Feature, M, Plan, Stream, Work, operation, reading, run, stream
+from perdure.parts import place
+from perdure.records import (
+    DELETE,
+    JSON,
+    AppScope,
+    Page,
+    Scope,
+    SessionKey,
+    StateChange,
+    StateEntry,
+    UserScope,
+)
+from perdure.values import check_text, encode_delta, from_micros, from_payload
+
+_PREFIXES = (APP_PREFIX, USER_PREFIX, TEMP_PREFIX)
+
+
+class _Owner(NamedTuple):
+    """Where the rows of a scope are; of a session only its key is known before the plan."""
+
+    part: str
+    key: SessionKey | None
+    now: int
+
+
+class State(Feature[M]):
+    """`store.state`: app, user and session state without an event.
+
+    A scope is an `AppScope`, a `UserScope` or a `SessionKey`; names have no prefix there.
+    """
+
+    name = "state"
+
+    # -- reading -----------------------------------------------------------------------------
+
+    @reading
+    def get(self, scope: Scope, name: str) -> Work[StateEntry]:
+        """The entry of that name; `StateKeyError` if there is none."""
+        owner = self._owner(scope)
+        self._name(name)
+
+        def work(_: Bumps) -> Plan[StateEntry]:
+            found = yield from _find(owner, name, self._settings)
+            if found is None:
+                raise StateKeyError(f"no state {name!r} in {scope!r}")
+            return found
+
+        return work
+
+    @reading
+    def find(self, scope: Scope, name: str) -> Work[StateEntry | None]:
+        """The entry of that name, or None."""
+        owner = self._owner(scope)
+        self._name(name)
+        return lambda _: _find(owner, name, self._settings)
+
+    @reading
+    def list(
+        self, scope: Scope, *, cursor: str | None = None, limit: int = 1000
+    ) -> Work[Page[StateEntry]]:
+        """A page of the scope's entries by name, bytewise; at most 10,000."""
+        owner = self._owner(scope)
+        size = check_limit(limit, self._settings.limits.records)
+        after = "" if cursor is None else unpack(cursor, "state", str)[0]
+
+        def work(_: Bumps) -> Plan[Page[StateEntry]]:
+            uid = yield from _uid(owner, self._settings)
+            found = yield STATE.list(part=owner.part, uid=uid, after=after, limit=size + 1)
+            entries = [_entry(row) for row in found[:size]]
+            more = pack("state", entries[-1].name) if len(found) > size else None
+            return Page(entries, more)
+
+        return work
+
+    @stream
+    def iter(self, scope: Scope) -> Stream[StateEntry]:
+        """Every entry of the scope, page after page."""
+        cursor = None
+        while True:
+            page = yield from run(State.list.of(self, scope, cursor=cursor))
+            for found in page.items:
+                yield Emit(found)
+            cursor = page.next_cursor
+            if cursor is None:
+                return
+
+    @reading
+    def merged(self, key: SessionKey) -> Work[dict[str, JSON]]:
+        """What a session sees: its own keys, and those of its user and app with their prefix."""
+        at = self._target(key)
+
+        def work(_: Bumps) -> Plan[dict[str, JSON]]:
+            row = yield from get(at)
+            found = yield STATE.merged(part=row.part, app_part=row.app_part, uid=row.uid)
+            return merge(found)  # type: ignore[arg-type]
+
+        return work
+
+    # -- writing -----------------------------------------------------------------------------
+
+    @operation
+    def set(
+        self,
+        scope: Scope,
+        values: Mapping[str, Value],
+        *,
+        expected_versions: Mapping[str, int] | None = None,
+    ) -> Work[int]:
+        """Set several keys in one transaction, `DELETE` removes one; returns how many.
+
+        ``expected_versions`` maps names to the version each entry must have (0: it must not
+        be there), else `ConflictError` and nothing is changed. For a session it is a change
+        of its own: the session gets a new version, and it stands in `history`.
+        """
+        owner = self._owner(scope)
+        entries = self._entries(values)
+        expected = self._expected(expected_versions)
+        text = encode_delta(dict(values), "values", self._settings.limits)
+
+        def work(bumps: Bumps) -> Plan[int]:
+            uid = ""
+            if owner.key is not None and entries:
+                uid = yield from self._note(owner.key, text, owner.now, bumps)
+            return (yield from _put(owner, uid, entries, expected))
+
+        return work
+
+    @operation
+    def delete(self, scope: Scope, name: str) -> Work[bool]:
+        """Remove a key, durably; whether it was there."""
+        owner = self._owner(scope)
+        self._name(name)
+        text = encode_delta({name: DELETE}, "values", self._settings.limits)
+
+        def work(bumps: Bumps) -> Plan[bool]:
+            if (yield from _find(owner, name, self._settings)) is None:
+                return False
+            uid = ""
+            if owner.key is not None:
+                uid = yield from self._note(owner.key, text, owner.now, bumps)
+            yield STATE.put.many(rows(owner.part, uid, [(name, None, None, None)], owner.now))
+            return True
+
+        return work
+
+    def _note(self, key: SessionKey, text: str, now: int, bumps: Bumps) -> Plan[str]:
+        """A new version of the session with the change in its log; gives the uid."""
+        row = yield from claim(self._target(key, now), None, bumps)
+        yield STATE.log(
+            part=row.part, uid=row.uid, seq=row.head, version=row.version, delta=text, now=now
+        )
+        return row.uid
+
+    # -- the past ----------------------------------------------------------------------------
+
+    @reading
+    def at(self, key: SessionKey, seq: int) -> Work[dict[str, JSON]]:
+        """The session scope as of an event (0: as created), without app and user state.
+
+        What was set without an event counts as of the event that stood last. Raises
+        `NotFoundError` for what was pruned, naming the oldest seq that can be answered.
+        """
+        at = self._target(key)
+        positive(seq, "seq")
+
+        def work(_: Bumps) -> Plan[dict[str, JSON]]:
+            row = yield from get(at)
+            found = yield from _changes_to(row, seq)
+            return fold(change for change in found if change.seq <= seq)
+
+        return work
+
+    @reading
+    def history(self, key: SessionKey, name: str) -> Work[Sequence[StateChange]]:
+        """Every change of a key of the session scope along the active line, oldest first."""
+        at = self._target(key)
+        self._name(name)
+
+        def work(_: Bumps) -> Plan[Sequence[StateChange]]:
+            row = yield from get(at)
+            line = yield from runs(row.part, row.uid, row.head)
+            found = yield from changes(row.part, row.uid, line)
+            return [
+                StateChange(change.seq, change.version, change.delta[name])
+                for change in found
+                if name in change.delta
+            ]
+
+        return work
+
+    # -- checks ------------------------------------------------------------------------------
+
+    def _target(self, key: SessionKey, now: int | None = None) -> Any:
+        settings = self._settings
+        moment = settings.clock() if now is None else now
+        return target(settings.tenant, key, settings.limits.text, moment)
+
+    def _owner(self, scope: Scope) -> _Owner:
+        settings = self._settings
+        limit = settings.limits.text
+        now = settings.clock()
+        if isinstance(scope, AppScope):
+            return _Owner(place(settings.tenant, scope.app, "", limit).app_part, None, now)
+        if isinstance(scope, UserScope):
+            return _Owner(place(settings.tenant, scope.app, scope.user, limit).part, None, now)
+        at = self._target(scope, now)
+        return _Owner(at.part, at.key, now)
+
+    def _name(self, name: str) -> str:
+        text = check_text(name, "state key", self._settings.limits.text, blank=False)
+        if text.startswith(_PREFIXES):
+            message = f"state key {name!r} has the prefix of a scope: the scope is said beside it"
+            raise InvalidError(message, "name")
+        return text
+
+    def _entries(self, values: Mapping[str, Value]) -> Sequence[Entry]:
+        if not isinstance(values, Mapping):
+            raise InvalidError(f"values maps names to values, not {values!r}", "values")
+        limits = self._settings.limits
+        return [
+            entry(self._name(name), value, limits, "values") for name, value in values.items()
+        ]
+
+    def _expected(self, versions: Mapping[str, int] | None) -> dict[str, int]:
+        checked = dict(versions or {})
+        for name, version in checked.items():
+            positive(version, f"expected_versions[{self._name(name)!r}]")
+        return checked
+
+
+def _uid(owner: _Owner, settings: Any) -> Plan[str]:
+    if owner.key is None:
+        return ""
+    row = yield from get(target(settings.tenant, owner.key, settings.limits.text, owner.now))
+    return row.uid
+
+
+def _find(owner: _Owner, name: str, settings: Any) -> Plan[StateEntry | None]:
+    uid = yield from _uid(owner, settings)
+    found = yield STATE.find(part=owner.part, uid=uid, name=name)
+    return _entry(found[0]) if found else None
+
+
+def _entry(row: Sequence[Any]) -> StateEntry:
+    name, value, codec, data, version, updated_at = row
+    payload = from_payload(value, codec, data, f"state {name!r}")
+    return StateEntry(name, payload, version, from_micros(updated_at))
+
+
+def _put(
+    owner: _Owner, uid: str, entries: Sequence[Entry], expected: Mapping[str, int]
+) -> Plan[int]:
+    blind = [one for one in entries if one[0] not in expected]
+    for name, value, codec, data in entries:
+        version = expected.get(name)
+        if version is None:
+            continue
+        query = STATE.put_expected if version else STATE.put_absent
+        columns = {
+            "part": owner.part, "uid": uid, "name": name, "value": value, "codec": codec,
+            "data": data, "now": owner.now,
+        }  # fmt: skip
+        found = yield query(**columns, **({"expected": version} if version else {}))
+        if not found:
+            raise ConflictError(f"state {name!r} is not at version {version} any more: read it")
+    if blind:
+        yield STATE.put.many(rows(owner.part, uid, blind, owner.now))
+    return len(entries)
+
+
+def _changes_to(row: SessionRow, seq: int) -> Plan[Sequence[Change]]:
+    """The changes along the active line if the event is on it, else along its own."""
+    line = yield from runs(row.part, row.uid, row.head)
+    if seq and not holds(line, seq):
+        line = yield from runs(row.part, row.uid, seq)
+    first, prev = yield from first_of(row.part, row.uid, line)
+    exists = (yield STATE.event_version(part=row.part, uid=row.uid, seq=seq)) if seq else not prev
+    if not exists:
+        oldest = f"the oldest seq that can be answered is {first}" if prev else "see events.list"
+        raise NotFoundError(f"session {row.id!r} has no event {seq}: {oldest}")
+    return (yield from changes(row.part, row.uid, line))

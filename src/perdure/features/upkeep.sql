@@ -1,0 +1,40 @@
+-- What goes through every table of the registry, perdure/tables.py.
+
+-- name: rows_of
+-- for: table = annotations | state_log | state | rewrites | refs | session_terms | events | sessions
+SELECT COUNT(*) FROM {table} WHERE part = :part
+
+-- name: erase
+-- for: table = annotations | state_log | state | rewrites | refs | session_terms | events | sessions
+DELETE FROM {table} WHERE part = :part
+
+-- name: purge
+-- for: table = annotations | state_log | state | rewrites | refs | session_terms | events | sessions
+DELETE FROM {table} WHERE part = :part AND uid = :uid
+
+-- name: export
+-- for: table = annotations | state_log | state | rewrites | refs | session_terms | events | sessions
+SELECT * FROM {table} WHERE part = :part AND uid = :uid
+
+-- name: uids
+SELECT s.uid FROM sessions s WHERE s.part = :part ORDER BY s.uid
+
+-- name: add_tombstone
+INSERT INTO erasures (part, erased_at) VALUES (:part, :now)
+ON CONFLICT (part) DO UPDATE SET erased_at = excluded.erased_at
+
+-- name: erased_at
+SELECT erased_at FROM erasures WHERE part = :part
+
+-- name: purgeable
+SELECT s.part, s.uid, CASE WHEN s.deleted_at IS NULL THEN 0 ELSE 1 END FROM sessions s
+WHERE s.deleted_at <= :deleted_before OR (s.deleted_at IS NULL AND s.expires_at <= :now)
+LIMIT :limit
+
+-- name: count_purgeable
+SELECT CASE WHEN s.deleted_at IS NULL THEN 0 ELSE 1 END, COUNT(*) FROM sessions s
+WHERE s.deleted_at <= :deleted_before OR (s.deleted_at IS NULL AND s.expires_at <= :now)
+GROUP BY 1
+
+-- name: drop_removed_state
+DELETE FROM state WHERE value IS NULL AND codec IS NULL AND updated_at <= :before

@@ -1,0 +1,22 @@
+-- Which migrations were applied.
+
+-- name: exists[sqlite]
+SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'perdure_migrations'
+
+-- name: exists[postgres]
+SELECT 1 WHERE to_regclass('perdure_migrations') IS NOT NULL
+
+-- name: create
+CREATE TABLE IF NOT EXISTS perdure_migrations (
+    number     BIGINT NOT NULL PRIMARY KEY,
+    name       TEXT   NOT NULL,
+    checksum   TEXT   NOT NULL,
+    applied_at BIGINT NOT NULL
+)
+
+-- name: applied
+SELECT number, name, checksum FROM perdure_migrations ORDER BY number
+
+-- name: note
+INSERT INTO perdure_migrations (number, name, checksum, applied_at)
+VALUES (:number, :name, :checksum, :now)

@@ -1,0 +1,315 @@
+"""What features return: frozen records, without I/O.
+
+Times are aware `datetime` in UTC. JSON values are plain Python: dict, list, str, int, float,
+bool and None.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import Enum
+from typing import Any, Final, Generic, Literal, NamedTuple, TypeAlias, TypeVar
+
+JSON: TypeAlias = Any
+"""A JSON value: dict, list, str, int, float, bool or None, nested at most 200 deep."""
+
+T = TypeVar("T")
+
+
+class Marker(Enum):
+    """The two words that stand where a value stands and are not one."""
+
+    DELETE = "DELETE"
+    ALL = "ALL"
+
+    def __repr__(self) -> str:
+        return f"perdure.{self.name}"
+
+
+DELETE: Final = Marker.DELETE
+"""In a state delta or metadata: remove this key, durably."""
+
+ALL: Final = Marker.ALL
+"""Where a list asks for an app or a user: every one of them, on purpose."""
+
+AllType: TypeAlias = Literal[Marker.ALL]
+
+
+@dataclass(frozen=True, slots=True)
+class Opaque:
+    """Bytes that are kept as they are and never parsed or searched.
+
+    ``codec`` names how to read them (``msgpack``, ``pickle5-signed``, …); perdure only keeps
+    the name. An `Opaque` may stand where a whole value is stored: the content of an event, the
+    value of a state key.
+    """
+
+    codec: str
+    data: bytes
+
+
+class SessionKey(NamedTuple):
+    """Whose session, and which: unique inside the store's tenant."""
+
+    app: str
+    user: str
+    id: str
+
+
+class UserScope(NamedTuple):
+    """The state that all sessions of a user share."""
+
+    app: str
+    user: str
+
+
+class AppScope(NamedTuple):
+    """The state that all users of an app share."""
+
+    app: str
+
+
+Scope: TypeAlias = SessionKey | UserScope | AppScope
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a fork comes from: the session, and the last event it took over."""
+
+    key: SessionKey
+    seq: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """A conversation as it was when it was read.
+
+    ``uid`` is this incarnation: a deleted and recreated id has another. ``version`` grows by
+    one with each change. ``event_count`` counts the active line, ``head_seq`` is its last
+    event (0: none) and ``last_seq`` the highest seq ever given. ``state`` (app, user and
+    session scope merged) is there only where it was asked for.
+    """
+
+    key: SessionKey
+    uid: str
+    title: str
+    author: str
+    agent_type: str
+    tags: tuple[str, ...]
+    metadata: dict[str, JSON]
+    parent: SessionKey | None
+    origin: Origin | None
+    created_at: datetime
+    updated_at: datetime
+    last_event_at: datetime | None
+    expires_at: datetime | None
+    deleted_at: datetime | None
+    version: int
+    event_count: int
+    head_seq: int
+    last_seq: int
+    preview: str
+    state: dict[str, JSON] | None = None
+
+    @property
+    def id(self) -> str:
+        """The session's id, the last part of its key."""
+        return self.key.id
+
+
+@dataclass(frozen=True, slots=True)
+class EventError:
+    """What went wrong, as the agent reported it."""
+
+    message: str
+    code: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class NewEvent:
+    """An event as the caller gives it; all that is not given gets its default.
+
+    ``content`` is any JSON value or an `Opaque`; ``id`` (default: a new UUIDv7) makes a retry
+    safe; ``format`` names the shape of the content (default: recognised); ``timestamp``
+    (default: the store's clock) is the caller's and may lie in the past or the future.
+    A ``partial`` event is handed back and neither stored nor applied. ``extra`` keeps fields
+    of a framework that have no place of their own.
+    """
+
+    content: JSON | Opaque = None
+    id: str | None = field(default=None, kw_only=True)
+    author: str = field(default="", kw_only=True)
+    run_id: str = field(default="", kw_only=True)
+    branch: str = field(default="", kw_only=True)
+    filter_key: str = field(default="", kw_only=True)
+    format: str | None = field(default=None, kw_only=True)
+    error: EventError | str | None = field(default=None, kw_only=True)
+    usage: JSON = field(default=None, kw_only=True)
+    metadata: Mapping[str, JSON] | None = field(default=None, kw_only=True)
+    state_delta: Mapping[str, JSON] | None = field(default=None, kw_only=True)
+    timestamp: datetime | None = field(default=None, kw_only=True)
+    partial: bool = field(default=False, kw_only=True)
+    extra: Mapping[str, JSON] | None = field(default=None, kw_only=True)
+
+
+EventInput: TypeAlias = NewEvent | Mapping[str, JSON] | str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """A stored event.
+
+    ``seq`` is its place in the session, ``prev`` the seq before it in its line (0: none),
+    ``version`` the session's version after the append. ``kind``, ``role``, ``text``, ``calls``
+    and ``results`` are the projection of ``content``: what every reader needs, whatever the
+    format. ``created_at`` is the store's clock, ``timestamp`` the caller's.
+    """
+
+    id: str
+    seq: int
+    prev: int
+    version: int
+    author: str
+    run_id: str
+    branch: str
+    filter_key: str
+    content: JSON | Opaque
+    error: EventError | None
+    usage: JSON
+    metadata: dict[str, JSON] | None
+    state_delta: dict[str, JSON] | None
+    timestamp: datetime
+    created_at: datetime
+    extra: dict[str, JSON] | None
+    kind: str
+    role: str
+    text: str
+    calls: tuple[str, ...]
+    results: tuple[str, ...]
+    format: str
+    partial: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """What an append did.
+
+    ``version`` is the session's version now: pass it as the next ``expected_version``.
+    ``duplicate`` is True if the events were stored by an earlier call with the same ids.
+    """
+
+    events: tuple[Event, ...]
+    version: int
+    duplicate: bool = False
+
+    @property
+    def event(self) -> Event:
+        """The last event of the call."""
+        return self.events[-1]
+
+    def __iter__(self) -> Iterator[Event]:
+        return iter(self.events)
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """One page of a list; ``next_cursor`` is None on the last one."""
+
+    items: Sequence[T]
+    next_cursor: str | None = None
+
+    def __iter__(self) -> Iterator[T]:
+        return iter(self.items)
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """A line of a session: the active one, or one that was left and is kept."""
+
+    name: str
+    head_seq: int
+    created_at: datetime
+    current: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Annotation:
+    """A note on a session, or on one of its events, that does not touch it."""
+
+    name: str
+    value: JSON
+    by: str
+    event_id: str | None
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class StateEntry:
+    """A key of a scope, without its prefix; ``version`` grows with each change of this key."""
+
+    name: str
+    value: JSON | Opaque
+    version: int
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class StateChange:
+    """One change of a key of the session scope; ``value`` is `DELETE` for a removal.
+
+    ``seq`` is the event that brought it, or that stood last when it was set without one.
+    """
+
+    seq: int
+    version: int
+    value: JSON | Opaque | Marker
+
+
+@dataclass(frozen=True, slots=True)
+class Rewritten:
+    """What `tail` gives when history was changed: read again from this seq."""
+
+    from_seq: int
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Messages:
+    """A conversation in one format; ``loss`` names what had no counterpart there.
+
+    ``system`` is the system text where the format keeps it beside the messages (anthropic).
+    """
+
+    items: list[dict[str, JSON]]
+    loss: list[str]
+    system: str = ""
+
+    def __iter__(self) -> Iterator[dict[str, JSON]]:
+        return iter(self.items)
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+
+@dataclass(frozen=True, slots=True)
+class ErasureReceipt:
+    """What an erasure removed: rows by table. ``erased_at`` is the store's clock."""
+
+    tenant: str
+    app: str
+    user: str
+    erased_at: datetime
+    removed: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """What a sweep removed, or would remove: sessions, by the reason."""
+
+    expired: int
+    deleted: int

@@ -1,0 +1,173 @@
+"""Carrying out operations and flows: awaited, or in the calling thread."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator
+from inspect import isawaitable
+from typing import Any
+
+from perdure.engines import Engine, Job
+from perdure.engines.delivery import AwaitingTask
+from perdure.errors import PerdureError
+from perdure.operation import Emit, Flow, Operation, Sleep, Step, Stream
+
+
+class AsyncRunner:
+    """For tasks of any event loop, in any thread, several loops at once."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        # One event loop runs in a thread at a time: its jobs are gathered there.
+        self._gathered = threading.local()
+
+    async def operate(self, op: Operation[Any]) -> Any:
+        """Run one operation; if the task is cancelled, what was accepted is still done."""
+        loop = asyncio.get_running_loop()
+        future = loop.create_future()
+        self._gather(loop, (op, AwaitingTask(loop, future)))
+        return await future
+
+    def _gather(self, loop: asyncio.AbstractEventLoop, job: Job) -> None:
+        """Hand over with all others of this round of the loop: they fill one batch."""
+        gathered = self._gathered
+        if getattr(gathered, "loop", None) is not loop or not gathered.jobs:
+            gathered.loop, gathered.jobs = loop, []
+            loop.call_soon(self._hand_over, gathered.jobs)
+        gathered.jobs.append(job)
+
+    def _hand_over(self, jobs: list[Job]) -> None:
+        if self._gathered.jobs is jobs:
+            self._gathered.jobs = []
+        try:
+            self._engine.submit(jobs)
+        except PerdureError as error:
+            for _, waiter in jobs:
+                waiter.tell(None, error)
+
+    async def flow(self, steps: Flow[Any]) -> Any:
+        """Drive a flow to its result."""
+        result: Any = None
+        error: BaseException | None = None
+        while True:
+            try:
+                step = steps.send(result) if error is None else steps.throw(error)
+            except StopIteration as done:
+                return done.value
+            result, error = await self._try(step)
+
+    async def stream(self, steps: Stream[Any]) -> AsyncIterator[Any]:
+        """Drive a stream; its items one by one."""
+        result: Any = None
+        error: BaseException | None = None
+        try:
+            while True:
+                try:
+                    step = steps.send(result) if error is None else steps.throw(error)
+                except StopIteration:
+                    return
+                result, error = None, None
+                if isinstance(step, Emit):
+                    yield step.item
+                else:
+                    result, error = await self._try(step)
+        finally:
+            steps.close()
+
+    async def _try(self, step: Step) -> tuple[Any, BaseException | None]:
+        try:
+            return await self._do(step), None
+        except Exception as error:  # noqa: BLE001 - the flow decides what it means
+            return None, error
+
+    async def _do(self, step: Step) -> Any:
+        if isinstance(step, Operation):
+            return await self.operate(step)
+        if isinstance(step, Sleep):
+            return await asyncio.sleep(step.seconds)
+        result = step.function(*step.args)
+        return await result if isawaitable(result) else result
+
+
+class SyncRunner:
+    """For any thread, also one in which an event loop runs."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def operate(self, op: Operation[Any]) -> Any:
+        """Run one operation and return its result."""
+        return self._engine.run(op)
+
+    def flow(self, steps: Flow[Any]) -> Any:
+        """Drive a flow to its result."""
+        result: Any = None
+        error: BaseException | None = None
+        while True:
+            try:
+                step = steps.send(result) if error is None else steps.throw(error)
+            except StopIteration as done:
+                return done.value
+            result, error = self._try(step)
+
+    def stream(self, steps: Stream[Any]) -> Iterator[Any]:
+        """Drive a stream; its items one by one."""
+        result: Any = None
+        error: BaseException | None = None
+        try:
+            while True:
+                try:
+                    step = steps.send(result) if error is None else steps.throw(error)
+                except StopIteration:
+                    return
+                result, error = None, None
+                if isinstance(step, Emit):
+                    yield step.item
+                else:
+                    result, error = self._try(step)
+        finally:
+            steps.close()
+
+    def _try(self, step: Step) -> tuple[Any, BaseException | None]:
+        try:
+            return self._do(step), None
+        except Exception as error:  # noqa: BLE001 - the flow decides what it means
+            return None, error
+
+    def _do(self, step: Step) -> Any:
+        if isinstance(step, Operation):
+            return self.operate(step)
+        if isinstance(step, Sleep):
+            return time.sleep(step.seconds)
+        result = step.function(*step.args)
+        return _finished(result) if isawaitable(result) else result
+
+
+def _finished(awaitable: Any) -> Any:
+    """The result of the user's async code, on a loop in a thread of its own.
+
+    Not in the calling thread: an event loop may be running there.
+    """
+    outcome: list[Any] = []
+
+    async def finish() -> None:
+        outcome.append(await awaitable)
+
+    failure: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            asyncio.run(finish())
+        except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
+            failure.append(error)
+
+    thread = threading.Thread(target=work, name="perdure-call")
+    thread.start()
+    thread.join()
+    if failure:
+        raise failure[0]
+    return outcome[0]
+
+

@@ -1,0 +1,265 @@
+"""The facade: opens an engine, brings its schema up to date, one attribute a feature."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
+from types import TracebackType
+from typing import Any, Generic
+
+from perdure.config import Config, Resolved, resolve
+from perdure.engines import engine_for
+from perdure.features.events import Events
+from perdure.features.sessions import Sessions
+from perdure.features.state import State
+from perdure.features.upkeep import Upkeep
+from perdure.handles import SessionHandle, load
+from perdure.migrations import check, migrate, nothing_to_set_up, set_up
+from perdure.operation import Async, Flow, M, Runner, Sync, run
+from perdure.records import JSON, ErasureReceipt, SessionKey, Swept
+from perdure.runners import AsyncRunner, SyncRunner
+from perdure.turns import AsyncTurn, SyncTurn
+from perdure.values import Limits
+
+
+class _Store(Generic[M]):
+    """What both colours of a store share."""
+
+    def __init__(self, resolved: Resolved, runner_of: Callable[[Any], Runner]) -> None:
+        settings = resolved.settings
+        self._resolved = resolved
+        self._settings = settings
+        self._engine = engine_for(resolved, set_up(settings.clock(), resolved.auto_migrate))
+        self._runner = runner_of(self._engine)
+        self.sessions: Sessions[M] = Sessions(self._runner, settings)
+        self.events: Events[M] = Events(self._runner, settings)
+        self.state: State[M] = State(self._runner, settings)
+        self._upkeep: Upkeep[M] = Upkeep(self._runner, settings)
+
+    @property
+    def tenant(self) -> str:
+        """The tenant that everything in this store object belongs to."""
+        return self._settings.tenant
+
+    @property
+    def display_url(self) -> str:
+        """Where the store is, without its password."""
+        return self._resolved.display_url
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.display_url}>"
+
+    def _migrate(self) -> list[str]:
+        return migrate_store(self._resolved)
+
+    def _loaded(self, key: SessionKey, recent: int | None, options: Mapping[str, Any]) -> Flow[Any]:
+        create = Sessions.get_or_create.of(
+            Sessions(self._runner, self._settings), key.app, key.user, key.id, **options
+        )
+        session = yield from run(create)
+        return (yield from load(self._runner, self._settings, session.key, recent))
+
+
+class Store(_Store[Async]):
+    """A store for async code: `async with perdure.open(url) as store:`, or ``await`` it.
+
+    It may be used from any number of threads and event loops; the first call opens it if
+    nothing else has.
+    """
+
+    def __init__(self, config: Config) -> None:
+        super().__init__(resolve(config), AsyncRunner)
+
+    async def __aenter__(self) -> Store:
+        await asyncio.to_thread(self._engine.open)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    def __await__(self) -> Generator[Any, None, Store]:
+        return self.__aenter__().__await__()
+
+    async def close(self) -> None:
+        """Finish what was accepted and close; idempotent."""
+        await asyncio.to_thread(self._engine.close)
+
+    def turn(self) -> AsyncTurn:
+        """Several writes as one transaction: see `Turn`."""
+        return AsyncTurn(self._runner, self._settings)
+
+    async def session(
+        self,
+        app: str,
+        user: str,
+        id: str | None = None,  # noqa: A002 - the word that users know
+        *,
+        recent: int | None = None,
+        state: Mapping[str, JSON] | None = None,
+        title: str = "",
+    ) -> SessionHandle[Async]:
+        """A handle on the session of that key, made (with this state and title) if new.
+
+        ``recent`` limits the events it holds to the last ones. Appending through a handle
+        checks that nobody else has written in between.
+        """
+        options = {"state": state, "title": title}
+        steps = self._loaded(SessionKey(app, user, id or ""), recent, options)
+        loaded = await self._runner.flow(steps)
+        return SessionHandle(self._runner, self._settings, loaded, recent)
+
+    async def migrate(self) -> list[str]:
+        """Bring the schema up to date; the names of the migrations that were applied."""
+        return await asyncio.to_thread(self._migrate)
+
+    async def erase_user(self, app: str, user: str) -> ErasureReceipt:
+        """Remove everything of a person: see `Upkeep.erase_user`."""
+        return await self._upkeep.erase_user(app, user)
+
+    def export_user(self, app: str, user: str) -> AsyncIterator[str]:
+        """Everything of a person as lines of JSON: see `Upkeep.export_user`."""
+        return self._upkeep.export_user(app, user)
+
+    async def sweep(self, *, dry_run: bool = False) -> Swept:
+        """Purge what has expired, and what was deleted long enough ago."""
+        return await self._upkeep.sweep(dry_run=dry_run)
+
+
+class SyncStore(_Store[Sync]):
+    """The same store for code that does not await: `with perdure.open_sync(url) as store:`."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__(resolve(config), SyncRunner)
+        self._engine.open()
+
+    def __enter__(self) -> SyncStore:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Finish what was accepted and close; idempotent."""
+        self._engine.close()
+
+    def turn(self) -> SyncTurn:
+        """Several writes as one transaction: see `Turn`."""
+        return SyncTurn(self._runner, self._settings)
+
+    def session(
+        self,
+        app: str,
+        user: str,
+        id: str | None = None,  # noqa: A002 - the word that users know
+        *,
+        recent: int | None = None,
+        state: Mapping[str, JSON] | None = None,
+        title: str = "",
+    ) -> SessionHandle[Sync]:
+        """A handle on the session of that key, made if new: see `Store.session`."""
+        options = {"state": state, "title": title}
+        steps = self._loaded(SessionKey(app, user, id or ""), recent, options)
+        loaded = self._runner.flow(steps)
+        return SessionHandle(self._runner, self._settings, loaded, recent)
+
+    def migrate(self) -> list[str]:
+        """Bring the schema up to date; the names of the migrations that were applied."""
+        return self._migrate()
+
+    def erase_user(self, app: str, user: str) -> ErasureReceipt:
+        """Remove everything of a person: see `Upkeep.erase_user`."""
+        return self._upkeep.erase_user(app, user)
+
+    def export_user(self, app: str, user: str) -> Iterator[str]:
+        """Everything of a person as lines of JSON: see `Upkeep.export_user`."""
+        return self._upkeep.export_user(app, user)
+
+    def sweep(self, *, dry_run: bool = False) -> Swept:
+        """Purge what has expired, and what was deleted long enough ago."""
+        return self._upkeep.sweep(dry_run=dry_run)
+
+
+def open(  # noqa: A001 - perdure.open, as gzip.open
+    url: str | Config | None = None,
+    *,
+    tenant: str | None = None,
+    durability: str | None = None,
+    auto_migrate: bool | None = None,
+    busy_timeout: float | None = None,
+    event_limit: int | None = None,
+    deleted_grace: timedelta | None = None,
+    limits: Limits | None = None,
+    clock: Callable[[], datetime] | None = None,
+    ids: Callable[[], str] | None = None,
+) -> Store:
+    """A store for async code; options as in `Config`, arguments win over its values.
+
+    `InvalidError` for what makes no sense; whether the store can be opened shows when it is
+    entered, awaited, or first used.
+    """
+    given = {
+        "tenant": tenant, "durability": durability, "auto_migrate": auto_migrate,
+        "busy_timeout": busy_timeout, "event_limit": event_limit,
+        "deleted_grace": deleted_grace, "limits": limits, "clock": clock, "ids": ids,
+    }  # fmt: skip
+    return Store(_config(url, given))
+
+
+def open_sync(
+    url: str | Config | None = None,
+    *,
+    tenant: str | None = None,
+    durability: str | None = None,
+    auto_migrate: bool | None = None,
+    busy_timeout: float | None = None,
+    event_limit: int | None = None,
+    deleted_grace: timedelta | None = None,
+    limits: Limits | None = None,
+    clock: Callable[[], datetime] | None = None,
+    ids: Callable[[], str] | None = None,
+) -> SyncStore:
+    """A store for code that does not await, opened: see `open`."""
+    given = {
+        "tenant": tenant, "durability": durability, "auto_migrate": auto_migrate,
+        "busy_timeout": busy_timeout, "event_limit": event_limit,
+        "deleted_grace": deleted_grace, "limits": limits, "clock": clock, "ids": ids,
+    }  # fmt: skip
+    return SyncStore(_config(url, given))
+
+
+def _config(url: str | Config | None, given: Mapping[str, Any]) -> Config:
+    config = url if isinstance(url, Config) else Config(url=url)
+    return replace(config, **{name: value for name, value in given.items() if value is not None})
+
+
+def missing_migrations(config: Config) -> list[str]:
+    """The names of the migrations that the store lacks; writes nothing."""
+    return _on_bare_engine(resolve(config), lambda now: check())
+
+
+def migrate_store(resolved: Resolved) -> list[str]:
+    """Apply the migrations that the store lacks; their names."""
+    return _on_bare_engine(resolved, migrate)
+
+
+def _on_bare_engine(resolved: Resolved, op_of: Callable[[int], Any]) -> list[str]:
+    """Run one operation on a store whose schema is not looked at first."""
+    engine = engine_for(resolved, nothing_to_set_up())
+    try:
+        engine.open()
+        names: list[str] = engine.run(op_of(resolved.settings.clock()))
+        return names
+    finally:
+        engine.close()

@@ -1,0 +1,128 @@
+"""A turn: several writes as one transaction, sent when the block ends."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Any, Generic
+
+from perdure.errors import ClosedError, InvalidError
+from perdure.features.events import Events
+from perdure.features.sessions import Sessions
+from perdure.features.state import State
+from perdure.operation import (
+    Async,
+    Bumps,
+    Deferred,
+    Flow,
+    M,
+    Operation,
+    Pending,
+    Plan,
+    Runner,
+    Settings,
+    Stream,
+    Sync,
+)
+
+
+class _Collector:
+    """The runner inside a turn: it only notes what is to be done."""
+
+    def __init__(self) -> None:
+        self.operations: list[Operation[Any]] = []
+        self.pending: list[Pending[Any]] = []
+        self.ended = False
+
+    def operate(self, op: Operation[Any]) -> Pending[Any]:
+        """Note a write; nothing happens yet."""
+        if self.ended:
+            raise ClosedError(f"the turn has ended: {op.name} belongs to no transaction")
+        if op.reads:
+            raise InvalidError(f"a turn only writes: call {op.name} on the store")
+        self.operations.append(op)
+        self.pending.append(Pending())
+        return self.pending[-1]
+
+    def flow(self, steps: Flow[Any]) -> Any:
+        """Refused: a flow may call user code, and no transaction waits for that."""
+        steps.close()
+        raise InvalidError("a turn takes single writes only: call this on the store")
+
+    def stream(self, steps: Stream[Any]) -> Any:
+        """Refused, as `flow` is."""
+        steps.close()
+        raise InvalidError("a turn only writes: iterate on the store")
+
+
+class Turn(Generic[M]):
+    """Writes that are stored together, or not at all.
+
+    Each method of `sessions`, `events` and `state` that writes returns a `Pending`, whose
+    ``value`` is there after the block. Later operations see what earlier ones wrote, and an
+    ``expected_version`` is meant as of the beginning of the turn. If one fails nothing is
+    stored and its error is raised, with ``error.operation = (index, name)``; an exception in
+    the block sends nothing. No lock is held while the block runs.
+    """
+
+    def __init__(self, runner: Runner, settings: Settings) -> None:
+        self._runner = runner
+        self._collector = _Collector()
+        self.sessions: Sessions[Deferred] = Sessions(self._collector, settings)
+        self.events: Events[Deferred] = Events(self._collector, settings)
+        self.state: State[Deferred] = State(self._collector, settings)
+
+    def _operation(self) -> Operation[list[Any]]:
+        operations = tuple(self._collector.operations)
+        return Operation("store.turn", operations, {}, lambda bumps: _all(operations, bumps))
+
+    def _end(self, failed: bool) -> bool:
+        """Whether there is something to send."""
+        self._collector.ended = True
+        return not failed and bool(self._collector.operations)
+
+    def _resolve(self, values: list[Any]) -> None:
+        for pending, value in zip(self._collector.pending, values, strict=True):
+            pending.resolve(value)
+
+
+class AsyncTurn(Turn[Async]):
+    """`async with store.turn() as turn:`"""
+
+    async def __aenter__(self) -> AsyncTurn:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._end(failed=error is not None):
+            self._resolve(await self._runner.operate(self._operation()))
+
+
+class SyncTurn(Turn[Sync]):
+    """`with store.turn() as turn:`"""
+
+    def __enter__(self) -> SyncTurn:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._end(failed=error is not None):
+            self._resolve(self._runner.operate(self._operation()))
+
+
+def _all(operations: tuple[Operation[Any], ...], bumps: Bumps) -> Plan[list[Any]]:
+    values = []
+    for index, op in enumerate(operations):
+        try:
+            values.append((yield from op.work(bumps)))
+        except Exception as error:
+            error.operation = (index, op.name)  # type: ignore[attr-defined]
+            raise
+    return values

@@ -1,0 +1,75 @@
+"""Finds what a dotted name of the documentation stands for."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import re
+from functools import cached_property
+from types import ModuleType
+from typing import Any, get_origin, get_type_hints
+
+NAME = re.compile(r"perdure(?P<path>(?:\.\w+)*)(?:\((?P<parameter>\w+)=\))?")
+
+
+class UnresolvedNameError(LookupError):
+    """The package has nothing of that name."""
+
+
+def resolve(name: str) -> Any:
+    """What ``perdure.Store.sessions.create`` or ``perdure.open(tenant=)`` stands for.
+
+    A field or an attribute stands for its type, so that a path goes on through it.
+    """
+    match = NAME.fullmatch(name)
+    if match is None:
+        raise UnresolvedNameError(f"{name!r} is no dotted name of perdure")
+    found: Any = importlib.import_module("perdure")
+    for part in match["path"].split(".")[1:]:
+        found = _member(found, part)
+    if match["parameter"] is None:
+        return found
+    return _parameter(found, match["parameter"])
+
+
+def _member(owner: Any, name: str) -> Any:
+    if isinstance(owner, ModuleType):
+        return _module_member(owner, name)
+    if not inspect.isclass(owner):
+        raise UnresolvedNameError(f"{owner!r} has no {name!r}")
+    hints = get_type_hints(owner)
+    if name in hints:
+        return get_origin(hints[name]) or hints[name]
+    try:
+        member = inspect.getattr_static(owner, name)
+    except AttributeError:
+        raise UnresolvedNameError(f"{owner.__qualname__} has no {name!r}") from None
+    getter = _getter(member)
+    if getter is None:
+        return member
+    returned = get_type_hints(getter)["return"]
+    return get_origin(returned) or returned
+
+
+def _module_member(module: ModuleType, name: str) -> Any:
+    if hasattr(module, name):
+        return getattr(module, name)
+    try:
+        return importlib.import_module(f"{module.__name__}.{name}")
+    except ModuleNotFoundError:
+        raise UnresolvedNameError(f"{module.__name__} has no {name!r}") from None
+
+
+def _getter(member: Any) -> Any:
+    if isinstance(member, property):
+        return member.fget
+    if isinstance(member, cached_property):
+        return member.func
+    return None
+
+
+def _parameter(function: Any, name: str) -> inspect.Parameter:
+    parameters = inspect.signature(inspect.unwrap(function)).parameters
+    if name not in parameters:
+        raise UnresolvedNameError(f"{function!r} takes no {name!r}, only {list(parameters)}")
+    return parameters[name]
