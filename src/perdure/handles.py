@@ -191,9 +191,7 @@ def _with_delta(given: list[NewEvent], pending: dict[str, JSON | Marker]) -> lis
     return [merged if event is first else event for event in given]
 
 
-def load(
-    runner: Runner, settings: Settings, key: SessionKey, recent: int | None
-) -> Flow[Loaded]:
+def load(runner: Runner, settings: Settings, key: SessionKey, recent: int | None) -> Flow[Loaded]:
     """What a handle needs: the session, its merged state, its events."""
     op: Operation[Loaded] = _loading(runner, settings, key, recent)
     return (yield from run(op))

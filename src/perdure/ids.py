@@ -21,6 +21,7 @@ class UuidV7:
         self._last = 0
 
     def __call__(self) -> str:
+        """A new id, 36 characters."""
         now = (time.time_ns() // 1_000_000) << 12
         with self._lock:
             self._last = tick = max(now, self._last + 1)

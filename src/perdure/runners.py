@@ -169,5 +169,3 @@ def _finished(awaitable: Any) -> Any:
     if failure:
         raise failure[0]
     return outcome[0]
-
-

@@ -80,7 +80,7 @@ class Statements:
                 fragments |= choice[label]
             text = block.text
             while _FRAGMENT.search(text):
-                text = _FRAGMENT.sub(lambda match, known=fragments: known[match[1]], text)
+                text = _replaced(_FRAGMENT, text, fragments)
             variants[dialect] = text
         return _query(" ".join((name, *labels)), variants)
 
@@ -126,5 +126,9 @@ def _query(name: str, variants: Mapping[str, str]) -> Query:
         text = variants.get(dialect, variants.get(""))
         if text is not None:
             numbers = {param: f"{sign}{n}" for n, param in enumerate(params, 1)}
-            texts[dialect] = _PARAMETER.sub(lambda match, known=numbers: known[match[1]], text)
+            texts[dialect] = _replaced(_PARAMETER, text, numbers)
     return Query(name, texts, params)
+
+
+def _replaced(pattern: re.Pattern[str], text: str, by: Mapping[str, str]) -> str:
+    return pattern.sub(lambda match: by[match[1]], text)

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mappin
 from dataclasses import replace
 from datetime import datetime, timedelta
 from types import TracebackType
-from typing import Any, Generic
+from typing import Any, Generic, Self
 
 from perdure.config import Config, Resolved, resolve
 from perdure.engines import engine_for
@@ -72,7 +72,7 @@ class Store(_Store[Async]):
     def __init__(self, config: Config) -> None:
         super().__init__(resolve(config), AsyncRunner)
 
-    async def __aenter__(self) -> Store:
+    async def __aenter__(self) -> Self:
         await asyncio.to_thread(self._engine.open)
         return self
 
@@ -84,7 +84,7 @@ class Store(_Store[Async]):
     ) -> None:
         await self.close()
 
-    def __await__(self) -> Generator[Any, None, Store]:
+    def __await__(self) -> Generator[Any, None, Self]:
         return self.__aenter__().__await__()
 
     async def close(self) -> None:
@@ -99,7 +99,7 @@ class Store(_Store[Async]):
         self,
         app: str,
         user: str,
-        id: str | None = None,  # noqa: A002 - the word that users know
+        id: str | None = None,
         *,
         recent: int | None = None,
         state: Mapping[str, JSON] | None = None,
@@ -139,7 +139,7 @@ class SyncStore(_Store[Sync]):
         super().__init__(resolve(config), SyncRunner)
         self._engine.open()
 
-    def __enter__(self) -> SyncStore:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -162,7 +162,7 @@ class SyncStore(_Store[Sync]):
         self,
         app: str,
         user: str,
-        id: str | None = None,  # noqa: A002 - the word that users know
+        id: str | None = None,
         *,
         recent: int | None = None,
         state: Mapping[str, JSON] | None = None,
@@ -246,7 +246,7 @@ def _config(url: str | Config | None, given: Mapping[str, Any]) -> Config:
 
 def missing_migrations(config: Config) -> list[str]:
     """The names of the migrations that the store lacks; writes nothing."""
-    return _on_bare_engine(resolve(config), lambda now: check())
+    return _on_bare_engine(resolve(config), lambda _: check())
 
 
 def migrate_store(resolved: Resolved) -> list[str]:

@@ -34,7 +34,11 @@ TABLES: tuple[Table, ...] = (
         (*_HANGING, "id", "event_id", "name", "value", "author", "created_at"),
         json=frozenset({"value"}),
     ),
-    Table("state_log", (*_HANGING, "seq", "version", "delta", "created_at"), json=frozenset({"delta"})),
+    Table(
+        "state_log",
+        (*_HANGING, "seq", "version", "delta", "created_at"),
+        json=frozenset({"delta"}),
+    ),
     Table(
         "state",
         (*_HANGING, "name", "value", "codec", "data", "version", "updated_at"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import TracebackType
-from typing import Any, Generic
+from typing import Any, Generic, Self
 
 from perdure.errors import ClosedError, InvalidError
 from perdure.features.events import Events
@@ -86,9 +86,9 @@ class Turn(Generic[M]):
 
 
 class AsyncTurn(Turn[Async]):
-    """`async with store.turn() as turn:`"""
+    """What `Store.turn` gives, for `async with`."""
 
-    async def __aenter__(self) -> AsyncTurn:
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(
@@ -102,9 +102,9 @@ class AsyncTurn(Turn[Async]):
 
 
 class SyncTurn(Turn[Sync]):
-    """`with store.turn() as turn:`"""
+    """What `SyncStore.turn` gives, for `with`."""
 
-    def __enter__(self) -> SyncTurn:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

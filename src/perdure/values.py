@@ -42,18 +42,22 @@ class Limits:
     records: int = 10_000
 
 
-def encode(value: JSON, path: str, limit: int) -> str:
-    """The JSON text of a value; `InvalidError` with the path of what is not JSON."""
+def encode(value: JSON, path: str, limit: int, name: str = "event") -> str:
+    """The JSON text of a value; `InvalidError` with the path of what is not JSON.
+
+    More than ``limit`` bytes of UTF-8 are a `TooLargeError` that gives the limit's name.
+    """
     if check(value, path):
         value = _plain(value)
     try:
-        text = _encode(value).decode()
+        data = _encode(value)
     except (UnicodeEncodeError, ValueError, OverflowError, TypeError) as error:
         _refuse_text(value, path)
         raise InvalidError(f"{path}: {error}", path) from error
-    if len(text) > limit:
-        raise TooLargeError(f"{path} is {len(text)} bytes of JSON, the limit is {limit}", "value", path)
-    return text
+    if len(data) > limit:
+        message = f"{path} is {len(data)} bytes of JSON, the limit {name!r} is {limit}"
+        raise TooLargeError(message, name, path)
+    return data.decode()
 
 
 def encode_trusted(value: JSON) -> str:
@@ -174,15 +178,16 @@ def _no_constant(name: str) -> NoReturn:
 Payload = tuple[str | None, str | None, bytes | None]
 
 
-def payload(value: JSON | Opaque, path: str, limit: int) -> Payload:
+def payload(value: JSON | Opaque, path: str, limit: int, name: str = "event") -> Payload:
     """The columns (JSON text, codec, bytes) of a value: the text alone, or the other two."""
     if type(value) is not Opaque:
-        return encode(value, path, limit), None, None
+        return encode(value, path, limit, name), None, None
     check_text(value.codec, f"{path}.codec", 512)
     if not value.codec or not isinstance(value.data, bytes):
         raise InvalidError(f"{path}: an Opaque needs the name of a codec and bytes", path)
     if len(value.data) > limit:
-        raise TooLargeError(f"{path} is {len(value.data)} bytes, the limit is {limit}", "value", path)
+        message = f"{path} is {len(value.data)} bytes, the limit {name!r} is {limit}"
+        raise TooLargeError(message, name, path)
     return None, value.codec, value.data
 
 
@@ -209,10 +214,10 @@ def encode_delta(delta: Delta, path: str, limits: Limits) -> str:
         if value is DELETE:
             entries.append([key])
         elif isinstance(value, Opaque):
-            payload(value, where, limits.state)
+            payload(value, where, limits.state, "state")
             entries.append([key, value.codec, b64encode(value.data).decode()])
         else:
-            encode(value, where, limits.state)
+            encode(value, where, limits.state, "state")
             entries.append([key, value])
     return encode(entries, path, limits.event)
 

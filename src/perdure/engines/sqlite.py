@@ -178,13 +178,18 @@ class SqliteEngine:
         self.submit([(op, waiter)])
         return waiter.wait()
 
+    @property
+    def _required(self) -> apsw.Connection:
+        if self._connection is None:
+            raise ClosedError("the store is closed")
+        return self._connection
+
     # -- writing ---------------------------------------------------------------------------
 
     def _write_alone(self, op: Operation[Any]) -> Any:
         """Run it as its own transaction; the lock and the turnstile are held."""
         try:
-            assert self._connection is not None
-            [outcome] = Batch(self._connection).run([(op, BlockedCaller())])
+            [outcome] = Batch(self._required).run([(op, BlockedCaller())])
         finally:
             self._turnstile.leave()
         if outcome.error is not None:
@@ -202,8 +207,7 @@ class SqliteEngine:
         if not self._wait_for_turn(first):
             return []
         try:
-            assert self._connection is not None
-            return Batch(self._connection).run([first], self._queue)
+            return Batch(self._required).run([first], self._queue)
         except BusyError as error:
             # Each of the others would only wait as long again.
             return [Outcome(waiter, error=error) for _, waiter in [first, *self._waiting()]]

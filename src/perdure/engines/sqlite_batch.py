@@ -106,7 +106,7 @@ class Batch:
         self._execute("SAVEPOINT job")
         try:
             value: Any = drive(self._connection, op, [])
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - it belongs to the caller
             self._require_transaction(error)
             self._execute("ROLLBACK TO job")
             self._execute("RELEASE job")

@@ -89,7 +89,7 @@ def drive(connection: apsw.Connection, op: Operation[Any], sizes: list[int]) -> 
         while True:
             step = plan.send(rows)
             query = step.query
-            if type(step) is Statement:
+            if isinstance(step, Statement):
                 sizes.append(_size(step.args))
                 rows = execute(query.texts["sqlite"], step.args).fetchall()
             else:
@@ -112,26 +112,26 @@ def _size(args: tuple[Any, ...]) -> int:
     return size
 
 
+_MEANINGS: tuple[tuple[type[apsw.Error], type[PerdureError], str], ...] = (
+    (apsw.BusyError, BusyError, "another program holds the database, try again"),
+    (apsw.LockedError, BusyError, "another program holds the database, try again"),
+    (apsw.FullError, StorageFullError, "free some space; nothing was stored"),
+    (apsw.CorruptError, CorruptError, "the file is damaged; restore a backup"),
+    (apsw.NotADBError, CorruptError, "the file is no SQLite database"),
+    (apsw.ReadOnlyError, ReadOnlyError, "the file or its folder cannot be written"),
+    (apsw.PermissionsError, ReadOnlyError, "the file or its folder cannot be written"),
+    (apsw.CantOpenError, ReadOnlyError, "the file or its folder cannot be written"),
+)
+
+
 def translate(error: apsw.Error, what: str) -> PerdureError:
     """The perdure error for one of the driver's."""
-    message = f"{what}: {error}"
-    if isinstance(error, apsw.BusyError | apsw.LockedError):
-        return BusyError(f"{message}: another program holds the database, try again")
-    if isinstance(error, apsw.FullError):
-        return StorageFullError(f"{message}: free some space, nothing was stored")
+    for driver_error, meaning, remedy in _MEANINGS:
+        if isinstance(error, driver_error):
+            return meaning(f"{what}: {error}: {remedy}")
     if isinstance(error, apsw.TooBigError):
-        return TooLargeError(message, "sqlite")
-    if isinstance(error, apsw.CorruptError | apsw.NotADBError):
-        return CorruptError(message)
-    if isinstance(error, apsw.ReadOnlyError | apsw.PermissionsError | apsw.AuthError):
-        return ReadOnlyError(message)
-    if isinstance(error, apsw.IOError | apsw.CantOpenError):
-        return _from_system(message)
-    return PerdureError(message)
-
-
-def _from_system(message: str) -> PerdureError:
-    # RLIMIT_FSIZE and quotas reach SQLite as an I/O error of write, not as FULL.
-    if "write" in message.lower():
-        return StorageFullError(f"{message}: the disk refused a write, nothing was stored")
-    return PerdureError(message)
+        return TooLargeError(f"{what}: {error}", "sqlite")
+    if isinstance(error, apsw.IOError) and getattr(error, "extendedresult", 0) == apsw.SQLITE_IOERR_WRITE:
+        # RLIMIT_FSIZE and quotas reach SQLite as a failed write, not as FULL.
+        return StorageFullError(f"{what}: {error}: the disk refused a write; nothing was stored")
+    return PerdureError(f"{what}: {error}")

@@ -98,7 +98,7 @@ class Readers:
         """Every open connection, none of them in use any more; None if that takes too long."""
         held: list[apsw.Connection] = []
         try:
-            for _ in range(self._opened):
+            while len(held) < self._opened:
                 held.append(self._idle.get(timeout=seconds))
         except Empty:
             self.give_back(held)

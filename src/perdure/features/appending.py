@@ -123,9 +123,7 @@ def _insert(
     return placed
 
 
-def _write(
-    part: str, uid: str, placed: Sequence[EventRow], drafts: Sequence[Draft]
-) -> Plan[None]:
+def _write(part: str, uid: str, placed: Sequence[EventRow], drafts: Sequence[Draft]) -> Plan[None]:
     values = [
         (part, uid, *row[:4], draft.digest, *row[4:])
         for row, draft in zip(placed, drafts, strict=True)
@@ -155,6 +153,6 @@ def apply_deltas(at: Target, uid: str, drafts: Sequence[Draft]) -> Plan[None]:
 
 def check_on_duplicate(value: str) -> OnDuplicate:
     """The word, if it is one of the two."""
-    if value == "raise" or value == "ignore":
-        return value
-    raise InvalidError(f"on_duplicate is 'raise' or 'ignore', not {value!r}", "on_duplicate")
+    if value not in {"raise", "ignore"}:
+        raise InvalidError(f"on_duplicate is 'raise' or 'ignore', not {value!r}", "on_duplicate")
+    return "raise" if value == "raise" else "ignore"

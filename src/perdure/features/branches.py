@@ -46,9 +46,7 @@ def move_head(row: SessionRow, seq: int, limits: Limits, now: int) -> Plan[Sessi
     yield from _restore_state(row, old, new, limits, now)
     yield from _keep_tips(row, new, now)
     common = meet(old, new)
-    yield EVENTS.add_rewrite(
-        part=row.part, uid=row.uid, version=row.version, from_seq=common + 1
-    )
+    yield EVENTS.add_rewrite(part=row.part, uid=row.uid, version=row.version, from_seq=common + 1)
     first, _ = yield from first_of(row.part, row.uid, new)
     return (yield from settle(row, new, seq, length(new, first) if first else 0))
 
@@ -67,9 +65,7 @@ def settle(row: SessionRow, line: Sequence[Run], head: int, count: int) -> Plan[
     """Write the head, the count and what the list shows of the last events."""
     preview = ""
     for run in line:
-        found = yield EVENTS.last_message(
-            part=row.part, uid=row.uid, low=run.low, high=run.high
-        )
+        found = yield EVENTS.last_message(part=row.part, uid=row.uid, low=run.low, high=run.high)
         if found:
             preview = found[0][0][:PREVIEW_CHARACTERS]
             break

@@ -22,14 +22,14 @@ def unpack(cursor: str, kind: str, *types: type) -> list[Any]:
     try:
         padded = cursor + "=" * (-len(cursor) % 4)
         found, *values = msgspec.json.decode(urlsafe_b64decode(padded.encode()))
-        right = found == kind and [type(value) for value in values] == list(types)
+        right: bool = found == kind and [type(value) for value in values] == list(types)
     except (Base64Error, msgspec.DecodeError, UnicodeEncodeError, ValueError, TypeError) as error:
         raise InvalidError(f"{cursor!r} is not a cursor of this list", "cursor") from error
     except AttributeError as error:
         raise InvalidError(f"a cursor is text, not {cursor!r}", "cursor") from error
     if not right:
         raise InvalidError(f"{cursor!r} is a cursor of another list or order", "cursor")
-    return values
+    return list(values)
 
 
 def check_limit(limit: int, most: int) -> int:

@@ -37,7 +37,7 @@ class Text:
             raise InvalidError(f"metadata must be a JSON object, not {metadata!r}", "metadata")
         for key in metadata:
             check_text(key, "a key of metadata", self._limits.text)
-        text = encode(dict(metadata), "metadata", self._limits.state)
+        text = encode(dict(metadata), "metadata", self._limits.state, "state")
         copy: dict[str, JSON] = decode(text, "metadata")
         return copy
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
+from typing import TypeAlias
 
 from perdure.errors import NotFoundError
 from perdure.features import appending, following, reading
@@ -30,6 +31,9 @@ from perdure.records import (
     SessionKey,
 )
 from perdure.values import check_text, decode, encode, from_micros, maybe, to_micros
+
+# `Events.list` hides the built-in from the annotations of the class.
+EventList: TypeAlias = list[Event]
 
 
 class Events(Rewriting[M]):
@@ -148,7 +152,7 @@ class Events(Rewriting[M]):
         branch: str | None = None,
         run_id: str | None = None,
         all_lines: bool = False,
-    ) -> Work[list[Event]]:
+    ) -> Work[EventList]:
         """The events of the active line, oldest first: all, or the ``recent`` last ones.
 
         Filters come first, then the tail is taken: ``after_time`` (inclusive, by timestamp),
@@ -160,7 +164,7 @@ class Events(Rewriting[M]):
         limit = NO_SEQ if positive(recent, "recent") is None else recent
         wanted = _filter(after_time, after_seq, before_seq, branch, run_id, all_lines)
 
-        def work(_: Bumps) -> Plan[list[Event]]:
+        def work(_: Bumps) -> Plan[EventList]:
             row = yield from get(at)
             rows = yield from reading.newest(row, wanted, limit or 0)
             rows.reverse()
@@ -264,7 +268,7 @@ class Events(Rewriting[M]):
         return work
 
     @reads
-    def window(self, key: SessionKey, last: int = 20) -> Work[list[Event]]:
+    def window(self, key: SessionKey, last: int = 20) -> Work[EventList]:
         """What a model should see: the last events, oldest first, from a user message on.
 
         More than ``last`` where it must be: the window starts at a user message and never
@@ -273,7 +277,7 @@ class Events(Rewriting[M]):
         at = self._at(key)
         positive(last, "last")
 
-        def work(_: Bumps) -> Plan[list[Event]]:
+        def work(_: Bumps) -> Plan[EventList]:
             row = yield from get(at)
             if not last:
                 return []
@@ -287,7 +291,7 @@ class Events(Rewriting[M]):
     def messages(
         self,
         key: SessionKey,
-        format: str = "openai.chat",  # noqa: A002 - the word that users know
+        format: str = "openai.chat",
         *,
         last: int | None = None,
         after_seq: int | None = None,
@@ -295,9 +299,9 @@ class Events(Rewriting[M]):
         branch: str | None = None,
         run_id: str | None = None,
     ) -> Work[Messages]:
-        """The session as messages in a format: ``openai.chat``, ``openai.responses``,
-        ``anthropic`` or ``plain``, whatever format each event was stored in.
+        """The session as messages of one format, whatever format each event was stored in.
 
+        Formats are ``openai.chat``, ``openai.responses``, ``anthropic`` and ``plain``.
         ``last`` gives a `window` of that many events. Text, tool calls, results and images
         move; ``loss`` names what could not. Raises `InvalidError` for an unknown format.
         """
@@ -322,9 +326,7 @@ class Events(Rewriting[M]):
         return work
 
     @stream
-    def tail(
-        self, key: SessionKey, after_seq: int | None = None
-    ) -> Stream[Event | Rewritten]:
+    def tail(self, key: SessionKey, after_seq: int | None = None) -> Stream[Event | Rewritten]:
         """New events as they are stored, by whatever process, without a gap or a repeat.
 
         Starts behind ``after_seq`` (0: from the first event), or behind what is there now.
@@ -429,5 +431,3 @@ def _filter(
 def _nothing() -> Plan[int]:
     return NO_SEQ
     yield
-
-

@@ -20,7 +20,7 @@ NO_SEQ = 2**62
 
 
 class Run(NamedTuple):
-    """Seqs from ``low`` to ``high``, each following the one before; ``below`` is what low follows."""
+    """Seqs from ``low`` to ``high``, each following the one before; low follows ``below``."""
 
     low: int
     high: int

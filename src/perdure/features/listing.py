@@ -120,7 +120,7 @@ def _states(rows: Sequence[SessionRow]) -> Plan[list[dict[str, Any] | None]]:
     states: list[dict[str, Any] | None] = []
     for row in rows:
         found = yield STATE.merged(part=row.part, app_part=row.app_part, uid=row.uid)
-        states.append(merge(found))  # type: ignore[arg-type]
+        states.append(merge(found))
     return states
 
 

@@ -13,7 +13,7 @@ from perdure.features.line import EVENTS, NO_SEQ, holds, runs
 from perdure.features.lookup import SESSIONS, SessionRow
 from perdure.features.scopes import STATE, Value
 from perdure.operation import Plan
-from perdure.values import Payload, decode_delta
+from perdure.values import decode_delta
 
 
 class Doomed(NamedTuple):
@@ -129,34 +129,12 @@ def _session_only(delta: dict[str, Value]) -> dict[str, Value]:
     return {key: value for key, value in delta.items() if not key.startswith(("app:", "user:"))}
 
 
-def redact(row: SessionRow, event_id: str, columns: RedactedColumns, now: int) -> Plan[EventRow]:
-    """Replace the content of an event, here and in the forks that copied it."""
-    rows = yield EVENTS.by_id(part=row.part, uid=row.uid, event_id=event_id)
-    if not rows:
-        raise NotFoundError(f"session {row.id!r} has no event {event_id!r}")
-    event = EventRow._make(rows[0])
-    digest = (yield EVENTS.digest_of(part=row.part, uid=row.uid, seq=event.seq))[0][0]
-    copies = yield EVENTS.same_event(
-        part=row.part, uid=row.uid, event_id=event_id, digest=digest
-    )
-    yield from _redact_in(row.part, row.uid, event_id, columns)
-    yield EVENTS.add_rewrite(
-        part=row.part, uid=row.uid, version=row.version, from_seq=event.seq
-    )
-    for uid, seq in copies:
-        yield from _redact_in(row.part, uid, event_id, columns)
-        [(version,)] = yield SESSIONS.touched(part=row.part, uid=uid, now=now)
-        yield EVENTS.add_rewrite(part=row.part, uid=uid, version=version, from_seq=seq)
-        yield from _refresh_preview(row.part, uid)
-    yield from _refresh_preview(row.part, row.uid)
-    content, codec, data = columns.content
-    return event._replace(content=content, codec=codec, data=data, **columns.projected())
-
-
 class RedactedColumns(NamedTuple):
     """What takes the place of an event's content, and its projection."""
 
-    content: Payload
+    content: str | None
+    codec: str | None
+    data: bytes | None
     text: str
     kind: str
     role: str
@@ -164,22 +142,31 @@ class RedactedColumns(NamedTuple):
     results: str | None
     format: str
 
-    def projected(self) -> dict[str, str | None]:
-        """The columns of the projection, by name."""
-        return {name: value for name, value in self._asdict().items() if name != "content"}
+
+def redact(row: SessionRow, event_id: str, columns: RedactedColumns, now: int) -> Plan[EventRow]:
+    """Replace the content of an event, here and in the forks that copied it."""
+    rows = yield EVENTS.by_id(part=row.part, uid=row.uid, event_id=event_id)
+    if not rows:
+        raise NotFoundError(f"session {row.id!r} has no event {event_id!r}")
+    event = EventRow._make(rows[0])
+    if not columns.role:
+        # A bare text does not say who speaks: the event did.
+        columns = columns._replace(role=event.role)
+    digest = (yield EVENTS.digest_of(part=row.part, uid=row.uid, seq=event.seq))[0][0]
+    copies = yield EVENTS.same_event(part=row.part, uid=row.uid, event_id=event_id, digest=digest)
+    yield from _redact_in(row.part, row.uid, event_id, columns)
+    yield EVENTS.add_rewrite(part=row.part, uid=row.uid, version=row.version, from_seq=event.seq)
+    for uid, seq in copies:
+        yield from _redact_in(row.part, uid, event_id, columns)
+        [(version,)] = yield SESSIONS.touched(part=row.part, uid=uid, now=now)
+        yield EVENTS.add_rewrite(part=row.part, uid=uid, version=version, from_seq=seq)
+        yield from _refresh_preview(row.part, uid)
+    yield from _refresh_preview(row.part, row.uid)
+    return EventRow(**{**event._asdict(), **columns._asdict()})
 
 
 def _redact_in(part: str, uid: str, event_id: str, columns: RedactedColumns) -> Plan[None]:
-    content, codec, data = columns.content
-    yield EVENTS.redact(
-        part=part,
-        uid=uid,
-        event_id=event_id,
-        content=content,
-        codec=codec,
-        data=data,
-        **columns.projected(),
-    )
+    yield EVENTS.redact(part=part, uid=uid, event_id=event_id, **columns._asdict())
 
 
 def _refresh_preview(part: str, uid: str) -> Plan[None]:
@@ -188,4 +175,3 @@ def _refresh_preview(part: str, uid: str) -> Plan[None]:
     row = SessionRow._make(found)
     line = yield from runs(part, uid, row.head)
     yield from settle(row, line, row.head, row.event_count)
-

@@ -147,7 +147,9 @@ class Rewriting(Feature[M]):
             raise InvalidError(f"ids is a list of event ids, not the text {ids!r}", "ids")
         at = self._at(key)
         low, high = seqs or (1, NO_SEQ)
-        doomed = Doomed(None if ids is None else list(dict.fromkeys(ids)), run_id, branch, low, high)
+        doomed = Doomed(
+            None if ids is None else list(dict.fromkeys(ids)), run_id, branch, low, high
+        )
         expected = positive(expected_version, "expected_version")
 
         def work(bumps: Bumps) -> Plan[int]:
@@ -276,10 +278,10 @@ def _moment(older_than: timedelta | datetime | None, now: int) -> int | None:
 
 def _redacted(columns: Payload, content: JSON | Opaque) -> RedactedColumns:
     if isinstance(content, Opaque):
-        return RedactedColumns(columns, "", "other", "", None, None, "other")
+        return RedactedColumns(*columns, "", "other", "", None, None, "other")
     seen = project(content)
     return RedactedColumns(
-        columns,
+        *columns,
         seen.text,
         seen.kind,
         seen.role,

@@ -67,7 +67,7 @@ def entry(name: str, value: Value, limits: Limits, path: str) -> Entry:
     """The columns of one key; all but the name None for `DELETE`."""
     if value is DELETE:
         return name, None, None, None
-    return name, *payload(value, f"{path}[{name!r}]", limits.state)
+    return name, *payload(value, f"{path}[{name!r}]", limits.state, "state")
 
 
 def rows(part: str, uid: str, entries: Iterable[Entry], now: int) -> list[tuple[Any, ...]]:

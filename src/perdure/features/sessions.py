@@ -24,9 +24,21 @@ from perdure.features.lookup import (
     target,
 )
 from perdure.features.reading import positive
-from perdure.features.upkeep import UPKEEP, purge
 from perdure.features.scopes import STATE, Scoped, Value, rows, split
-from perdure.operation import Bumps, Emit, Feature, M, Plan, Stream, Work, operation, reading, run, stream
+from perdure.features.upkeep import UPKEEP, purge
+from perdure.operation import (
+    Bumps,
+    Emit,
+    Feature,
+    M,
+    Plan,
+    Stream,
+    Work,
+    operation,
+    reading,
+    run,
+    stream,
+)
 from perdure.records import (
     ALL,
     JSON,
@@ -37,6 +49,7 @@ from perdure.records import (
     SessionKey,
 )
 from perdure.values import Limits, check_text, encode_trusted, from_micros, to_micros
+
 
 class _New(NamedTuple):
     """A session to be: its row, its state, what lists find it by."""
@@ -63,7 +76,7 @@ class Sessions(Feature[M]):
         self,
         app: str,
         user: str,
-        id: str | None = None,  # noqa: A002 - the word that users know
+        id: str | None = None,
         *,
         state: Mapping[str, JSON] | None = None,
         title: str = "",
@@ -95,7 +108,7 @@ class Sessions(Feature[M]):
         self,
         app: str,
         user: str,
-        id: str | None = None,  # noqa: A002 - the word that users know
+        id: str | None = None,
         *,
         state: Mapping[str, JSON] | None = None,
         title: str = "",
@@ -429,7 +442,7 @@ class Sessions(Feature[M]):
 
     @operation
     def fork(
-        self, key: SessionKey, *, at: int | None = None, id: str | None = None  # noqa: A002
+        self, key: SessionKey, *, at: int | None = None, id: str | None = None
     ) -> Work[Session]:
         """A new session with the events of the active line up to seq ``at`` (None: all).
 

@@ -22,7 +22,19 @@ from perdure.features.scopes import (
     merge,
     rows,
 )
-from perdure.operation import Bumps, Emit, Feature, M, Plan, Stream, Work, operation, reading, run, stream
+from perdure.operation import (
+    Bumps,
+    Emit,
+    Feature,
+    M,
+    Plan,
+    Stream,
+    Work,
+    operation,
+    reading,
+    run,
+    stream,
+)
 from perdure.parts import place
 from perdure.records import (
     DELETE,
@@ -117,7 +129,7 @@ class State(Feature[M]):
         def work(_: Bumps) -> Plan[dict[str, JSON]]:
             row = yield from get(at)
             found = yield STATE.merged(part=row.part, app_part=row.app_part, uid=row.uid)
-            return merge(found)  # type: ignore[arg-type]
+            return merge(found)
 
         return work
 
@@ -242,9 +254,7 @@ class State(Feature[M]):
         if not isinstance(values, Mapping):
             raise InvalidError(f"values maps names to values, not {values!r}", "values")
         limits = self._settings.limits
-        return [
-            entry(self._name(name), value, limits, "values") for name, value in values.items()
-        ]
+        return [entry(self._name(name), value, limits, "values") for name, value in values.items()]
 
     def _expected(self, versions: Mapping[str, int] | None) -> dict[str, int]:
         checked = dict(versions or {})

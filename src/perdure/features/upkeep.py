@@ -102,7 +102,8 @@ class Upkeep(Feature[M]):
         return {"now": now, "deleted_before": now - self._settings.deleted_grace}
 
     def _count(self) -> Plan[Swept]:
-        found = dict((yield UPKEEP.count_purgeable(**self._moments())))
+        rows = yield UPKEEP.count_purgeable(**self._moments())
+        found: dict[int, int] = dict(rows)  # type: ignore[arg-type]
         return Swept(expired=found.get(0, 0), deleted=found.get(1, 0))
 
     def _sweep_some(self) -> Operation[int]:
