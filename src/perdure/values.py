@@ -60,6 +60,11 @@ def encode(value: JSON, path: str, limit: int, name: str = "event") -> str:
     return data.decode()
 
 
+def encode_bytes(value: JSON) -> bytes:
+    """The same as `encode_trusted`, as UTF-8; bytes inside become base64."""
+    return _encode(value)
+
+
 def encode_trusted(value: JSON) -> str:
     """The JSON text of a value that perdure made itself."""
     return _encode(value).decode()
@@ -208,18 +213,22 @@ def encode_delta(delta: Delta, path: str, limits: Limits) -> str:
 
     Not an object with a reserved key: a caller's own key of that name would be taken for it.
     """
-    entries: list[list[JSON]] = []
+    entries = []
     for key, value in delta.items():
         where = f"{path}[{key!r}]"
+        name = encode_trusted(key)
         if value is DELETE:
-            entries.append([key])
-        elif isinstance(value, Opaque):
-            payload(value, where, limits.state, "state")
-            entries.append([key, value.codec, b64encode(value.data).decode()])
+            entries.append(f"[{name}]")
         else:
-            encode(value, where, limits.state, "state")
-            entries.append([key, value])
-    return encode(entries, path, limits.event)
+            text, codec, data = payload(value, where, limits.state, "state")
+            if codec is not None and data is not None:
+                text = f"{encode_trusted(codec)},{encode_trusted(b64encode(data).decode())}"
+            entries.append(f"[{name},{text}]")
+    stored = f"[{','.join(entries)}]"
+    if len(stored) > limits.event:
+        message = f"{path} is {len(stored)} characters of JSON, the limit 'event' is {limits.event}"
+        raise TooLargeError(message, "event", path)
+    return stored
 
 
 def decode_delta(text: str, what: str) -> dict[str, JSON | Opaque | Marker]:

@@ -90,7 +90,7 @@ class SqliteEngine:
         )
 
     def _set_up(self, connection: apsw.Connection) -> None:
-        todo = drive(connection, self._setup, [])
+        todo = drive(connection, self._setup)
         if todo is None:
             return
         with self._writing:

@@ -16,7 +16,6 @@ from perdure.errors import BusyError, PerdureError
 
 _MAX_JOBS = 512
 _MAX_SECONDS = 0.02
-_MAX_CHARACTERS = 4 * 2**20
 
 
 class _Dirty(Exception):  # noqa: N818 - not an error of anybody
@@ -29,7 +28,6 @@ class Batch:
     def __init__(self, connection: apsw.Connection) -> None:
         self._connection = connection
         self._execute = connection.execute
-        self._written = 0
 
     def run(self, jobs: list[Job], more: SimpleQueue[Job | None] | None = None) -> list[Outcome]:
         """Run the jobs, and what ``more`` holds, and commit; the outcome of each.
@@ -72,7 +70,7 @@ class Batch:
         if more is None:
             return outcomes
         deadline = time.monotonic() + _MAX_SECONDS
-        while len(jobs) < _MAX_JOBS and self._within(deadline):
+        while len(jobs) < _MAX_JOBS and time.monotonic() < deadline:
             try:
                 job = more.get_nowait()
             except Empty:
@@ -84,28 +82,22 @@ class Batch:
             outcomes.append(self._unguarded(job))
         return outcomes
 
-    def _within(self, deadline: float) -> bool:
-        return self._written < _MAX_CHARACTERS and time.monotonic() < deadline
-
     def _unguarded(self, job: Job) -> Outcome:
         op, waiter = job
-        sizes: list[int] = []
         before = self._connection.total_changes()
         try:
-            outcome = Outcome(waiter, drive(self._connection, op, sizes))
+            return Outcome(waiter, drive(self._connection, op))
         except Exception as error:
             self._require_transaction(error)
             if self._connection.total_changes() != before:
                 raise _Dirty from error
             return Outcome(waiter, error=error)
-        self._written += sum(sizes)
-        return outcome
 
     def _guarded(self, job: Job) -> Outcome:
         op, waiter = job
         self._execute("SAVEPOINT job")
         try:
-            value: Any = drive(self._connection, op, [])
+            value: Any = drive(self._connection, op)
         except Exception as error:  # noqa: BLE001 - it belongs to the caller
             self._require_transaction(error)
             self._execute("ROLLBACK TO job")

@@ -80,8 +80,8 @@ def _patience(seconds: float) -> Callable[[int], bool]:
     return again
 
 
-def drive(connection: apsw.Connection, op: Operation[Any], sizes: list[int]) -> Any:
-    """The result of an operation's plan; ``sizes`` gets the characters each step hands over."""
+def drive(connection: apsw.Connection, op: Operation[Any]) -> Any:
+    """The result of an operation's plan."""
     execute = connection.execute
     plan = op.plan()
     rows: Any = None
@@ -90,10 +90,8 @@ def drive(connection: apsw.Connection, op: Operation[Any], sizes: list[int]) -> 
             step = plan.send(rows)
             query = step.query
             if isinstance(step, Statement):
-                sizes.append(_size(step.args))
                 rows = execute(query.texts["sqlite"], step.args).fetchall()
             else:
-                sizes.append(sum(map(_size, step.rows)))
                 connection.executemany(query.texts["sqlite"], step.rows)
                 rows = ()
     except StopIteration as result:
@@ -102,14 +100,6 @@ def drive(connection: apsw.Connection, op: Operation[Any], sizes: list[int]) -> 
         raise translate(error, op.name) from error
     finally:
         plan.close()
-
-
-def _size(args: tuple[Any, ...]) -> int:
-    size = 0
-    for value in args:
-        if type(value) is str or type(value) is bytes:
-            size += len(value)
-    return size
 
 
 _MEANINGS: tuple[tuple[type[apsw.Error], type[PerdureError], str], ...] = (
@@ -131,7 +121,10 @@ def translate(error: apsw.Error, what: str) -> PerdureError:
             return meaning(f"{what}: {error}: {remedy}")
     if isinstance(error, apsw.TooBigError):
         return TooLargeError(f"{what}: {error}", "sqlite")
-    if isinstance(error, apsw.IOError) and getattr(error, "extendedresult", 0) == apsw.SQLITE_IOERR_WRITE:
+    if (
+        isinstance(error, apsw.IOError)
+        and getattr(error, "extendedresult", 0) == apsw.SQLITE_IOERR_WRITE
+    ):
         # RLIMIT_FSIZE and quotas reach SQLite as a failed write, not as FULL.
         return StorageFullError(f"{what}: {error}: the disk refused a write; nothing was stored")
     return PerdureError(f"{what}: {error}")

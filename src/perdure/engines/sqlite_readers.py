@@ -36,7 +36,7 @@ class Readers:
         connection = self._take()
         try:
             connection.execute("BEGIN")
-            return drive(connection, op, [])
+            return drive(connection, op)
         except apsw.Error as error:
             raise translate(error, op.name) from error
         finally:

@@ -34,7 +34,13 @@ WHERE s.app_part = :app_part AND s.deleted_at IS NULL
   AND (s.expires_at IS NULL OR s.expires_at > :now)
 ORDER BY s.part, s.uid LIMIT 1
 
--- name: jump
+-- name: jump[sqlite]
+-- SQLite would walk down the primary key instead, past every row of the line.
+SELECT e.seq, e.prev FROM events e INDEXED BY events_jumps
+WHERE e.part = :part AND e.uid = :uid AND e.seq <= :at AND e.prev <> e.seq - 1
+ORDER BY e.seq DESC LIMIT 1
+
+-- name: jump[postgres]
 -- Where the line that comes down from :at leaves the row before it.
 SELECT e.seq, e.prev FROM events e
 WHERE e.part = :part AND e.uid = :uid AND e.seq <= :at AND e.prev <> e.seq - 1
@@ -129,8 +135,9 @@ WHERE part = :part AND uid = :uid AND id = :event_id
 
 -- name: same_event
 -- The copies of an event in forks of its session, made before or after.
-SELECT e.uid, e.seq FROM events e JOIN sessions s ON s.part = e.part AND s.uid = e.uid
-WHERE e.part = :part AND e.id = :event_id AND e.digest = :digest AND e.uid <> :uid
+SELECT e.uid, e.seq FROM sessions s CROSS JOIN events e
+WHERE s.part = :part AND s.uid <> :uid
+  AND e.part = s.part AND e.uid = s.uid AND e.id = :event_id AND e.digest = :digest
 
 -- name: digest_of
 SELECT e.digest FROM events e WHERE e.part = :part AND e.uid = :uid AND e.seq = :seq

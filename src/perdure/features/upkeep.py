@@ -103,7 +103,7 @@ class Upkeep(Feature[M]):
 
     def _count(self) -> Plan[Swept]:
         rows = yield UPKEEP.count_purgeable(**self._moments())
-        found: dict[int, int] = dict(rows)  # type: ignore[arg-type]
+        found: dict[int, int] = dict(rows)
         return Swept(expired=found.get(0, 0), deleted=found.get(1, 0))
 
     def _sweep_some(self) -> Operation[int]:

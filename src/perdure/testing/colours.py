@@ -1,0 +1,100 @@
+"""A sync store that is awaited like an async one, so that a test is written once for both."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from inspect import getattr_static
+from types import TracebackType
+from typing import Any, Self, cast
+
+from perdure.handles import SessionHandle
+from perdure.operation import Feature, stream
+from perdure.store import Store, SyncStore
+from perdure.turns import SyncTurn
+
+_END = object()
+
+
+def awaited(store: SyncStore) -> Store:
+    """The sync store with the methods of an async one; each call runs in a thread."""
+    return cast("Store", _Awaited(store))
+
+
+class _Awaited:
+    """An object whose methods return at once, seen as one whose methods are awaited."""
+
+    def __init__(self, target: Any) -> None:
+        self._target = target
+
+    def __repr__(self) -> str:
+        return f"awaited({self._target!r})"
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(self._target, name)
+        if isinstance(value, Feature):
+            return _Awaited(value)
+        if name == "turn":
+            return lambda: _AwaitedTurn(value())
+        if not callable(value) or name.startswith("_"):
+            return value
+        return _iterated(value) if _is_stream(self._target, name) else _called(value)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await asyncio.to_thread(self._target.close)
+
+
+class _AwaitedTurn:
+    """Its features are those of the sync turn: noting a write is awaited in neither colour."""
+
+    def __init__(self, turn: SyncTurn) -> None:
+        self._turn = turn
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._turn, name)
+
+    async def __aenter__(self) -> SyncTurn:
+        return self._turn.__enter__()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await asyncio.to_thread(self._turn.__exit__, kind, error, trace)
+
+
+def _is_stream(target: object, name: str) -> bool:
+    return name == "export_user" or isinstance(getattr_static(type(target), name, None), stream)
+
+
+def _called(method: Callable[..., Any]) -> Callable[..., Any]:
+    async def call(*args: Any, **kwargs: Any) -> Any:
+        result = await asyncio.to_thread(method, *args, **kwargs)
+        return _Awaited(result) if isinstance(result, SessionHandle) else result
+
+    return call
+
+
+def _iterated(method: Callable[..., Iterator[Any]]) -> Callable[..., AsyncIterator[Any]]:
+    def call(*args: Any, **kwargs: Any) -> AsyncIterator[Any]:
+        return _items(method(*args, **kwargs))
+
+    return call
+
+
+async def _items(items: Iterator[Any]) -> AsyncIterator[Any]:
+    try:
+        while (item := await asyncio.to_thread(next, items, _END)) is not _END:
+            yield item
+    finally:
+        cast("Any", items).close()

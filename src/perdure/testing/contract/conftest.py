@@ -1,0 +1,125 @@
+"""The fixtures of the contract; each test runs on every engine, async and sync."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Iterator
+from datetime import timedelta
+from inspect import iscoroutinefunction
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from perdure.records import SessionKey
+from perdure.store import Store
+from perdure.testing.clocks import FixedClock
+from perdure.testing.databases import Database, Dump, NewKey, OpenStore, Reopen
+
+OWN_URLS = {"memory": "memory:", "sqlite": "sqlite:///{folder}/agent.db"}
+
+
+def _urls() -> dict[str, str]:
+    given = os.environ.get("PERDURE_CONTRACT_URL")
+    return {given.partition(":")[0]: given} if given else OWN_URLS
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "database" in metafunc.fixturenames:
+        cases = [(url, sync) for url in _urls().values() for sync in (False, True)]
+        names = [f"{name}-{colour}" for name in _urls() for colour in ("async", "sync")]
+        metafunc.parametrize("database", cases, ids=names, indirect=True)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    if not iscoroutinefunction(pyfuncitem.obj):
+        return None
+    wanted = pyfuncitem._fixtureinfo.argnames
+    asyncio.run(pyfuncitem.obj(**{name: pyfuncitem.funcargs[name] for name in wanted}))
+    return True
+
+
+@pytest.fixture(autouse=True)
+def _no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the developer's shell says about perdure is not part of the contract."""
+    for name in [name for name in os.environ if name.startswith("PERDURE_")]:
+        if name != "PERDURE_CONTRACT_URL":
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def clock() -> FixedClock:
+    """The store's clock: from 2026-01-01T00:00Z on, a millisecond later at each reading."""
+    return FixedClock(step=timedelta(milliseconds=1))
+
+
+@pytest.fixture
+def database(
+    request: pytest.FixtureRequest, clock: FixedClock, tmp_path: Path
+) -> Iterator[Database]:
+    url, sync = request.param
+    shared = "{folder}" not in url and "{name}" not in url
+    fresh = url.replace("{folder}", str(tmp_path)).replace("{name}", uuid4().hex)
+    made = Database(fresh, sync=sync, shared=shared, defaults={"clock": clock})
+    yield made
+    asyncio.run(made.close())
+
+
+@pytest.fixture
+def engine_url(database: Database) -> str:
+    """The URL of the test's database; opened by itself, that of memory is another one."""
+    return database.url
+
+
+@pytest.fixture
+def store(database: Database) -> Store:
+    """An empty store, whose methods are awaited in either colour."""
+    return database.open()
+
+
+@pytest.fixture
+def new_key(store: Store) -> NewKey:
+    """Makes one more session of the user whose session `key` is."""
+
+    async def make(id: str | None = None, **fields: Any) -> SessionKey:
+        return (await store.sessions.create("support", "ada", id, **fields)).key
+
+    return make
+
+
+@pytest.fixture
+def key(new_key: NewKey) -> SessionKey:
+    """The key of a session that was just made: without events, at version 1."""
+    return asyncio.run(new_key("chat"))
+
+
+@pytest.fixture
+def open_store(database: Database, store: Store) -> OpenStore:
+    """Opens one more store on the test's database: ``await open_store(tenant="acme")``."""
+    del store
+
+    async def make(**options: Any) -> Store:
+        return database.open(**options)
+
+    return make
+
+
+@pytest.fixture
+def reopen(database: Database, store: Store) -> Reopen:
+    """Closes the test's stores and opens the database again: ``store = await reopen()``."""
+    del store
+
+    async def again() -> Store:
+        return await database.reopen()
+
+    return again
+
+
+@pytest.fixture
+def dump(database: Database, store: Store) -> Dump:
+    """Reads every table as it is stored: ``(await dump())["events"]``."""
+    del store
+    return database.dump

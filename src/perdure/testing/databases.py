@@ -1,0 +1,142 @@
+"""The database of one contract test, opened by as many stores as the test likes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import count
+from typing import Any, Protocol
+
+from perdure.config import Config
+from perdure.engines import Engine, EngineOptions, Job, Setup, engine_for, register_engine
+from perdure.operation import Operation, Plan, Query, Row, Statement
+from perdure.records import SessionKey
+from perdure.store import Store, SyncStore
+from perdure.tables import TABLES
+from perdure.testing.colours import awaited
+
+SCHEME = "perdure-contract-shared"
+
+_engines: dict[str, Engine] = {}
+_numbers = count(1)
+
+
+class OpenStore(Protocol):
+    """Opens another store on the database of the test, with other options."""
+
+    async def __call__(self, **options: Any) -> Store:
+        """The opened store; the test's end closes it."""
+
+
+class Reopen(Protocol):
+    """Closes the test's store and opens its database again."""
+
+    async def __call__(self) -> Store:
+        """The new store; one whose database lives in it alone is given back as it is."""
+
+
+class Dump(Protocol):
+    """Reads every table, as it is stored."""
+
+    async def __call__(self) -> dict[str, list[Row]]:
+        """The rows by the name of their table."""
+
+
+class NewKey(Protocol):
+    """Makes another session."""
+
+    async def __call__(self, id: str | None = None, **fields: Any) -> SessionKey:
+        """The key of a session of the same user."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Options:
+    url: str
+    durability: str
+    busy_timeout: float
+
+
+class _Shared:
+    """An engine that several stores use; closing it leaves it open for the others."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self.dialect = engine.dialect
+
+    def open(self) -> None:
+        self._engine.open()
+
+    def submit(self, jobs: Sequence[Job]) -> None:
+        self._engine.submit(jobs)
+
+    def run(self, op: Operation[Any]) -> Any:
+        return self._engine.run(op)
+
+    def close(self) -> None:
+        """Done by the database, when all stores are through."""
+
+
+def _shared(options: EngineOptions, setup: Setup) -> Engine:
+    name, _, url = options.url.removeprefix(f"{SCHEME}:").partition(":")
+    if name not in _engines:
+        inner = _Options(url, options.durability, options.busy_timeout)
+        _engines[name] = engine_for(inner, setup)
+    return _Shared(_engines[name])
+
+
+class Database:
+    """One database: a URL, whether its stores are sync, and the stores opened on it.
+
+    An engine whose data lives in the store object alone is shared by all of them.
+    """
+
+    def __init__(self, url: str, *, sync: bool, shared: bool, defaults: dict[str, Any]) -> None:
+        self.url = url
+        self.sync = sync
+        self.shared = shared
+        self._defaults = defaults
+        self._name = f"{next(_numbers)}"
+        self._opened: list[Store | SyncStore] = []
+
+    def open(self, **options: Any) -> Store:
+        """A store on it, to be awaited whatever its colour; opened by its first call."""
+        url = f"{SCHEME}:{self._name}:{self.url}" if self.shared else self.url
+        config = Config(**{"url": url, **self._defaults, **options})
+        store: Store | SyncStore = SyncStore(config) if self.sync else Store(config)
+        self._opened.append(store)
+        return awaited(store) if isinstance(store, SyncStore) else store
+
+    async def reopen(self) -> Store:
+        """A new store on the same data, after all others were closed."""
+        await self.close_stores()
+        return self.open()
+
+    async def close_stores(self) -> None:
+        """Close every store opened so far."""
+        while self._opened:
+            await asyncio.to_thread(self._opened.pop()._engine.close)
+
+    async def close(self) -> None:
+        """Close every store, and the engine that they shared."""
+        await self.close_stores()
+        if engine := _engines.pop(self._name, None):
+            await asyncio.to_thread(engine.close)
+
+    async def dump(self) -> dict[str, list[Row]]:
+        """Every row of every table that has rows of people."""
+        work = Operation("contract.dump", (), {}, lambda _: _every_row(), reads=True)
+        rows: dict[str, list[Row]] = await asyncio.to_thread(self._opened[0]._engine.run, work)
+        return rows
+
+
+def _every_row() -> Plan[dict[str, list[Row]]]:
+    found = {}
+    for table in TABLES:
+        text = f"SELECT {', '.join(table.columns)} FROM {table.name}"  # noqa: S608 - the registry's
+        query = Query(f"dump {table.name}", {"sqlite": text, "postgres": text}, ())
+        found[table.name] = list((yield Statement(query, ())))
+    return found
+
+
+register_engine(SCHEME, _shared)
