@@ -8,10 +8,8 @@ sync caller that finds the writer idle does it itself and saves the hop.
 from __future__ import annotations
 
 import atexit
-import os
 import threading
 import time
-import weakref
 from collections.abc import Sequence
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -20,16 +18,16 @@ import apsw
 
 from perdure.engines import EngineOptions, Job, Setup
 from perdure.engines.delivery import BlockedCaller, Outcome, deliver
+from perdure.engines.forks import watch_forks
 from perdure.engines.sqlite_batch import Batch
 from perdure.engines.sqlite_checkpointer import Checkpointer
-from perdure.engines.sqlite_connection import connect, drive
+from perdure.engines.sqlite_connection import connect, drive, path_of
 from perdure.engines.sqlite_readers import Readers
 from perdure.engines.turnstile import OpenTurnstile, Turnstile, turnstile_for
-from perdure.errors import BusyError, ClosedError, InvalidError, PerdureError
+from perdure.errors import BusyError, ClosedError
 from perdure.operation import Operation
 
 _FORK_SECONDS = 1.0
-_engines: weakref.WeakSet[SqliteEngine] = weakref.WeakSet()
 
 
 class SqliteEngine:
@@ -42,7 +40,7 @@ class SqliteEngine:
     dialect = "sqlite"
 
     def __init__(self, options: EngineOptions, setup: Setup) -> None:
-        self._path = _path(options.url)
+        self._path = path_of(options.url)
         self._memory = self._path == ":memory:"
         self._options = options
         self._setup = setup
@@ -57,7 +55,7 @@ class SqliteEngine:
         self._writer: threading.Thread | None = None
         self._checkpointer: Checkpointer | None = None
         self._closed = ""
-        _engines.add(self)
+        watch_forks(self)
 
     # -- life ------------------------------------------------------------------------------
 
@@ -155,7 +153,7 @@ class SqliteEngine:
             try:
                 self.open()
                 self.submit(jobs)
-            except PerdureError as error:
+            except Exception as error:  # noqa: BLE001 - it belongs to the callers
                 self._refuse(jobs, error)
 
         threading.Thread(target=start, name="perdure-open", daemon=True).start()
@@ -189,7 +187,7 @@ class SqliteEngine:
     def _write_alone(self, op: Operation[Any]) -> Any:
         """Run it as its own transaction; the lock and the turnstile are held."""
         try:
-            [outcome] = Batch(self._required).run([(op, BlockedCaller())])
+            [outcome] = self._run([(op, BlockedCaller())])
         finally:
             self._turnstile.leave()
         if outcome.error is not None:
@@ -206,13 +204,33 @@ class SqliteEngine:
     def _write_batch(self, first: Job) -> list[Outcome]:
         if not self._wait_for_turn(first):
             return []
+        jobs = [first]
         try:
-            return Batch(self._required).run([first], self._queue)
+            return self._run(jobs, self._queue)
         except BusyError as error:
             # Each of the others would only wait as long again.
             return [Outcome(waiter, error=error) for _, waiter in [first, *self._waiting()]]
+        except Exception as error:  # noqa: BLE001 - the thread must outlive it, the callers be told
+            return [Outcome(waiter, error=error) for _, waiter in jobs]
         finally:
             self._turnstile.leave()
+
+    def _run(self, jobs: list[Job], more: SimpleQueue[Job | None] | None = None) -> list[Outcome]:
+        batch = Batch(self._required)
+        try:
+            return batch.run(jobs, more)
+        finally:
+            if batch.broken:
+                self._reconnect()
+
+    def _reconnect(self) -> None:
+        """After a failed write or sync the pages in memory are not to be trusted."""
+        if self._memory or self._connection is None:
+            return
+        self._connection.close()
+        self._connection = self._connect()
+        if self._checkpointer is not None:
+            self._connection.set_wal_hook(self._checkpointer.after_commit)
 
     def _wait_for_turn(self, job: Job) -> bool:
         """True when inside; False if the wait was so long that the job was refused."""
@@ -253,7 +271,7 @@ class SqliteEngine:
             jobs.append(job)
 
     @staticmethod
-    def _refuse(jobs: Sequence[Job], error: PerdureError) -> None:
+    def _refuse(jobs: Sequence[Job], error: Exception) -> None:
         deliver([Outcome(waiter, error=error) for _, waiter in jobs])
 
     # -- forks -----------------------------------------------------------------------------
@@ -295,39 +313,3 @@ class SqliteEngine:
                 self._checkpointer.abandon()
             if self._connection is not None:
                 self._connection.close()
-
-
-def _path(url: str) -> str:
-    if url == "memory:":
-        return ":memory:"
-    path = url.removeprefix("sqlite:///")
-    if path == url or not path or "\0" in path:
-        raise InvalidError(f"a SQLite URL is sqlite:///file.db or sqlite:////path, not {url!r}")
-    return os.path.abspath(path)
-
-
-_resting: list[SqliteEngine] = []
-
-
-def _before_fork() -> None:
-    _resting.extend(engine for engine in _engines if not engine.closed)
-    for engine in _resting:
-        engine.before_fork()
-
-
-def _after_fork_in_parent() -> None:
-    while _resting:
-        _resting.pop().after_fork_in_parent()
-
-
-def _after_fork_in_child() -> None:
-    while _resting:
-        _resting.pop().after_fork_in_child()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=_before_fork,
-        after_in_parent=_after_fork_in_parent,
-        after_in_child=_after_fork_in_child,
-    )

@@ -28,6 +28,8 @@ class Batch:
     def __init__(self, connection: apsw.Connection) -> None:
         self._connection = connection
         self._execute = connection.execute
+        #: Whether the driver failed to write or sync: then the connection is to be replaced.
+        self.broken = False
 
     def run(self, jobs: list[Job], more: SimpleQueue[Job | None] | None = None) -> list[Outcome]:
         """Run the jobs, and what ``more`` holds, and commit; the outcome of each.
@@ -62,6 +64,7 @@ class Batch:
         try:
             self._execute("COMMIT")
         except apsw.Error as error:
+            self.broken = isinstance(error, apsw.IOError)
             raise translate(error, "commit") from error
         return outcomes
 
@@ -108,6 +111,7 @@ class Batch:
 
     def _require_transaction(self, error: Exception) -> None:
         """A full disk, an I/O error or no memory ends the transaction, and all with it."""
+        self.broken = self.broken or isinstance(error.__cause__, apsw.IOError)
         if self._connection.in_transaction:
             return
         if isinstance(error, PerdureError):

@@ -28,6 +28,16 @@ _OLDEST_SAFE = (3, 51, 3)
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
+def path_of(url: str) -> str:
+    """The absolute path of a SQLite URL, ``:memory:`` for `memory:`; `InvalidError`."""
+    if url == "memory:":
+        return ":memory:"
+    path = url.removeprefix("sqlite:///")
+    if path == url or not path or "\0" in path:
+        raise InvalidError(f"a SQLite URL is sqlite:///file.db or sqlite:////path, not {url!r}")
+    return os.path.abspath(path)
+
+
 def connect(path: str, *, durability: str, busy_timeout: float) -> apsw.Connection:
     """An open connection: WAL, the durability asked for, foreign keys, secure delete.
 

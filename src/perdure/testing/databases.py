@@ -10,6 +10,8 @@ from typing import Any, Protocol
 
 from perdure.config import Config
 from perdure.engines import Engine, EngineOptions, Job, Setup, engine_for, register_engine
+from perdure.errors import ClosedError
+from perdure.migrations import nothing_to_set_up
 from perdure.operation import Operation, Plan, Query, Row, Statement
 from perdure.records import SessionKey
 from perdure.store import Store, SyncStore
@@ -58,31 +60,48 @@ class _Options:
 
 
 class _Shared:
-    """An engine that several stores use; closing it leaves it open for the others."""
+    """An engine that several stores use; closing it leaves it open for the others.
 
-    def __init__(self, engine: Engine) -> None:
+    Each of them looks at the schema when it opens, as an engine of its own would.
+    """
+
+    def __init__(self, engine: Engine, setup: Setup) -> None:
         self._engine = engine
+        self._setup = setup
+        self._ready = False
+        self._closed = False
         self.dialect = engine.dialect
 
     def open(self) -> None:
-        self._engine.open()
+        self._refuse_if_closed()
+        if not self._ready:
+            todo = self._engine.run(self._setup)
+            if todo is not None:
+                self._engine.run(todo)
+            self._ready = True
 
     def submit(self, jobs: Sequence[Job]) -> None:
+        self.open()
         self._engine.submit(jobs)
 
     def run(self, op: Operation[Any]) -> Any:
+        self.open()
         return self._engine.run(op)
 
     def close(self) -> None:
-        """Done by the database, when all stores are through."""
+        self._closed = True
+
+    def _refuse_if_closed(self) -> None:
+        if self._closed:
+            raise ClosedError("the store is closed")
 
 
 def _shared(options: EngineOptions, setup: Setup) -> Engine:
     name, _, url = options.url.removeprefix(f"{SCHEME}:").partition(":")
     if name not in _engines:
         inner = _Options(url, options.durability, options.busy_timeout)
-        _engines[name] = engine_for(inner, setup)
-    return _Shared(_engines[name])
+        _engines[name] = engine_for(inner, nothing_to_set_up())
+    return _Shared(_engines[name], setup)
 
 
 class Database:
