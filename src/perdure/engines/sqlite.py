@@ -28,6 +28,7 @@ from perdure.errors import BusyError, ClosedError
 from perdure.operation import Operation
 
 _FORK_SECONDS = 1.0
+_CLOSE_SECONDS = 0.2
 
 
 class SqliteEngine:
@@ -49,7 +50,8 @@ class SqliteEngine:
         self._turnstile: Turnstile = OpenTurnstile()
         self._writing = threading.Lock()
         self._life = threading.RLock()
-        self._held: tuple[Job, float] | None = None
+        self._held: Job | None = None
+        self._waiting_since: float | None = None
         self._holding = threading.Lock()
         self._connection: apsw.Connection | None = None
         self._writer: threading.Thread | None = None
@@ -92,7 +94,8 @@ class SqliteEngine:
         if todo is None:
             return
         with self._writing:
-            self._turnstile.enter()
+            if not self._turnstile.enter_within(self._options.busy_timeout):
+                raise BusyError(f"another process holds {self._path}, try again")
             self._write_alone(todo)
 
     def close(self) -> None:
@@ -103,13 +106,25 @@ class SqliteEngine:
             self._closed = "the store is closed"
             atexit.unregister(self.close)
             self._queue.put(None)
-            if self._writer is not None:
-                self._writer.join()
+            at_rest = self._writer is None or self._join(self._writer)
             self._readers.close()
             if self._checkpointer is not None:
                 self._checkpointer.close()
-            with self._writing:
-                self._disconnect()
+            if at_rest:
+                with self._writing:
+                    self._disconnect()
+
+    def _join(self, writer: threading.Thread) -> bool:
+        """Wait for the writer; False if it waits for a process that neither works nor dies."""
+        while writer.is_alive():
+            writer.join(_CLOSE_SECONDS)
+            with self._holding:
+                since = self._waiting_since
+            if since is not None and time.monotonic() - since > self._options.busy_timeout:
+                # Its thread and connection are left behind; what it waited with was refused.
+                self._watch()
+                return False
+        return True
 
     def _disconnect(self) -> None:
         connection, self._connection = self._connection, None
@@ -237,10 +252,11 @@ class SqliteEngine:
         if self._turnstile.try_enter():
             return True
         with self._holding:
-            self._held = (job, time.monotonic())
+            self._held, self._waiting_since = job, time.monotonic()
         self._turnstile.enter()
         with self._holding:
-            refused, self._held = self._held is None, None
+            refused = self._held is None
+            self._held = self._waiting_since = None
         if refused:
             self._turnstile.leave()
         return not refused
@@ -248,15 +264,15 @@ class SqliteEngine:
     def _watch(self) -> None:
         """Refuse what has waited too long for a process that neither works nor dies."""
         with self._holding:
-            if self._held is None:
+            if self._waiting_since is None:
                 return
-            job, since = self._held
-            waited = time.monotonic() - since
+            waited = time.monotonic() - self._waiting_since
             if waited < self._options.busy_timeout:
                 return
-            self._held = None
+            held, self._held = self._held, None
+            jobs = self._waiting() if held is None else [held, *self._waiting()]
         error = BusyError(f"another process has held {self._path} for {waited:.0f} s, try again")
-        self._refuse([job, *self._waiting()], error)
+        self._refuse(jobs, error)
 
     def _waiting(self) -> list[Job]:
         jobs: list[Job] = []
@@ -280,10 +296,11 @@ class SqliteEngine:
         """Come to rest: a child must not inherit SQLite in the middle of something."""
         self._life.acquire()
         held = self._readers.hold(_FORK_SECONDS)
-        writing = self._writing.acquire(timeout=_FORK_SECONDS)
+        # In the order in which the checkpointer takes the two.
         working = self._checkpointer is None or self._checkpointer.working.acquire(
             timeout=_FORK_SECONDS
         )
+        writing = self._writing.acquire(timeout=_FORK_SECONDS)
         self._at_rest = (held, writing, working)
 
     def after_fork_in_parent(self) -> None:

@@ -40,26 +40,34 @@ class Checkpointer:
     def after_commit(self, _connection: apsw.Connection, _name: str, pages: int) -> int:
         """The writer's WAL hook: pages in the WAL now."""
         self._pages = pages
-        if pages > _PASSIVE_PAGES:
+        if pages > _PASSIVE_PAGES and not self._due.is_set():
             self._due.set()
         return apsw.SQLITE_OK
 
     def _serve(self) -> None:
         while not self._stopped:
             if self._due.wait(_WATCH_SECONDS) and not self._stopped:
-                self._due.clear()
                 with self.working:
                     self._fold()
+                self._due.clear()
             self._watch()
 
     def _fold(self) -> None:
+        """Most of it beside the writer, then the last frames while it rests.
+
+        Beside a busy writer the very last frame is never folded, and a WAL that is never
+        folded whole never starts over: it grows, and each sync of a growing file costs half
+        as much again.
+        """
+        large = self._pages > _TRUNCATE_PAGES
         try:
-            if self._pages < _TRUNCATE_PAGES:
-                self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
-            else:
-                # Writers never pause long enough for the WAL to start over: make them.
-                with self._writing:
-                    self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+            self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+            with self._writing:
+                self._connection.wal_checkpoint(
+                    mode=apsw.SQLITE_CHECKPOINT_TRUNCATE
+                    if large
+                    else apsw.SQLITE_CHECKPOINT_PASSIVE
+                )
         except apsw.Error:
             # Nothing is lost: the WAL stays as it is until the next time.
             return

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import random
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -64,16 +65,29 @@ def connect(path: str, *, durability: str, busy_timeout: float) -> apsw.Connecti
 
 
 def _make_file(path: str) -> None:
-    folder = os.path.dirname(path) or "."
+    if os.path.isfile(path):
+        return
     try:
-        os.makedirs(folder, mode=0o700, exist_ok=True)
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
-    except (PermissionError, OSError) as error:
+        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+        _make_private(path)
+    except FileExistsError:
+        # Somebody else was quicker.
+        return
+    except OSError as error:
         if error.errno in _FULL:
-            raise StorageFullError(f"no space for {path}") from error
-        if os.path.isfile(path) and error.errno in {errno.EACCES, errno.EROFS, errno.EPERM}:
-            return
-        raise InvalidError(f"cannot open {path}: {error.strerror}", "url") from error
+            raise StorageFullError(f"no space for {path}: {error.strerror}") from error
+        raise InvalidError(f"cannot make {path}: {error.strerror}", "url") from error
+
+
+def _make_private(path: str) -> None:
+    # Under another name first: closing any descriptor of a database drops all locks that this
+    # process has on it, and SQLite in another program would take the WAL away.
+    draft = f"{path}-{os.getpid()}-{threading.get_ident()}"
+    os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+    try:
+        os.link(draft, path)
+    finally:
+        os.unlink(draft)
 
 
 def _patience(seconds: float) -> Callable[[int], bool]:

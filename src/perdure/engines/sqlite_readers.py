@@ -24,7 +24,8 @@ class Readers:
 
     def __init__(self, connect: Callable[[], apsw.Connection]) -> None:
         self._connect = connect
-        self._idle: SimpleQueue[apsw.Connection] = SimpleQueue()
+        #: None stands at the end of a closed pool, for whoever still waits.
+        self._idle: SimpleQueue[apsw.Connection | None] = SimpleQueue()
         self._jobs: SimpleQueue[Job | None] = SimpleQueue()
         self._opened = 0
         self._threads: list[threading.Thread] = []
@@ -54,7 +55,7 @@ class Readers:
 
     def _take(self) -> apsw.Connection:
         try:
-            return self._idle.get_nowait()
+            return self._usable(self._idle.get_nowait())
         except Empty:
             with self._lock:
                 if self._closed:
@@ -65,7 +66,13 @@ class Readers:
                     connection.execute("PRAGMA query_only = ON")
                     self._opened += 1
                     return connection
-            return self._idle.get()
+            return self._usable(self._idle.get())
+
+    def _usable(self, connection: apsw.Connection | None) -> apsw.Connection:
+        if connection is None:
+            self._idle.put(None)
+            raise ClosedError("the store is closed")
+        return connection
 
     def _start(self) -> None:
         with self._lock:
@@ -99,7 +106,7 @@ class Readers:
         held: list[apsw.Connection] = []
         try:
             while len(held) < self._opened:
-                held.append(self._idle.get(timeout=seconds))
+                held.append(self._usable(self._idle.get(timeout=seconds)))
         except Empty:
             self.give_back(held)
             return None
@@ -120,5 +127,6 @@ class Readers:
             thread.join()
         self._refuse_late()
         while self._opened:
-            self._idle.get().close()
+            self._usable(self._idle.get()).close()
             self._opened -= 1
+        self._idle.put(None)

@@ -8,6 +8,8 @@ waiters of a flock in order, so the slowest of eight processes gets as much as t
 from __future__ import annotations
 
 import os
+import random
+import time
 from typing import Protocol
 
 try:
@@ -25,6 +27,9 @@ class Turnstile(Protocol):
     def enter(self) -> None:
         """Enter; blocks until it is this process's turn."""
 
+    def enter_within(self, seconds: float) -> bool:
+        """Enter, or give up after that time: without a place in the queue."""
+
     def leave(self) -> None:
         """Let the next one in."""
 
@@ -41,6 +46,10 @@ class OpenTurnstile:
 
     def enter(self) -> None:
         """Returns at once."""
+
+    def enter_within(self, seconds: float) -> bool:  # noqa: ARG002 - nobody has to wait
+        """Always True."""
+        return True
 
     def leave(self) -> None:
         """Does nothing: nobody is held."""
@@ -64,6 +73,15 @@ class FileTurnstile:
     def enter(self) -> None:
         """Enter; blocks until it is this process's turn."""
         self._take(fcntl.LOCK_EX)
+
+    def enter_within(self, seconds: float) -> bool:
+        """Enter, or give up after that time: without a place in the queue."""
+        deadline = time.monotonic() + seconds
+        while not self.try_enter():
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(random.uniform(0.0005, 0.005))  # noqa: S311 - not for secrets
+        return True
 
     def _take(self, how: int) -> bool:
         try:
