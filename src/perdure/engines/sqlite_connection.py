@@ -106,7 +106,8 @@ def _patience(seconds: float) -> Callable[[int], bool]:
 
 def drive(connection: apsw.Connection, op: Operation[Any]) -> Any:
     """The result of an operation's plan."""
-    execute = connection.execute
+    # One cursor for the whole plan: its rows are fetched before the next statement runs.
+    execute = connection.cursor().execute
     plan = op.plan()
     rows: Any = None
     try:

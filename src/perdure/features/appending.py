@@ -113,7 +113,7 @@ def _insert(
     uid, version, last_seq, head, event_count = claimed[0]
     first = last_seq - len(drafts) + 1
     placed = [
-        draft.row._replace(seq=seq, prev=head if seq == first else seq - 1, version=version)
+        EventRow(seq, head if seq == first else seq - 1, version, *draft.row[3:])
         for seq, draft in enumerate(drafts, first)
     ]
     yield from _write(at.part, uid, placed, drafts)

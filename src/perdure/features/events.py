@@ -320,8 +320,9 @@ class Events(Rewriting[M]):
             events = [event_of(found) for found in rows if found.content is not None]
             items = [(event.format, event.content, event.author) for event in events]
             converted, loss = convert(items, format, numbers=[event.seq for event in events])
+            opaque = [f"event {r.seq}: opaque bytes ({r.codec})" for r in rows if r.codec]
             system = system_text(items) if format == "anthropic" else ""
-            return Messages(converted, loss, system)
+            return Messages(converted, [*loss, *opaque], system)
 
         return work
 

@@ -10,8 +10,8 @@ from perdure.errors import InvalidError
 from perdure.features.cursors import pack, unpack
 from perdure.features.describing import Text, key_text, terms
 from perdure.features.lookup import SESSIONS, SessionRow, session_of
-from perdure.features.scopes import STATE, merge
-from perdure.operation import Plan, Settings
+from perdure.features.scopes import merge
+from perdure.operation import Plan, Rows, Settings
 from perdure.parts import place
 from perdure.records import ALL, JSON, AllType, Page, Session, SessionKey
 from perdure.values import check_text, maybe, to_micros
@@ -104,32 +104,43 @@ def page(which: Wanted, order: Order, size: int, with_state: bool) -> Plan[Page[
     """One page, and the cursor of the next."""
     start = "first" if order.after is None else "next"
     after, after_id, after_uid = order.after or (None, None, None)
-    query = SESSIONS.pick("list", which.scope, which.which, order.by, order.way, start)
+    name = "list_stated" if with_state else "list"
+    query = SESSIONS.pick(name, which.scope, which.which, order.by, order.way, start)
     found = yield query(
         **which.params, after=after, after_id=after_id, after_uid=after_uid, limit=size + 1
     )
-    rows = [SessionRow._make(columns) for columns in found]
-    more = len(rows) > size
-    rows = rows[:size]
-    states = (yield from _states(rows)) if with_state else [None] * len(rows)
-    items = [session_of(row, state) for row, state in zip(rows, states, strict=True)]
-    return Page(items, _cursor(order, rows[-1]) if more else None)
+    sessions = _with_states(found, order) if with_state else _without(found)
+    items = [session_of(row, state) for row, state in sessions[:size]]
+    return Page(items, _cursor(order, sessions[size - 1][0]) if len(sessions) > size else None)
 
 
-def _states(rows: Sequence[SessionRow]) -> Plan[list[dict[str, Any] | None]]:
-    states: list[dict[str, Any] | None] = []
-    for row in rows:
-        found = yield STATE.merged(part=row.part, app_part=row.app_part, uid=row.uid)
-        states.append(merge(found))
-    return states
+Stated = list[tuple[SessionRow, dict[str, Any] | None]]
+
+
+def _without(found: Rows) -> Stated:
+    return [(SessionRow._make(columns), None) for columns in found]
+
+
+def _with_states(found: Rows, order: Order) -> Stated:
+    """The sessions in their order, each with the state that its rows bring."""
+    width = len(SessionRow._fields)
+    rows = {columns[1]: SessionRow._make(columns[:width]) for columns in found}
+    entries: dict[str, list[Any]] = {uid: [] for uid in rows}
+    for columns in found:
+        if columns[width + 1] is not None:
+            entries[columns[1]].append(columns[width:])
+    ordered = sorted(rows.values(), key=lambda row: _place(order, row), reverse=order.way == "down")
+    return [(row, merge(entries[row.uid])) for row in ordered]
+
+
+def _place(order: Order, row: SessionRow) -> tuple[Any, str, str]:
+    value = getattr(row, order.by)
+    return (row.created_at if value is None else value), row.id, row.uid
 
 
 def _cursor(order: Order, row: SessionRow) -> str:
-    value = getattr(row, order.by)
-    if value is None:
-        value = row.created_at
     sign = "-" if order.way == "down" else ""
-    return pack(f"sessions {sign}{order.by}", value, row.id, row.uid)
+    return pack(f"sessions {sign}{order.by}", *_place(order, row))
 
 
 def count(which: Wanted) -> Plan[int]:

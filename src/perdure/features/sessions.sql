@@ -128,13 +128,31 @@ SELECT part, :new_uid, digest FROM session_terms WHERE part = :part AND uid = :u
 -- for: which = live: s.deleted_at IS NULL AND (s.expires_at IS NULL OR s.expires_at > :now) | every: :now > 0
 SELECT COUNT(*) FROM sessions s WHERE {filters}
 
+-- define: page
+SELECT {columns} FROM sessions s
+WHERE {filters} AND {start}
+ORDER BY {by} {way}, s.id {way}, s.uid {way}
+LIMIT :limit
+
 -- name: list
 -- for: scope = user: s.part = :owner | app: s.app_part = :owner | tenant: s.tenant = :owner
 -- for: which = live: s.deleted_at IS NULL AND (s.expires_at IS NULL OR s.expires_at > :now) | every: :now > 0
 -- for: by = updated_at: s.updated_at | created_at: s.created_at | last_event_at: COALESCE(s.last_event_at, s.created_at) | title: s.title | id: s.id
 -- for: way, beyond = up: ASC, > | down: DESC, <
 -- for: start = first: :after IS NULL AND :after_id IS NULL AND :after_uid IS NULL | next: ({by}, s.id, s.uid) {beyond} (:after, :after_id, :after_uid)
-SELECT {columns} FROM sessions s
-WHERE {filters} AND {start}
-ORDER BY {by} {way}, s.id {way}, s.uid {way}
-LIMIT :limit
+{page}
+
+-- name: list_stated
+-- for: scope = user: s.part = :owner | app: s.app_part = :owner | tenant: s.tenant = :owner
+-- for: which = live: s.deleted_at IS NULL AND (s.expires_at IS NULL OR s.expires_at > :now) | every: :now > 0
+-- for: by = updated_at: s.updated_at | created_at: s.created_at | last_event_at: COALESCE(s.last_event_at, s.created_at) | title: s.title | id: s.id
+-- for: way, beyond = up: ASC, > | down: DESC, <
+-- for: start = first: :after IS NULL AND :after_id IS NULL AND :after_uid IS NULL | next: ({by}, s.id, s.uid) {beyond} (:after, :after_id, :after_uid)
+-- One row a state key, with the scope as in `merged` of state.sql; the rows stand in no order.
+WITH page AS ({page})
+SELECT page.*, CASE WHEN st.part = page.app_part THEN 1 WHEN st.uid = '' THEN 2 ELSE 3 END,
+    st.name, st.value, st.codec, st.data
+FROM page LEFT JOIN state st
+  ON (st.value IS NOT NULL OR st.codec IS NOT NULL)
+  AND ((st.part = page.part AND st.uid IN (page.uid, ''))
+       OR (st.part = page.app_part AND st.uid = ''))
