@@ -5,9 +5,11 @@ from __future__ import annotations
 import importlib
 import inspect
 import re
-from functools import cached_property
+from functools import cache, cached_property
 from types import ModuleType
 from typing import Any, get_origin, get_type_hints
+
+import perdure
 
 NAME = re.compile(r"perdure(?P<path>(?:\.\w+)*)(?:\((?P<parameter>\w+)=\))?")
 
@@ -24,7 +26,7 @@ def resolve(name: str) -> Any:
     match = NAME.fullmatch(name)
     if match is None:
         raise UnresolvedNameError(f"{name!r} is no dotted name of perdure")
-    found: Any = importlib.import_module("perdure")
+    found: Any = perdure
     for part in match["path"].split(".")[1:]:
         found = _member(found, part)
     if match["parameter"] is None:
@@ -43,12 +45,26 @@ def _member(owner: Any, name: str) -> Any:
     try:
         member = inspect.getattr_static(owner, name)
     except AttributeError:
-        raise UnresolvedNameError(f"{owner.__qualname__} has no {name!r}") from None
+        return _instance_member(owner, name)
     getter = _getter(member)
     if getter is None:
         return member
     returned = get_type_hints(getter)["return"]
     return get_origin(returned) or returned
+
+
+def _instance_member(owner: type[Any], name: str) -> Any:
+    """The type of what only the instances of a class have, found on one of them."""
+    attributes = _example_attributes().get(owner.__name__, {})
+    if name not in attributes:
+        raise UnresolvedNameError(f"{owner.__qualname__} has no {name!r}")
+    return type(attributes[name])
+
+
+@cache
+def _example_attributes() -> dict[str, dict[str, Any]]:
+    with perdure.open_sync("memory:") as store:
+        return {"Store": vars(store), "SessionHandle": vars(store.session("app", "user"))}
 
 
 def _module_member(module: ModuleType, name: str) -> Any:

@@ -14,6 +14,10 @@ from tests.docs.resolve import UnresolvedNameError, resolve
 HERE = Path(__file__).parent
 PAGE = HERE.parents[1] / "docs" / "coming-from.md"
 QUOTED = re.compile(r"`([^`]+)`")
+# How the last column, which is prose, names what is here.
+POINTER = re.compile(
+    r"(?P<feature>(?:sessions|events|state)\.)|(?P<record>(?:Store|Session|Event)\.)"
+)
 
 
 class Row(NamedTuple):
@@ -95,6 +99,17 @@ def test_what_a_row_says_is_here_exists() -> None:
     gone = {row.name: missing(row.ours) for row in ROWS if row.status == "here"}
 
     assert {name: names for name, names in gone.items() if names} == {}
+
+
+def test_what_the_last_column_points_to_exists() -> None:
+    pointers = set()
+    for row in ROWS:
+        for name in QUOTED.findall(row.difference):
+            if match := POINTER.match(name):
+                pointers.add(f"perdure.Store.{name}" if match["feature"] else f"perdure.{name}")
+
+    assert len(pointers) > 10
+    assert missing(tuple(pointers)) == []
 
 
 def test_what_a_row_says_is_to_come_is_not_here_yet() -> None:

@@ -7,6 +7,8 @@ from collections.abc import Callable
 
 import apsw
 
+_PASSIVE = apsw.SQLITE_CHECKPOINT_PASSIVE
+_TRUNCATE = apsw.SQLITE_CHECKPOINT_TRUNCATE
 _PASSIVE_PAGES = 4_000
 _TRUNCATE_PAGES = 64_000
 _WATCH_SECONDS = 1.0
@@ -61,13 +63,13 @@ class Checkpointer:
         """
         large = self._pages > _TRUNCATE_PAGES
         try:
-            self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
-            with self._writing:
-                self._connection.wal_checkpoint(
-                    mode=apsw.SQLITE_CHECKPOINT_TRUNCATE
-                    if large
-                    else apsw.SQLITE_CHECKPOINT_PASSIVE
-                )
+            self._connection.wal_checkpoint(mode=_PASSIVE)
+            # A writer that waits for a stopped process may keep the lock for long.
+            if self._writing.acquire(timeout=_WATCH_SECONDS):
+                try:
+                    self._connection.wal_checkpoint(mode=_TRUNCATE if large else _PASSIVE)
+                finally:
+                    self._writing.release()
         except apsw.Error:
             # Nothing is lost: the WAL stays as it is until the next time.
             return

@@ -1,0 +1,166 @@
+"""Every Python block of README.md and of docs/ runs, and prints what stands beside it.
+
+The blocks of a page run in order, in one fresh namespace and an empty folder; they may await.
+What a block of docs/ prints is what its ``# -> …`` comments say, line by line, or the block of
+``text`` that follows it at once; ``…`` in either stands for any text. A block marked
+``python notest`` is only compiled.
+"""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import io
+import os
+import re
+from collections.abc import Coroutine, Iterator
+from contextlib import redirect_stdout
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+import pytest
+
+import perdure
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+#: Blocks that cannot run here, by page: they need another package or another machine.
+NOT_RUN: dict[str, int] = {}
+
+SHOWN = re.compile(r"# -> ?(.*)$", re.MULTILINE)
+
+
+class Fence(NamedTuple):
+    """A fenced block: the page's line it opens at, what stands behind the fence, its text."""
+
+    line: int
+    info: str
+    text: str
+    end: int
+
+
+class Example(NamedTuple):
+    """A block of Python, and the lines it is to print; None if the page does not say."""
+
+    line: int
+    source: str
+    prints: list[str] | None
+    runs: bool
+
+
+def fences(page: str) -> Iterator[Fence]:
+    opened: tuple[int, str] | None = None
+    lines = page.splitlines()
+    for number, line in enumerate(lines, 1):
+        if not line.startswith("```"):
+            continue
+        if opened is None:
+            opened = number, line.removeprefix("```").strip()
+        else:
+            start, info = opened
+            yield Fence(start, info, "\n".join(lines[start : number - 1]), number)
+            opened = None
+    assert opened is None, f"the block of line {opened} does not end"
+
+
+def examples(page: str) -> list[Example]:
+    found = []
+    nothing = Fence(0, "", "", 0)
+    for block, following in pairwise([*fences(page), nothing]):
+        if block.info.split()[:1] != ["python"]:
+            continue
+        prints: list[str] | None = SHOWN.findall(block.text) or None
+        gap = page.splitlines()[block.end : following.line - 1]
+        if following.info == "text" and not any(gap):
+            assert prints is None, f"line {block.line}: shown twice"
+            prints = following.text.splitlines()
+        found.append(Example(block.line, block.text, prints, block.info == "python"))
+    return found
+
+
+def compiled(example: Example, page: Path) -> Any:
+    source = "\n" * example.line + example.source
+    flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+    return compile(source, str(page), "exec", flags=flags, dont_inherit=True)
+
+
+def printed(example: Example, page: Path, namespace: dict[str, Any]) -> list[str]:
+    output = io.StringIO()
+    with redirect_stdout(output):
+        # A coroutine if something in the block is awaited, else None.
+        result = eval(compiled(example, page), namespace)  # our own pages
+        if isinstance(result, Coroutine):
+            asyncio.run(cast("Coroutine[Any, Any, None]", result))
+    return output.getvalue().splitlines()
+
+
+def matches(said: str, line: str) -> bool:
+    pattern = ".*".join(re.escape(part) for part in said.split("…"))
+    return re.fullmatch(pattern, line) is not None
+
+
+def close_stores(namespace: dict[str, Any]) -> None:
+    for value in namespace.values():
+        if isinstance(value, perdure.Store):
+            asyncio.run(value.close())
+        elif isinstance(value, perdure.SyncStore):
+            value.close()
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("PERDURE_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.usefixtures("elsewhere")
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_examples_of_a_page_run_and_print_what_it_shows(page: Path) -> None:
+    namespace: dict[str, Any] = {"__name__": "__main__"}
+    try:
+        for example in examples(page.read_text(encoding="utf-8")):
+            if not example.runs:
+                compiled(example, page)
+                continue
+            lines = printed(example, page, namespace)
+            said = example.prints or []
+            if example.prints is None and page.name == "README.md":
+                continue
+            wrong = [pair for pair in zip(said, lines, strict=False) if not matches(*pair)]
+            where = f"{page.name}, the block of line {example.line}"
+            assert (wrong, len(lines)) == ([], len(said)), f"{where} prints {lines}"
+    finally:
+        close_stores(namespace)
+
+
+def test_only_the_blocks_known_here_are_not_run() -> None:
+    skipped = {
+        page.name: len(left)
+        for page in PAGES
+        if (left := [one for one in examples(page.read_text(encoding="utf-8")) if not one.runs])
+    }
+
+    assert skipped == NOT_RUN
+
+
+def test_a_block_is_held_against_the_comments_in_it_or_the_text_behind_it() -> None:
+    page = "```python\nprint(1)  # -> 1\n```\n\n```python\nprint(2)\n```\n\n```text\n2\n```\n"
+
+    assert [example.prints for example in examples(page)] == [["1"], ["2"]]
+
+
+def test_a_text_block_further_down_belongs_to_no_example() -> None:
+    page = "```python\nx = 1\n```\n\nAnd this:\n\n```text\na tree\n```\n"
+
+    assert [example.prints for example in examples(page)] == [None]
+
+
+@pytest.mark.parametrize(
+    ("said", "line", "same"),
+    [("id …", "id 7f", True), ("a.c", "abc", False), ("…", "", True), ("1", "12", False)],
+)
+def test_an_ellipsis_stands_for_any_text(said: str, line: str, same: bool) -> None:
+    assert matches(said, line) is same
