@@ -64,7 +64,11 @@ class FileTurnstile:
     def __init__(self, path: str) -> None:
         flags = os.O_CREAT | os.O_RDWR | os.O_CLOEXEC
         self._turn = os.open(f"{path}-turn", flags, 0o600)
-        self._write = os.open(f"{path}-write", flags, 0o600)
+        try:
+            self._write = os.open(f"{path}-write", flags, 0o600)
+        except OSError:
+            os.close(self._turn)
+            raise
 
     def try_enter(self) -> bool:
         """Enter if nobody is in or waits; never blocks."""
@@ -108,5 +112,11 @@ class FileTurnstile:
 
 
 def turnstile_for(path: str) -> Turnstile:
-    """The turnstile of a database file."""
-    return OpenTurnstile() if fcntl is None else FileTurnstile(path)
+    """The turnstile of a database file.
+
+    Where the side files cannot be made, on a read-only medium say, SQLite's own lock is left.
+    """
+    try:
+        return OpenTurnstile() if fcntl is None else FileTurnstile(path)
+    except OSError:
+        return OpenTurnstile()

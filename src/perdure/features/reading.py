@@ -131,6 +131,6 @@ def window_low(row: SessionRow, last: int) -> Plan[int]:
 
 def positive(value: int | None, name: str, *, least: int = 0) -> int | None:
     """The number, if it is one that makes sense."""
-    if value is not None and (not isinstance(value, int) or value < least):
-        raise InvalidError(f"{name} must be {least} or more, not {value!r}", name)
+    if value is not None and (not isinstance(value, int) or not least <= value <= NO_SEQ):
+        raise InvalidError(f"{name} must be a number, {least} or more, not {value!r}", name)
     return value

@@ -146,7 +146,7 @@ class Rewriting(Feature[M]):
         if isinstance(ids, str):
             raise InvalidError(f"ids is a list of event ids, not the text {ids!r}", "ids")
         at = self._at(key)
-        low, high = seqs or (1, NO_SEQ)
+        low, high = (positive(seq, "seqs") or 0 for seq in seqs or (1, NO_SEQ))
         doomed = Doomed(
             None if ids is None else list(dict.fromkeys(ids)), run_id, branch, low, high
         )

@@ -47,6 +47,8 @@ CREATE TABLE session_terms (
     FOREIGN KEY (part, uid) REFERENCES sessions (part, uid) ON DELETE CASCADE
 ) {clustered};
 
+-- Not clustered: SQLite keeps at most a quarter of a page of a clustered row in place, and every
+-- event would spill into a page of its own.
 CREATE TABLE events (
     part        {text}   NOT NULL,
     uid         {text}   NOT NULL,
@@ -77,7 +79,7 @@ CREATE TABLE events (
     text        {text}   NOT NULL,
     PRIMARY KEY (part, uid, seq),
     FOREIGN KEY (part, uid) REFERENCES sessions (part, uid) ON DELETE CASCADE
-) {clustered};
+);
 
 CREATE UNIQUE INDEX events_id ON events (part, uid, id);
 -- Only where a line leaves the row before it: empty for a session that never branched.
