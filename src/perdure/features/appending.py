@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal, NamedTuple
 
 from perdure.errors import ConflictError, InvalidError
 from perdure.features.branches import move_head
 from perdure.features.drafts import Draft, EventRow, event_of, preview_of
 from perdure.features.line import EVENTS
-from perdure.features.lookup import SESSIONS, Target, claim, find, shifted, why_not_claimed
+from perdure.features.lookup import SESSIONS, Target, claim, find, get, shifted, why_not_claimed
 from perdure.features.pruning import Cut, prune
 from perdure.features.scopes import STATE, Entry, rows
 from perdure.operation import Bumps, Plan, Settings
@@ -29,16 +30,33 @@ class Append(NamedTuple):
 
 
 def append(call: Append, settings: Settings, bumps: Bumps) -> Plan[Appended]:
-    """Store the events with their state, or give those that are stored already."""
+    """Store the events with their state, or give those that are stored already.
+
+    Partial events are handed back as they are; with nothing else nothing is written.
+    """
+    whole = [draft for draft in call.drafts if not draft.partial]
+    if whole:
+        done = yield from _append(call._replace(drafts=whole), settings, bumps)
+    else:
+        done = Appended((), (yield from get(call.at)).version)
+    if len(whole) == len(call.drafts):
+        return done
+    stored = iter(done.events)
+    events = [
+        replace(event_of(draft.row), partial=True) if draft.partial else next(stored)
+        for draft in call.drafts
+    ]
+    return Appended(tuple(events), done.version, done.duplicate)
+
+
+def _append(call: Append, settings: Settings, bumps: Bumps) -> Plan[Appended]:
     stored = yield from _stored(call)
     if stored and len(stored) == len(call.drafts):
         return (yield from _duplicate(call, stored, bumps))
     new = [draft for draft in call.drafts if draft.row.id not in stored]
-    expected = call.expected
     if call.after is not None:
         yield from _start_line(call, settings, bumps)
-        expected = None
-    placed = yield from _insert(call, new, expected, settings, bumps)
+    placed = yield from _insert(call, new, settings, bumps)
     known = stored | {row.id: row for row in placed}
     events = tuple(event_of(known[draft.row.id]) for draft in call.drafts)
     return Appended(events, placed[-1].version)
@@ -95,21 +113,24 @@ def _start_line(call: Append, settings: Settings, bumps: Bumps) -> Plan[None]:
 
 
 def _insert(
-    call: Append, drafts: Sequence[Draft], expected: int | None, settings: Settings, bumps: Bumps
+    call: Append, drafts: Sequence[Draft], settings: Settings, bumps: Bumps
 ) -> Plan[list[EventRow]]:
     at = call.at
+    # A new line has taken its version, and checked the expected one, when it moved the head.
+    step, expected = (1, call.expected) if call.after is None else (0, None)
     claimed = yield SESSIONS.claim_append(
         part=at.part,
         id=at.key.id,
         now=at.now,
         expected=shifted(at.key, expected, bumps),
+        step=step,
         added=len(drafts),
         last_event_at=drafts[-1].row.timestamp,
         preview=preview_of([draft.row for draft in drafts]),
     )
     if not claimed:
         raise (yield from why_not_claimed(at, expected, bumps))
-    bumps[at.key] = bumps.get(at.key, 0) + 1
+    bumps[at.key] = bumps.get(at.key, 0) + step
     uid, version, last_seq, head, event_count = claimed[0]
     first = last_seq - len(drafts) + 1
     placed = [

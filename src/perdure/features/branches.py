@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from perdure.errors import NotFoundError
-from perdure.features.changes import changes, fold, restore
+from perdure.features.changes import changes, fold, log, restore
 from perdure.features.drafts import PREVIEW_CHARACTERS
 from perdure.features.line import EVENTS, NO_SEQ, Run, clip, first_of, holds, runs
 from perdure.features.lookup import SESSIONS, SessionRow
@@ -43,12 +43,23 @@ def move_head(row: SessionRow, seq: int, limits: Limits, now: int) -> Plan[Sessi
     """
     old = yield from runs(row.part, row.uid, row.head)
     new = yield from _line_to(row, seq, old)
+    if not new:
+        yield from _keep_beginning(row, old, now)
     yield from _restore_state(row, old, new, limits, now)
     yield from _keep_tips(row, new, now)
     common = meet(old, new)
     yield EVENTS.add_rewrite(part=row.part, uid=row.uid, version=row.version, from_seq=common + 1)
     first, _ = yield from first_of(row.part, row.uid, new)
     return (yield from settle(row, new, seq, length(new, first) if first else 0))
+
+
+def _keep_beginning(row: SessionRow, old: Sequence[Run], now: int) -> Plan[None]:
+    """What stood before the first kept event of a pruned line stands at the beginning again."""
+    first, prev = yield from first_of(row.part, row.uid, old)
+    if prev:
+        found = yield from changes(row.part, row.uid, old)
+        state = fold(change for change in found if change[:2] < (first, 1))
+        yield from log(row.part, row.uid, 0, row.version, state, now)
 
 
 def _line_to(row: SessionRow, seq: int, old: Sequence[Run]) -> Plan[list[Run]]:

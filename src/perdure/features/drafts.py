@@ -192,7 +192,7 @@ def check_batch(drafts: Sequence[Draft], limits: Limits) -> None:
     if len(drafts) > limits.records:
         message = f"{len(drafts)} events in one call, the limit is {limits.records}"
         raise TooLargeError(message, "records", "events")
-    ids = [draft.row.id for draft in drafts]
+    ids = [draft.row.id for draft in drafts if not draft.partial]
     if len(set(ids)) != len(ids):
         twice = next(event_id for event_id in ids if ids.count(event_id) > 1)
         raise InvalidError(f"the event id {twice!r} stands twice in one call", "events")

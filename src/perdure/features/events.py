@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import datetime
 from typing import TypeAlias
 
 from perdure.errors import NotFoundError
 from perdure.features import appending, following, reading
 from perdure.features.cursors import check_limit, pack, unpack
-from perdure.features.drafts import Draft, EventRow, check_batch, draft, event_of
+from perdure.features.drafts import EventRow, check_batch, draft, event_of
 from perdure.features.line import EVENTS, NO_SEQ
 from perdure.features.lookup import get
 from perdure.features.reading import Filter, positive
@@ -67,29 +66,12 @@ class Events(Rewriting[M]):
         check_batch(drafts, self._settings.limits)
         call = appending.Append(
             at,
-            [checked for checked in drafts if not checked.partial],
+            drafts,
             positive(expected_version, "expected_version"),
             positive(after, "after"),
             appending.check_on_duplicate(on_duplicate),
         )
-        return lambda bumps: self._append(call, drafts, bumps)
-
-    def _append(
-        self, call: appending.Append, given: Sequence[Draft], bumps: Bumps
-    ) -> Plan[Appended]:
-        if call.drafts:
-            done = yield from appending.append(call, self._settings, bumps)
-        else:
-            row = yield from get(call.at)
-            done = Appended((), row.version)
-        if len(call.drafts) == len(given):
-            return done
-        stored = iter(done.events)
-        events = [
-            replace(event_of(one.row), partial=True) if one.partial else next(stored)
-            for one in given
-        ]
-        return Appended(tuple(events), done.version, done.duplicate)
+        return lambda bumps: appending.append(call, self._settings, bumps)
 
     # -- reading -----------------------------------------------------------------------------
 

@@ -77,7 +77,9 @@ class Rewriting(Feature[M]):
         row = yield from claim(at, expected, bumps)
         rows = yield from newest(row, Filter(), n)
         if rows:
-            yield from move_head(row, rows[-1].prev, self._settings.limits, at.now)
+            prev = rows[-1].prev
+            kept = yield EVENTS.timestamp_at(part=row.part, uid=row.uid, seq=prev)
+            yield from move_head(row, prev if kept else 0, self._settings.limits, at.now)
         return [event_of(found) for found in rows]
 
     @operation
@@ -103,11 +105,11 @@ class Rewriting(Feature[M]):
     def _replace(
         self, at: Target, seq: int, drafts: Sequence[Draft], expected: int | None, bumps: Bumps
     ) -> Plan[Appended]:
-        if drafts:
+        if any(not draft.partial for draft in drafts):
             call = Append(at, drafts, expected, seq, "raise")
             return (yield from append(call, self._settings, bumps))
-        session = yield from self._rewind(at, seq, expected, bumps)
-        return Appended((), session.version)
+        yield from self._rewind(at, seq, expected, bumps)
+        return (yield from append(Append(at, drafts, None, None, "raise"), self._settings, bumps))
 
     @operation
     def clear(self, key: SessionKey, *, expected_version: int | None = None) -> Work[int]:

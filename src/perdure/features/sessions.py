@@ -8,11 +8,9 @@ from typing import NamedTuple
 
 from perdure.errors import AlreadyExistsError, DeniedError, NotFoundError
 from perdure.features import describing, listing
-from perdure.features.branches import length, settle
-from perdure.features.changes import Change, changes, fold, log, restore
 from perdure.features.cursors import check_limit
 from perdure.features.describing import Text
-from perdure.features.line import EVENTS, Run, clip, first_of, holds, runs
+from perdure.features.lives import delete, fork, insert
 from perdure.features.lookup import (
     SESSIONS,
     SessionRow,
@@ -24,7 +22,7 @@ from perdure.features.lookup import (
     target,
 )
 from perdure.features.reading import positive
-from perdure.features.scopes import STATE, Scoped, Value, rows, split
+from perdure.features.scopes import STATE, Scoped, rows, split
 from perdure.features.upkeep import UPKEEP, purge
 from perdure.operation import (
     Bumps,
@@ -48,7 +46,7 @@ from perdure.records import (
     Session,
     SessionKey,
 )
-from perdure.values import Limits, check_text, encode_trusted, from_micros, to_micros
+from perdure.values import check_text, encode_trusted, from_micros, to_micros
 
 
 class _New(NamedTuple):
@@ -380,20 +378,10 @@ class Sessions(Feature[M]):
             row = yield from find(at)
             if row is None:
                 return False
-            yield from self._delete(row, children, at.now)
+            yield from delete(row, children, self._settings, at.now)
             return True
 
         return work
-
-    def _delete(self, row: SessionRow, children: bool, now: int) -> Plan[None]:
-        doomed = {row.uid: row}
-        for parent in [row] if children else []:
-            yield from _add_children(parent, doomed)
-        for uid in doomed:
-            if self._settings.deleted_grace:
-                yield SESSIONS.mark_deleted(part=row.part, uid=uid, now=now)
-            else:
-                yield from purge(row.part, uid)
 
     @operation
     def restore(self, key: SessionKey, *, uid: str | None = None) -> Work[Session]:
@@ -454,38 +442,7 @@ class Sessions(Feature[M]):
         positive(at, "at")
         uid = self._settings.ids()
         new_id = check_text(_blank_is_new(id, uid), "session id", self._settings.limits.text)
-        return lambda _: self._fork(source, at, new_id, uid)
-
-    def _fork(self, source: Target, seq: int | None, new_id: str, uid: str) -> Plan[Session]:
-        row = yield from get(source)
-        line = yield from runs(row.part, row.uid, row.head)
-        if seq is not None and seq != 0 and not holds(line, seq):
-            raise NotFoundError(f"session {row.id!r} has no event {seq} on its active line")
-        end = row.head if seq is None else seq
-        taken = clip(line, 1, end)
-        found = yield from changes(row.part, row.uid, taken)
-        first, _ = yield from first_of(row.part, row.uid, taken)
-        count = length(taken, first) if first else 0
-        new = row._replace(
-            uid=uid, id=new_id, version=1, head=count, left_head=count, last_seq=count,
-            event_count=count, created_at=source.now, updated_at=source.now,
-            expires_at=None if row.ttl is None else source.now + row.ttl,
-            origin=encode_trusted([*row.key, end]),
-        )  # fmt: skip
-        if (yield from find(source._replace(key=new.key))):
-            raise AlreadyExistsError(f"session {new_id!r} exists: take another id")
-        yield from insert(new)
-        base = 0
-        for run_taken in reversed(taken):
-            low = max(run_taken.low, first)
-            yield EVENTS.copy_run(
-                part=row.part, uid=row.uid, new_uid=uid, base=base, low=low, high=run_taken.high
-            )
-            base += run_taken.high - low + 1
-        yield SESSIONS.copy_terms(part=row.part, uid=row.uid, new_uid=uid)
-        yield from _fork_state(new, found, taken, first, self._settings.limits)
-        settled = yield from settle(new, [Run(1, count, 0)], count, count)
-        return session_of(settled)
+        return lambda _: fork(source, at, new_id, uid, self._settings)
 
 
 def _blank_is_new(session_id: str | None, new: str) -> str:
@@ -494,34 +451,3 @@ def _blank_is_new(session_id: str | None, new: str) -> str:
 
 def _target(new: _New) -> Target:
     return Target(new.row.key, new.row.part, new.row.app_part, new.row.updated_at)
-
-
-def insert(row: SessionRow) -> Plan[None]:
-    """Store a new session, in the place of an expired one; `AlreadyExistsError`."""
-    yield SESSIONS.retire_expired(part=row.part, id=row.id, now=row.updated_at)
-    if not (yield SESSIONS.insert(**row._asdict())):
-        raise AlreadyExistsError(f"session {row.id!r} exists: get it, or take another id")
-
-
-def _add_children(row: SessionRow, doomed: dict[str, SessionRow]) -> Plan[None]:
-    found = yield SESSIONS.children(part=row.part, parent=encode_trusted(list(row.key)))
-    for columns in found:
-        child = SessionRow._make(columns)
-        if child.uid not in doomed:
-            doomed[child.uid] = child
-            yield from _add_children(child, doomed)
-
-
-def _fork_state(
-    new: SessionRow, found: Sequence[Change], line: Sequence[Run], first: int, limits: Limits
-) -> Plan[None]:
-    """The state as of the last event taken over, and its history by the new seqs."""
-    noted: dict[tuple[int, int], dict[str, Value]] = {}
-    for change in found:
-        if change.noted:
-            place = (length(clip(line, 1, change.seq), first), min(change.version, 1))
-            noted.setdefault(place, {}).update(change.delta)
-    for (seq, version), delta in noted.items():
-        yield from log(new.part, new.uid, seq, version, delta, new.updated_at)
-    state = fold(found)
-    yield from restore(new.part, new.uid, state, state, limits, new.updated_at)

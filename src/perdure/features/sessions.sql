@@ -44,8 +44,9 @@ RETURNING {returned}
 
 -- name: claim_append
 -- The right side of SET sees the old row: left_head keeps the head that the new events follow.
+-- The step is 0 where the same transaction has taken its version already.
 UPDATE sessions
-SET version = version + 1, updated_at = :now, expires_at = :now + ttl,
+SET version = version + :step, updated_at = :now, expires_at = :now + ttl,
     left_head = head, head = last_seq + :added, last_seq = last_seq + :added,
     event_count = event_count + :added, last_event_at = :last_event_at,
     preview = COALESCE(:preview, preview)
@@ -117,7 +118,8 @@ SELECT part, :new_uid, digest FROM session_terms WHERE part = :part AND uid = :u
   AND (CAST(:updated_after AS BIGINT) IS NULL OR s.updated_at > :updated_after)
   AND (CAST(:parent AS TEXT) IS NULL OR s.parent = :parent)
   AND (CAST(:text AS TEXT) IS NULL
-       OR LOWER(s.title || ' ' || s.preview || ' ' || s.id) LIKE :text ESCAPE '!')
+       OR LOWER(s.title) LIKE :text ESCAPE '!' OR LOWER(s.preview) LIKE :text ESCAPE '!'
+       OR LOWER(s.id) LIKE :text ESCAPE '!')
   AND (:terms = 0
        OR :terms = (SELECT COUNT(*) FROM session_terms t
                     WHERE t.part = s.part AND t.uid = s.uid

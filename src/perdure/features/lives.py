@@ -1,0 +1,99 @@
+"""How sessions come and go: stored, deleted with those they opened, copied up to an event."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from perdure.errors import AlreadyExistsError, NotFoundError
+from perdure.features.branches import length, settle
+from perdure.features.changes import Change, changes, fold, log, restore
+from perdure.features.line import EVENTS, Run, clip, first_of, holds, runs
+from perdure.features.lookup import SESSIONS, SessionRow, Target, find, get, session_of
+from perdure.features.scopes import Value
+from perdure.features.upkeep import purge
+from perdure.operation import Plan, Settings
+from perdure.records import Session
+from perdure.values import Limits, encode_trusted
+
+
+def insert(row: SessionRow) -> Plan[None]:
+    """Store a new session, in the place of an expired one; `AlreadyExistsError`."""
+    yield SESSIONS.retire_expired(part=row.part, id=row.id, now=row.updated_at)
+    if not (yield SESSIONS.insert(**row._asdict())):
+        raise AlreadyExistsError(f"session {row.id!r} exists: get it, or take another id")
+
+
+def delete(row: SessionRow, children: bool, settings: Settings, now: int) -> Plan[None]:
+    """Delete the session, and with ``children`` those it opened; softly, if there is a grace."""
+    doomed = {row.uid: row}
+    if children:
+        yield from _add_children(row, doomed)
+    for uid in doomed:
+        if settings.deleted_grace:
+            yield SESSIONS.mark_deleted(part=row.part, uid=uid, now=now)
+        else:
+            yield from purge(row.part, uid)
+
+
+def _add_children(row: SessionRow, doomed: dict[str, SessionRow]) -> Plan[None]:
+    found = yield SESSIONS.children(part=row.part, parent=encode_trusted(list(row.key)))
+    for columns in found:
+        child = SessionRow._make(columns)
+        if child.uid not in doomed:
+            doomed[child.uid] = child
+            yield from _add_children(child, doomed)
+
+
+def fork(
+    source: Target, seq: int | None, new_id: str, uid: str, settings: Settings
+) -> Plan[Session]:
+    """A new session with the active line of another up to an event."""
+    row = yield from get(source)
+    line = yield from runs(row.part, row.uid, row.head)
+    if seq is not None and seq != 0 and not holds(line, seq):
+        raise NotFoundError(f"session {row.id!r} has no event {seq} on its active line")
+    end = row.head if seq is None else seq
+    first, prev = yield from first_of(row.part, row.uid, line)
+    if 0 < end < first:
+        raise NotFoundError(f"event {end} of session {row.id!r} was pruned: the oldest is {first}")
+    taken = clip(line, 1, end)
+    # Of a pruned session the beginning is what stood before its first kept event.
+    upto = (first, 1) if prev and not taken else (end + 1, 0)
+    found = [c for c in (yield from changes(row.part, row.uid, line)) if c[:2] < upto]
+    count = length(taken, first)
+    new = row._replace(
+        uid=uid, id=new_id, version=1, head=count, left_head=count, last_seq=count,
+        event_count=count, created_at=source.now, updated_at=source.now,
+        expires_at=None if row.ttl is None else source.now + row.ttl,
+        origin=encode_trusted([*row.key, end]),
+    )  # fmt: skip
+    if (yield from find(source._replace(key=new.key))):
+        raise AlreadyExistsError(f"session {new_id!r} exists: take another id")
+    yield from insert(new)
+    base = 0
+    for run_taken in reversed(taken):
+        low = max(run_taken.low, first)
+        yield EVENTS.copy_run(
+            part=row.part, uid=row.uid, new_uid=uid, base=base, low=low, high=run_taken.high
+        )
+        base += run_taken.high - low + 1
+    yield SESSIONS.copy_terms(part=row.part, uid=row.uid, new_uid=uid)
+    yield from _fork_state(new, found, taken, first, settings.limits)
+    settled = yield from settle(new, [Run(1, count, 0)], count, count)
+    return session_of(settled)
+
+
+def _fork_state(
+    new: SessionRow, found: Sequence[Change], line: Sequence[Run], first: int, limits: Limits
+) -> Plan[None]:
+    """The state as of the last event taken over, and its history by the new seqs."""
+    noted: dict[tuple[int, int], dict[str, Value]] = {}
+    for change in found:
+        if change.noted:
+            count = length(clip(line, 1, change.seq), first)
+            place = (count, min(change.version, 1) if line else 1)
+            noted.setdefault(place, {}).update(change.delta)
+    for (seq, version), delta in noted.items():
+        yield from log(new.part, new.uid, seq, version, delta, new.updated_at)
+    state = fold(found)
+    yield from restore(new.part, new.uid, state, state, limits, new.updated_at)
