@@ -90,7 +90,7 @@ def _with_environment(config: Config, environment: Mapping[str, str]) -> dict[st
         if given[name] is None:
             given[name] = environment.get(f"PERDURE_{name.upper()}") or None
     if given["auto_migrate"] is None:
-        given["auto_migrate"] = _flag(environment.get("PERDURE_AUTO_MIGRATE", "on"))
+        given["auto_migrate"] = _flag(environment.get("PERDURE_AUTO_MIGRATE") or "on")
     return given
 
 

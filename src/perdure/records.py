@@ -161,7 +161,8 @@ EventInput: TypeAlias = NewEvent | Mapping[str, JSON] | str
 class Event:
     """A stored event.
 
-    ``seq`` is its place in the session, ``prev`` the seq before it in its line (0: none),
+    ``seq`` is its place in the session, ``prev`` the seq before it in its line (0: none, -1:
+    it was pruned),
     ``version`` the session's version after the append. ``kind``, ``role``, ``text``, ``calls``
     and ``results`` are the projection of ``content``: what every reader needs, whatever the
     format. ``created_at`` is the store's clock, ``timestamp`` the caller's.

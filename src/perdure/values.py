@@ -31,8 +31,9 @@ _decode = msgspec.json.Decoder().decode
 class Limits:
     """What a store refuses with `TooLargeError`, in bytes (``records``: a number).
 
-    ``text`` is for ids, keys, names, tenants, apps and users; ``title`` for titles, authors
-    and tags; ``records`` for events of one append and items of one page.
+    ``text`` is for ids, keys, names, tags, apps and users; ``title`` for titles, authors and
+    types of agents; ``event`` for each JSON field of an event; ``state`` for a value of state
+    and for metadata; ``records`` for events of one append and items of one page.
     """
 
     text: int = 512

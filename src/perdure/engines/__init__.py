@@ -73,10 +73,10 @@ def register_engine(scheme: str, factory: Factory) -> None:
 def engine_for(options: EngineOptions, setup: Setup) -> Engine:
     """The engine of the URL's scheme, not yet opened; `InvalidError` if there is none."""
     scheme = options.url.partition(":")[0]
-    return _factory(scheme, options.url)(options, setup)
+    return _factory(scheme)(options, setup)
 
 
-def _factory(scheme: str, url: str) -> Factory:
+def _factory(scheme: str) -> Factory:
     if scheme in _factories:
         return _factories[scheme]
     if scheme in {"memory", "sqlite"}:
@@ -86,4 +86,5 @@ def _factory(scheme: str, url: str) -> Factory:
     for point in entry_points(group="perdure.engines", name=scheme):
         return point.load()  # type: ignore[no-any-return]
     known = ["memory:", "sqlite:///file.db", *(f"{name}:" for name in _factories)]
-    raise InvalidError(f"no engine for the URL {url!r}: it starts with one of {known}", "url")
+    # Not the whole URL: a password may stand in it.
+    raise InvalidError(f"no engine for URLs of {scheme!r}: a URL starts as one of {known}", "url")

@@ -224,7 +224,7 @@ class SqliteEngine:
             return self._run(jobs, self._queue)
         except BusyError as error:
             # Each of the others would only wait as long again.
-            return [Outcome(waiter, error=error) for _, waiter in [first, *self._waiting()]]
+            return [Outcome(waiter, error=error) for _, waiter in [*jobs, *self._waiting()]]
         except Exception as error:  # noqa: BLE001 - the thread must outlive it, the callers be told
             return [Outcome(waiter, error=error) for _, waiter in jobs]
         finally:

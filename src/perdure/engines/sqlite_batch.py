@@ -40,19 +40,20 @@ class Batch:
         """
         try:
             self._execute("BEGIN IMMEDIATE")
-        except apsw.Error as error:
-            failure = translate(error, "begin")
-            if isinstance(failure, BusyError):
-                raise failure from error
-            return _all_failed(jobs, failure)
-        try:
             return self._committed(jobs, more)
+        except BusyError:
+            raise
         except PerdureError as error:
             return _all_failed(jobs, error)
+        except apsw.Error as error:
+            failure = translate(error, "the transaction")
+            if isinstance(failure, BusyError):
+                raise failure from error
+            self.broken = isinstance(error, apsw.IOError)
+            return _all_failed(jobs, failure)
         finally:
             # Also after a KeyboardInterrupt in the thread of a sync caller.
-            if self._connection.in_transaction:
-                self._execute("ROLLBACK")
+            self._roll_back()
 
     def _committed(self, jobs: list[Job], more: SimpleQueue[Job | None] | None) -> list[Outcome]:
         try:
@@ -61,11 +62,7 @@ class Batch:
             self._roll_back()
             self._execute("BEGIN IMMEDIATE")
             outcomes = [self._guarded(job) for job in jobs]
-        try:
-            self._execute("COMMIT")
-        except apsw.Error as error:
-            self.broken = isinstance(error, apsw.IOError)
-            raise translate(error, "commit") from error
+        self._execute("COMMIT")
         return outcomes
 
     def _run_all(self, jobs: list[Job], more: SimpleQueue[Job | None] | None) -> list[Outcome]:

@@ -56,6 +56,10 @@ def connect(path: str, *, durability: str, busy_timeout: float) -> apsw.Connecti
         if not connection.readonly("main"):
             connection.execute("PRAGMA journal_mode = WAL").fetchall()
         connection.execute(f"PRAGMA synchronous = {'FULL' if durability == 'full' else 'NORMAL'}")
+        if durability == "full":
+            # macOS: without these a sync does not empty the cache of the drive.
+            connection.execute("PRAGMA fullfsync = ON").fetchall()
+            connection.execute("PRAGMA checkpoint_fullfsync = ON").fetchall()
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("PRAGMA secure_delete = ON").fetchall()
         connection.execute("PRAGMA cache_size = -16384")

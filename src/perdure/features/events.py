@@ -140,7 +140,8 @@ class Events(Rewriting[M]):
         Filters come first, then the tail is taken: ``after_time`` (inclusive, by timestamp),
         ``after_seq`` and ``before_seq`` (both exclusive), ``branch``, ``run_id``.
         ``all_lines=True`` reads every event of the session in seq order. The cost depends on
-        what comes back, not on the length of the session.
+        what comes back, not on the length of the session; only ``run_id``, ``branch`` and
+        ``after_time`` look at each event of the range.
         """
         at = self._at(key)
         limit = NO_SEQ if positive(recent, "recent") is None else recent

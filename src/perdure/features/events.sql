@@ -111,6 +111,10 @@ DELETE FROM events WHERE part = :part AND uid = :uid AND seq = :seq
 -- name: remove_run
 DELETE FROM events WHERE part = :part AND uid = :uid AND seq BETWEEN :low AND :high
 
+-- name: cut_off
+-- A jump to nowhere: what the line had below is pruned, and other lines' rows there are not its.
+UPDATE events SET prev = -1 WHERE part = :part AND uid = :uid AND seq = :seq
+
 -- name: relink
 UPDATE events SET prev = :prev WHERE part = :part AND uid = :uid AND prev = :seq
 

@@ -20,7 +20,10 @@ NO_SEQ = 2**62
 
 
 class Run(NamedTuple):
-    """Seqs from ``low`` to ``high``, each following the one before; low follows ``below``."""
+    """Seqs from ``low`` to ``high``, each following the one before; low follows ``below``.
+
+    Below is 0 at the beginning of the session, -1 where what stood there was pruned.
+    """
 
     low: int
     high: int

@@ -95,6 +95,20 @@ def claim(at: Target, expected: int | None, bumps: Bumps) -> Plan[SessionRow]:
     return SessionRow._make(rows[0])
 
 
+def hold(at: Target, expected: int | None, bumps: Bumps) -> Plan[SessionRow]:
+    """The session as it is, held for the rest of the transaction; its version stays.
+
+    Raises as `claim` does: for what turns out to have nothing to change.
+    """
+    rows = yield SESSIONS.hold(part=at.part, id=at.key.id, now=at.now)
+    if not rows:
+        raise not_found(at.key)
+    row = SessionRow._make(rows[0])
+    if expected is not None and row.version != shifted(at.key, expected, bumps):
+        raise (yield from why_not_claimed(at, expected, bumps))
+    return row
+
+
 def shifted(key: SessionKey, expected: int | None, bumps: Bumps) -> int | None:
     """The version that must stand in the row for the expected one to have held before."""
     return None if expected is None else expected + bumps.get(key, 0)

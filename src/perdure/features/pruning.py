@@ -8,7 +8,7 @@ from typing import NamedTuple
 from perdure.features.branches import length, meet, settle
 from perdure.features.changes import changes, fold, log
 from perdure.features.line import EVENTS, NO_SEQ, Run, clip, first_of, holds, runs
-from perdure.features.lookup import SESSIONS, SessionRow, Target, not_found
+from perdure.features.lookup import SESSIONS, SessionRow, Target, hold
 from perdure.features.reading import outline
 from perdure.features.scopes import STATE, Value
 from perdure.operation import Plan
@@ -38,10 +38,7 @@ def prune(at: Target, cut: Cut) -> Plan[int]:
     The session keeps its version: nobody who appends has to read again. Returns how many
     events were deleted.
     """
-    held = yield SESSIONS.hold(part=at.part, id=at.key.id, now=at.now)
-    if not held:
-        raise not_found(at.key)
-    row = SessionRow._make(held[0])
+    row = yield from hold(at, None, {})
     if cut.branches:
         yield EVENTS.drop_refs(part=row.part, uid=row.uid)
     active = yield from runs(row.part, row.uid, row.head)
@@ -152,6 +149,8 @@ def _remove(
         yield STATE.unlog(part=row.part, uid=row.uid, low=0, high=0)
     for seq, version, state in bases:
         yield from log(row.part, row.uid, seq, version, state, now)
+        if seq:
+            yield EVENTS.cut_off(part=row.part, uid=row.uid, seq=seq)
     active = lines[0].kept
     first, _ = yield from first_of(row.part, row.uid, active)
     if first:

@@ -51,9 +51,13 @@ def clear(row: SessionRow, now: int) -> Plan[int]:
     return removed
 
 
-def remove(row: SessionRow, doomed: Doomed, now: int) -> Plan[int]:
-    """Remove the events; what they brought to the state stays. The row is claimed."""
-    found: list[tuple[int, int, int, str]] = []
+Found = tuple[int, int, int, str]
+"""seq, prev, version, id"""
+
+
+def matching(row: SessionRow, doomed: Doomed) -> Plan[list[Found]]:
+    """The events that are meant."""
+    found: list[Found] = []
     for event_id in doomed.ids if doomed.ids is not None else [None]:
         found += yield EVENTS.matching(
             part=row.part,
@@ -64,8 +68,11 @@ def remove(row: SessionRow, doomed: Doomed, now: int) -> Plan[int]:
             low=doomed.low,
             high=doomed.high,
         )
-    if not found:
-        return 0
+    return found
+
+
+def remove(row: SessionRow, found: Sequence[Found], now: int) -> Plan[int]:
+    """Remove the events; what they brought to the state stays. The row is claimed."""
     line = yield from runs(row.part, row.uid, row.head)
     active = sum(holds(line, seq) for seq, *_ in found)
     for seq, _, version, event_id in sorted(found, reverse=True):
@@ -90,9 +97,9 @@ def _remove_one(
     for name, head, _ in (yield EVENTS.refs(part=row.part, uid=row.uid)):
         if head == seq:
             yield EVENTS.drop_ref(part=row.part, uid=row.uid, name=name)
-            if prev:
+            if prev > 0:
                 yield EVENTS.add_ref(part=row.part, uid=row.uid, name=name, head=prev, now=now)
-    return row._replace(head=prev) if row.head == seq else row
+    return row._replace(head=max(prev, 0)) if row.head == seq else row
 
 
 def _hand_on_state(row: SessionRow, seq: int, version: int, prev: int, now: int) -> Plan[None]:
@@ -108,7 +115,7 @@ def _hand_on_state(row: SessionRow, seq: int, version: int, prev: int, now: int)
         older = [delta for delta in deltas if delta[1] <= max(born, version)]
         yield from _note(row, follower, 0, older, now)
     if row.head == seq:
-        yield from _note(row, prev, row.version, deltas, now)
+        yield from _note(row, max(prev, 0), row.version, deltas, now)
 
 
 def _note(

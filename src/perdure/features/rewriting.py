@@ -11,7 +11,7 @@ from perdure.features.appending import Append, append
 from perdure.features.branches import branch_name, move_head
 from perdure.features.drafts import Draft, check_batch, draft, event_of
 from perdure.features.line import EVENTS, NO_SEQ
-from perdure.features.lookup import SessionRow, Target, claim, get, session_of, target
+from perdure.features.lookup import SessionRow, Target, claim, get, hold, session_of, target
 from perdure.features.pruning import Cut, prune
 from perdure.features.reading import Filter, newest, positive
 from perdure.features.removing import Doomed, RedactedColumns
@@ -55,8 +55,9 @@ class Rewriting(Feature[M]):
         return lambda bumps: self._rewind(at, to_seq, expected_version, bumps)
 
     def _rewind(self, at: Target, seq: int, expected: int | None, bumps: Bumps) -> Plan[Session]:
-        row = yield from claim(at, expected, bumps)
+        row = yield from hold(at, expected, bumps)
         if seq != row.head:
+            row = yield from claim(at, expected, bumps)
             row = yield from move_head(row, seq, self._settings.limits, at.now)
         return session_of(row)
 
@@ -74,9 +75,9 @@ class Rewriting(Feature[M]):
         return lambda bumps: self._pop(at, n, expected_version, bumps)
 
     def _pop(self, at: Target, n: int, expected: int | None, bumps: Bumps) -> Plan[list[Event]]:
-        row = yield from claim(at, expected, bumps)
-        rows = yield from newest(row, Filter(), n)
+        rows = yield from newest((yield from hold(at, expected, bumps)), Filter(), n)
         if rows:
+            row = yield from claim(at, expected, bumps)
             prev = rows[-1].prev
             kept = yield EVENTS.timestamp_at(part=row.part, uid=row.uid, seq=prev)
             yield from move_head(row, prev if kept else 0, self._settings.limits, at.now)
@@ -155,8 +156,12 @@ class Rewriting(Feature[M]):
         expected = positive(expected_version, "expected_version")
 
         def work(bumps: Bumps) -> Plan[int]:
+            held = yield from hold(at, expected, bumps)
+            found = yield from removing.matching(held, doomed)
+            if not found:
+                return 0
             row = yield from claim(at, expected, bumps)
-            return (yield from removing.remove(row, doomed, at.now))
+            return (yield from removing.remove(row, found, at.now))
 
         return work
 
@@ -253,10 +258,13 @@ class Rewriting(Feature[M]):
         at = self._at(key)
 
         def work(bumps: Bumps) -> Plan[bool]:
-            row = yield from claim(at, None, bumps)
+            row = yield from hold(at, None, bumps)
             there = yield EVENTS.refs(part=row.part, uid=row.uid)
+            if all(found != name for found, *_ in there):
+                return False
+            yield from claim(at, None, bumps)
             yield EVENTS.drop_ref(part=row.part, uid=row.uid, name=name)
-            return any(found == name for found, *_ in there)
+            return True
 
         return work
 

@@ -151,7 +151,7 @@ class State(Feature[M]):
         """
         owner = self._owner(scope)
         entries = self._entries(values)
-        expected = self._expected(expected_versions)
+        expected = self._expected(expected_versions, values)
         text = encode_delta(dict(values), "values", self._settings.limits)
 
         def work(bumps: Bumps) -> Plan[int]:
@@ -256,9 +256,14 @@ class State(Feature[M]):
         limits = self._settings.limits
         return [entry(self._name(name), value, limits, "values") for name, value in values.items()]
 
-    def _expected(self, versions: Mapping[str, int] | None) -> dict[str, int]:
+    def _expected(
+        self, versions: Mapping[str, int] | None, values: Mapping[str, Value]
+    ) -> dict[str, int]:
         checked = dict(versions or {})
         for name, version in checked.items():
+            if name not in values:
+                message = f"expected_versions has {name!r}, for which no value is given"
+                raise InvalidError(message, "expected_versions")
             positive(version, f"expected_versions[{self._name(name)!r}]")
         return checked
 
