@@ -3,7 +3,8 @@
 The blocks of a page run in order, in one fresh namespace and an empty folder; they may await.
 What a block of docs/ prints is what its ``# -> …`` comments say, line by line, or the block of
 ``text`` that follows it at once; ``…`` in either stands for any text. A block marked
-``python notest`` is only compiled.
+``python notest`` is only compiled; one of ``python test_it.py`` is saved under that name, and
+pytest runs what a page has saved.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ import asyncio
 import io
 import os
 import re
+import subprocess
+import sys
 from collections.abc import Coroutine, Iterator
 from contextlib import redirect_stdout
 from itertools import pairwise
@@ -22,6 +25,7 @@ from typing import Any, NamedTuple, cast
 import pytest
 
 import perdure
+from perdure import engines, formats
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -41,12 +45,12 @@ class Fence(NamedTuple):
 
 
 class Example(NamedTuple):
-    """A block of Python, and the lines it is to print; None if the page does not say."""
+    """A block of Python, what it is marked with, and the lines it is to print, if told."""
 
     line: int
     source: str
     prints: list[str] | None
-    runs: bool
+    mark: str
 
 
 def fences(page: str) -> Iterator[Fence]:
@@ -68,14 +72,15 @@ def examples(page: str) -> list[Example]:
     found = []
     nothing = Fence(0, "", "", 0)
     for block, following in pairwise([*fences(page), nothing]):
-        if block.info.split()[:1] != ["python"]:
+        language, _, mark = block.info.partition(" ")
+        if language != "python":
             continue
         prints: list[str] | None = SHOWN.findall(block.text) or None
         gap = page.splitlines()[block.end : following.line - 1]
         if following.info == "text" and not any(gap):
             assert prints is None, f"line {block.line}: shown twice"
             prints = following.text.splitlines()
-        found.append(Example(block.line, block.text, prints, block.info == "python"))
+        found.append(Example(block.line, block.text, prints, mark))
     return found
 
 
@@ -108,39 +113,64 @@ def close_stores(namespace: dict[str, Any]) -> None:
             value.close()
 
 
+def check(example: Example, page: Path, namespace: dict[str, Any]) -> None:
+    """Run a block, and hold what it prints against what the page says."""
+    lines = printed(example, page, namespace)
+    said = example.prints or []
+    if example.prints is None and page.name == "README.md":
+        return
+    wrong = [pair for pair in zip(said, lines, strict=False) if not matches(*pair)]
+    where = f"{page.name}, the block of line {example.line}"
+    assert (wrong, len(lines)) == ([], len(said)), f"{where} prints {lines}"
+
+
+def run_the_tests_of_a_page() -> None:
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stdout
+
+
 @pytest.fixture
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in os.environ if name.startswith("PERDURE_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    # Pages register formats and engines, and other tests must not find them.
+    monkeypatch.setattr(formats, "_formats", dict(formats._formats))
+    monkeypatch.setattr(engines, "_factories", dict(engines._factories))
     monkeypatch.chdir(tmp_path)
 
 
+# From Python 3.12 on every fork with threads about is warned of; a page shows that it is safe here.
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 @pytest.mark.usefixtures("elsewhere")
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_the_examples_of_a_page_run_and_print_what_it_shows(page: Path) -> None:
     namespace: dict[str, Any] = {"__name__": "__main__"}
+    told = examples(page.read_text(encoding="utf-8"))
     try:
-        for example in examples(page.read_text(encoding="utf-8")):
-            if not example.runs:
+        for example in told:
+            if example.mark.endswith(".py"):
+                Path(example.mark).write_text(example.source, encoding="utf-8")
+            elif example.mark == "notest":
                 compiled(example, page)
-                continue
-            lines = printed(example, page, namespace)
-            said = example.prints or []
-            if example.prints is None and page.name == "README.md":
-                continue
-            wrong = [pair for pair in zip(said, lines, strict=False) if not matches(*pair)]
-            where = f"{page.name}, the block of line {example.line}"
-            assert (wrong, len(lines)) == ([], len(said)), f"{where} prints {lines}"
+            else:
+                check(example, page, namespace)
     finally:
         close_stores(namespace)
+    if any(example.mark.endswith(".py") for example in told):
+        run_the_tests_of_a_page()
 
 
 def test_only_the_blocks_known_here_are_not_run() -> None:
     skipped = {
         page.name: len(left)
         for page in PAGES
-        if (left := [one for one in examples(page.read_text(encoding="utf-8")) if not one.runs])
+        if (
+            left := [
+                one for one in examples(page.read_text(encoding="utf-8")) if one.mark == "notest"
+            ]
+        )
     }
 
     assert skipped == NOT_RUN

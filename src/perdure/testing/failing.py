@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Any, NamedTuple, cast
 
-from perdure.config import Config
+from perdure.config import Config, resolve
 from perdure.engines import Engine, EngineOptions, Job, Setup, engine_for, register_engine
 from perdure.engines.delivery import BlockedCaller, Outcome, Waiter, deliver
 from perdure.operation import Operation
 from perdure.store import Store, SyncStore
 
-SCHEME = "failing"
+PREFIX = "failing+"
 
 Fault = Exception | Callable[[], Exception]
 
@@ -154,10 +154,10 @@ class SyncFailing(NamedTuple):
 
 
 def open_failing(config: str | Config = "memory:") -> Failing:
-    """A store on any URL whose operations can be made to fail::
+    """A store on any URL whose operations can be made to fail.
 
-        store, engine = open_failing()
-        engine.fail(BusyError("locked"), name="events.append", after=True)
+    ``store, engine = open_failing()``, then
+    ``engine.fail(BusyError("locked"), name="events.append", after=True)``.
     """
     store = Store(_failing(config))
     return Failing(store, cast("FailingEngine", store._engine))
@@ -167,3 +167,16 @@ def open_failing_sync(config: str | Config = "memory:") -> SyncFailing:
     """The same for code that does not await."""
     store = SyncStore(_failing(config))
     return SyncFailing(store, cast("FailingEngine", store._engine))
+
+
+def _failing(config: str | Config) -> Config:
+    config = Config(url=config) if isinstance(config, str) else config
+    url = PREFIX + resolve(config).url
+    register_engine(url.partition(":")[0], _around)
+    return replace(config, url=url)
+
+
+def _around(options: EngineOptions, setup: Setup) -> Engine:
+    url = options.url.removeprefix(PREFIX)
+    inner = _Options(url, options.durability, options.busy_timeout)
+    return FailingEngine(engine_for(inner, setup))

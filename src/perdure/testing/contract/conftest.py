@@ -63,9 +63,19 @@ def database(
     url, sync = request.param
     shared = "{folder}" not in url and "{name}" not in url
     fresh = url.replace("{folder}", str(tmp_path)).replace("{name}", uuid4().hex)
-    made = Database(fresh, sync=sync, shared=shared, defaults={"clock": clock})
+    # Power cuts are the business of other tests, and syncing is what takes the time in these.
+    defaults = {"clock": clock, "durability": "normal"}
+    made = Database(fresh, sync=sync, shared=shared, defaults=defaults)
     yield made
     asyncio.run(made.close())
+
+
+@pytest.fixture
+def lone(database: Database) -> Iterator[Database]:
+    """The URL of the test with an engine for each store, as anybody opens it."""
+    alone = Database(database.url, sync=database.sync, shared=False, defaults={})
+    yield alone
+    asyncio.run(alone.close())
 
 
 @pytest.fixture

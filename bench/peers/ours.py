@@ -1,0 +1,105 @@
+"""perdure itself, awaited and not."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import perdure
+from bench.peers import durability
+from bench.workload import APP, delta_of, id_of, message_of, user_of
+from perdure.engines.sqlite_connection import connect
+
+MEMORY = "memory:"
+
+
+def url_of(folder: Path) -> str:
+    """A file in the folder."""
+    return f"sqlite:///{folder / 'perdure.db'}"
+
+
+def event_of(number: int) -> perdure.NewEvent:
+    """The event of that number."""
+    return perdure.NewEvent(message_of(number), author="user", state_delta=delta_of(number))
+
+
+def _durability(url: str) -> str:
+    if url == MEMORY:
+        return "in memory"
+    connection = connect(url.removeprefix("sqlite:///"), durability="full", busy_timeout=10)
+    try:
+        return durability(connection.pragma("journal_mode"), connection.pragma("synchronous"))
+    finally:
+        connection.close()
+
+
+def key_of(session: int) -> perdure.SessionKey:
+    """The key of the session of that number."""
+    return perdure.SessionKey(APP, user_of(session), id_of(session))
+
+
+class AwaitedPerdure:
+    """`perdure.open`."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._store = perdure.open(url)
+        self._keys: list[perdure.SessionKey] = []
+
+    async def start(self, sessions: int) -> str:
+        await self._store
+        self._keys = [key_of(number) for number in range(sessions)]
+        await asyncio.gather(*(self._store.sessions.create(*key) for key in self._keys))
+        return _durability(self._url)
+
+    async def append(self, session: int, number: int) -> object:
+        return await self._store.events.append(self._keys[session], event_of(number))
+
+    async def read(self, session: int, recent: int | None) -> int:
+        return len(await self._store.events.read(self._keys[session], recent=recent))
+
+    async def list(self) -> int:
+        return len([one async for one in self._store.sessions.iter(APP)])
+
+    async def page(self) -> int:
+        return len((await self._store.sessions.list(APP, limit=50)).items)
+
+    async def stop(self) -> None:
+        await self._store.close()
+
+
+class BlockingPerdure:
+    """`perdure.open_sync`."""
+
+    def __init__(self, url: str) -> None:
+        self.settings = _durability(url)
+        self.store = perdure.open_sync(url)
+        self._keys: list[perdure.SessionKey] = []
+
+    def start(self, sessions: int) -> None:
+        """Make that many empty sessions, or find them."""
+        self._keys = [key_of(number) for number in range(sessions)]
+        for key in self._keys:
+            self.store.sessions.get_or_create(*key)
+
+    def append(self, session: int, number: int) -> object:
+        """Store the event of that number."""
+        return self.store.events.append(self._keys[session], event_of(number))
+
+    def fill(self, session: int, events: int) -> None:
+        """Store that many events, many at a time."""
+        for first in range(0, events, 1000):
+            some = [event_of(number) for number in range(first, min(events, first + 1000))]
+            self.store.events.append(self._keys[session], *some)
+
+    def read(self, session: int, recent: int | None) -> int:
+        """Read the last events, or all; how many there were."""
+        return len(self.store.events.read(self._keys[session], recent=recent))
+
+    def page(self, user: str) -> int:
+        """A page of sessions, the ones changed last first."""
+        return len(self.store.sessions.list(APP, user, limit=50).items)
+
+    def stop(self) -> None:
+        """Close."""
+        self.store.close()

@@ -1,0 +1,93 @@
+"""Appends: one event that changes one key of the state, durable when the call returns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+from bench.contest import Contestant, Opened, Options, Place, Row, Setup
+from bench.peers import AsyncPeer
+from bench.peers.adk import AdkDatabase, AdkMemory, AdkSqlite
+from bench.peers.openai_agents import OpenAISQLite
+from bench.peers.ours import MEMORY, AwaitedPerdure, BlockingPerdure, url_of
+from bench.peers.raw import RawAppends
+from bench.timing import repeat, repeat_together
+
+MANY = 64
+
+
+def rows(_options: Options) -> Sequence[Row]:
+    """On a file and in memory, by one client and by many."""
+    return [
+        Row("append", "append, 1 client", "append", [
+            Contestant("perdure, async", _async(_on_file, 1), ours=True),
+            Contestant("perdure, sync", _sync(on_file=True), ours=True),
+            Contestant("raw apsw, a commit each", _raw(1)),
+            *_file_peers(1),
+        ]),
+        Row("append", f"append, {MANY} concurrent", "append", [
+            Contestant("perdure, async", _async(_on_file, MANY), ours=True),
+            Contestant(f"raw apsw, batches of {MANY}", _raw(MANY)),
+            *_file_peers(MANY),
+        ]),
+        Row("append", "append in memory, 1 client", "append", [
+            Contestant("perdure, async", _async(_in_memory, 1), ours=True),
+            Contestant("perdure, sync", _sync(on_file=False), ours=True),
+            Contestant("ADK InMemorySessionService", _async(AdkMemory, 1)),
+        ]),
+        Row("append", f"append in memory, {MANY} concurrent", "append", [
+            Contestant("perdure, async", _async(_in_memory, MANY), ours=True),
+            Contestant("ADK InMemorySessionService", _async(AdkMemory, MANY)),
+        ]),
+    ]  # fmt: skip
+
+
+def _file_peers(clients: int) -> Sequence[Contestant]:
+    return [
+        Contestant("ADK DatabaseSessionService", _async(AdkDatabase, clients)),
+        Contestant("ADK SqliteSessionService", _async(AdkSqlite, clients)),
+        Contestant("OpenAI SQLiteSession", _async(OpenAISQLite, clients)),
+    ]
+
+
+def _on_file(folder: Path) -> AwaitedPerdure:
+    return AwaitedPerdure(url_of(folder))
+
+
+def _in_memory(_folder: Path) -> AwaitedPerdure:
+    return AwaitedPerdure(MEMORY)
+
+
+def _async(make: Callable[[Path], AsyncPeer], clients: int) -> Setup:
+    @contextmanager
+    def opened(place: Place) -> Iterator[Opened]:
+        peer = make(place.folder)
+        settings = place.loop.run(peer.start(clients))
+        calls = [partial(peer.append, session) for session in range(clients)]
+        yield Opened(settings, lambda seconds: place.loop.run(repeat_together(calls, seconds)))
+        place.loop.run(peer.stop())
+
+    return opened
+
+
+def _sync(*, on_file: bool) -> Setup:
+    @contextmanager
+    def opened(place: Place) -> Iterator[Opened]:
+        peer = BlockingPerdure(url_of(place.folder) if on_file else MEMORY)
+        peer.start(1)
+        yield Opened(peer.settings, partial(repeat, partial(peer.append, 0)))
+        peer.stop()
+
+    return opened
+
+
+def _raw(batch: int) -> Setup:
+    @contextmanager
+    def opened(place: Place) -> Iterator[Opened]:
+        raw = RawAppends(place.folder, sessions=batch, batch=batch)
+        yield Opened(raw.settings, partial(repeat, raw.commit, batch=batch))
+        raw.close()
+
+    return opened

@@ -1,0 +1,38 @@
+"""``perdure`` itself: its nouns and verbs, none of them loaded before it is asked for."""
+
+from __future__ import annotations
+
+import click
+
+from perdure import __version__
+from perdure.cli.commands import Group, Lazy
+
+_LAZY = {
+    "sessions": Lazy("sessions:sessions", "List, show, describe, copy and remove sessions."),
+    "ls": Lazy("sessions:ls", "The same as `sessions ls`."),
+    "show": Lazy("sessions:show", "The same as `sessions show`."),
+    "tail": Lazy("tailing:tail", "The latest events, and those to come."),
+    "import": Lazy("importing:importing", "Bring in conversations that are kept elsewhere."),
+    "export": Lazy("people:export", "Everything of a person, as JSON lines."),
+    "erase": Lazy("people:erase", "Remove everything of a person for good."),
+    "sweep": Lazy("upkeep:sweep", "Purge what has expired."),
+    "migrate": Lazy("schema:migrate", "Bring the schema of the store up to date."),
+    "status": Lazy("upkeep:status", "Where the store is, and how much is in it."),
+    "demo": Lazy("demo:demo", "See a store at work."),
+    "completion": Lazy("completion:completion", "Completion for bash, zsh or fish."),
+}
+
+
+@click.group(
+    cls=Group,
+    lazy=_LAZY,
+    root=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(__version__, prog_name="perdure", message="%(prog)s %(version)s")
+def root() -> None:
+    """A durable store for AI agents: look into it, fill it, keep it tidy.
+
+    A terminal gets tables and colour, a pipe gets tab-separated lines, --json everything.
+    Session ids may be shortened as long as they are unique.
+    """

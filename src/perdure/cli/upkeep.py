@@ -1,0 +1,94 @@
+"""``perdure status`` and ``perdure sweep``: the store as a whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import click
+
+from perdure.cli.commands import Command
+from perdure.cli.invocation import Invocation
+from perdure.records import ALL
+from perdure.store import SyncStore, missing_migrations
+
+_COUNTED = 10_000
+_KILO = 1024
+
+
+@click.command("status", cls=Command)
+@click.pass_obj
+def status(invocation: Invocation) -> None:
+    """Show where the store is, its schema, and how much is in it."""
+    invocation.check_there()
+    missing = missing_migrations(invocation.config)
+    about: dict[str, Any] = {
+        "url": invocation.resolved.display_url,
+        "tenant": invocation.resolved.settings.tenant,
+        "bytes": _size(invocation),
+        "schema": "up to date" if not missing else "behind",
+        "missing": missing,
+    }
+    if not missing:
+        with invocation.store() as store:
+            about |= _counts(store)
+    if invocation.form != "text":
+        invocation.document(about)
+    else:
+        invocation.lines(_told(about))
+
+
+def _counts(store: SyncStore) -> dict[str, int | None]:
+    live = store.sessions.count()
+    every = store.sessions.count(include_deleted=True)
+    counts: dict[str, int | None] = {"sessions": live, "deleted": every - live, "events": None}
+    if live <= _COUNTED:
+        # Beyond that it would mean reading for seconds.
+        counts["events"] = sum(one.event_count for one in store.sessions.iter(ALL, ALL))
+    return counts
+
+
+def _size(invocation: Invocation) -> int | None:
+    file = invocation.file
+    if file is None:
+        return None
+    parts = [file, file.with_name(file.name + "-wal")]
+    return sum(part.stat().st_size for part in parts if part.exists())
+
+
+def _told(about: dict[str, Any]) -> Iterator[str]:
+    shown = {
+        "url": about["url"],
+        "tenant": about["tenant"],
+        "size": _readable(about["bytes"]) if about["bytes"] is not None else "",
+        "schema": about["schema"] + "".join(f", lacks {name}" for name in about["missing"]),
+    }
+    for name in ("sessions", "deleted", "events"):
+        if about.get(name) is not None:
+            shown[name] = f"{about[name]:,}"
+    width = max(len(name) for name in shown)
+    for name, value in shown.items():
+        if value:
+            yield f"{name.ljust(width)}  {value}"
+
+
+def _readable(size: float) -> str:
+    for unit in ("bytes", "KiB", "MiB", "GiB"):
+        if size < _KILO:
+            return f"{size:,.0f} {unit}" if unit == "bytes" else f"{size:,.1f} {unit}"
+        size /= _KILO
+    return f"{size:,.1f} TiB"
+
+
+@click.command("sweep", cls=Command)
+@click.option("--dry-run", is_flag=True, help="Only count.")
+@click.pass_obj
+def sweep(invocation: Invocation, dry_run: bool) -> None:
+    """Purge expired sessions, and deleted ones that can no longer be restored."""
+    with invocation.store() as store:
+        swept = store.sweep(dry_run=dry_run)
+    if invocation.form != "text":
+        invocation.document({"expired": swept.expired, "deleted": swept.deleted})
+        return
+    did = "would purge" if dry_run else "purged"
+    invocation.lines([f"{did} {swept.expired:,} expired and {swept.deleted:,} deleted sessions"])
