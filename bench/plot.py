@@ -41,11 +41,12 @@ def draw(results: Sequence[Result], path: Path) -> None:
 def _bars(panel: Any, result: Result) -> None:
     lines = list(reversed(result.lines))
     values = [_value(result, line.each) for line in lines]
+    reaches = _reaches(result, lines)
     panel.barh(
         range(len(lines)),
         values,
         color=[_OURS if line.ours else _OTHERS for line in lines],
-        xerr=_reaches(result, lines),
+        xerr=reaches,
         error_kw={"elinewidth": 0.8},
     )
     panel.set_yticks(range(len(lines)), [line.name for line in lines])
@@ -53,7 +54,12 @@ def _bars(panel: Any, result: Result) -> None:
     better = "ms, less is better" if result.row.as_time else "a second, more is better"
     panel.set_title(f"{result.row.name} ({better})", loc="left", fontsize=10)
     for place, value in enumerate(values):
-        panel.annotate(f" {value:,.3g}", (value, place), va="center", fontsize=8)
+        text = f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+        end = (value + reaches[1][place], place)
+        panel.annotate(
+            text, end, xytext=(4, 0), textcoords="offset points", va="center", fontsize=8
+        )
+    panel.margins(x=0.15)
 
 
 def _value(result: Result, each: float) -> float:

@@ -25,8 +25,10 @@ def rows(options: Options) -> Sequence[Row]:
     history = options.size(660, 60)
     long = options.size(50_000, 500)
     listed = options.size(1_000, 20)
+    many = options.sessions
     return [
-        Row("read", f"last {LAST} of {history} events", "read", _reads(history, LAST), as_time=True),
+        Row("read", f"last {LAST} of {history} events", "read", _reads(history, LAST),
+            as_time=True),
         Row("read", f"all {history} events", "read", _reads(history, None), as_time=True),
         Row("read", f"last {LAST} of 100 and of {long:,} events", "read", [
             Contestant(f"perdure, sync, of {long:,}", _ours(long, LAST), ours=True),
@@ -34,10 +36,10 @@ def rows(options: Options) -> Sequence[Row]:
             Contestant(f"raw SELECT, of {long:,}", _raw(long, LAST)),
             Contestant("raw SELECT, of 100", _raw(100, LAST)),
         ], as_time=True),
-        Row("read", f"page of 50 of 100 and of {options.sessions:,} sessions", "page", [
-            Contestant(f"perdure, sync, of {options.sessions:,}", _page(options.sessions), ours=True),
+        Row("read", f"page of 50 of 100 and of {many:,} sessions", "page", [
+            Contestant(f"perdure, sync, of {many:,}", _page(many), ours=True),
             Contestant("perdure, sync, of 100", _page(100)),
-            Contestant(f"raw SELECT, of {options.sessions:,}", _raw_page(options.sessions)),
+            Contestant(f"raw SELECT, of {many:,}", _raw_page(many)),
             Contestant("raw SELECT, of 100", _raw_page(100)),
         ], as_time=True),
         Row("read", f"list of {listed:,} sessions", "list", _lists(listed), as_time=True),

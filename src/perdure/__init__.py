@@ -8,57 +8,61 @@ memory, with one API for async and sync code::
         await chat.append({"role": "user", "content": "Where is my parcel?"})
 """
 
-from perdure.config import Config
-from perdure.engines import register_engine
-from perdure.errors import (
-    AlreadyExistsError,
-    BusyError,
-    ClosedError,
-    ConflictError,
-    CorruptError,
-    DeniedError,
-    InvalidError,
-    MissingExtraError,
-    NotFoundError,
-    PerdureError,
-    ReadOnlyError,
-    SchemaTooNewError,
-    StaleSessionError,
-    StateKeyError,
-    StorageFullError,
-    TooLargeError,
-    UnsupportedError,
-)
-from perdure.handles import HandleState, SessionHandle
-from perdure.operation import Async, Deferred, Pending, Sync
-from perdure.records import (
-    ALL,
-    DELETE,
-    Annotation,
-    Appended,
-    AppScope,
-    Branch,
-    ErasureReceipt,
-    Event,
-    EventError,
-    Messages,
-    NewEvent,
-    Opaque,
-    Origin,
-    Page,
-    Rewritten,
-    Session,
-    SessionKey,
-    StateChange,
-    StateEntry,
-    Swept,
-    UserScope,
-)
-from perdure.store import Store, SyncStore, open, open_sync
-from perdure.turns import Turn
-from perdure.values import Limits
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from perdure.config import Config
+    from perdure.engines import register_engine
+    from perdure.errors import (
+        AlreadyExistsError,
+        BusyError,
+        ClosedError,
+        ConflictError,
+        CorruptError,
+        DeniedError,
+        InvalidError,
+        MissingExtraError,
+        NotFoundError,
+        PerdureError,
+        ReadOnlyError,
+        SchemaTooNewError,
+        StaleSessionError,
+        StateKeyError,
+        StorageFullError,
+        TooLargeError,
+        UnsupportedError,
+    )
+    from perdure.handles import HandleState, SessionHandle
+    from perdure.operation import Async, Deferred, Pending, Sync
+    from perdure.records import (
+        ALL,
+        DELETE,
+        Annotation,
+        Appended,
+        AppScope,
+        Branch,
+        ErasureReceipt,
+        Event,
+        EventError,
+        Messages,
+        NewEvent,
+        Opaque,
+        Origin,
+        Page,
+        Rewritten,
+        Session,
+        SessionKey,
+        StateChange,
+        StateEntry,
+        Swept,
+        UserScope,
+    )
+    from perdure.store import Store, SyncStore, open, open_sync
+    from perdure.turns import Turn
+    from perdure.values import Limits
 
 __version__ = "0.1.0"
+
 
 __all__ = [
     "ALL",
@@ -115,3 +119,44 @@ __all__ = [
     "open_sync",
     "register_engine",
 ]
+
+# Imported when first used: `perdure --version` and a module that only names a type need none.
+_PLACES = {
+    name: module
+    for module, names in {
+        "perdure.config": "Config",
+        "perdure.engines": "register_engine",
+        "perdure.errors": (
+            "AlreadyExistsError BusyError ClosedError ConflictError CorruptError DeniedError "
+            "InvalidError MissingExtraError NotFoundError PerdureError ReadOnlyError "
+            "SchemaTooNewError StaleSessionError StateKeyError StorageFullError TooLargeError "
+            "UnsupportedError"
+        ),
+        "perdure.handles": "HandleState SessionHandle",
+        "perdure.operation": "Async Deferred Pending Sync",
+        "perdure.records": (
+            "ALL DELETE Annotation Appended AppScope Branch ErasureReceipt Event EventError "
+            "Messages NewEvent Opaque Origin Page Rewritten Session SessionKey StateChange "
+            "StateEntry Swept UserScope"
+        ),
+        "perdure.store": "Store SyncStore open open_sync",
+        "perdure.turns": "Turn",
+        "perdure.values": "Limits",
+    }.items()
+    for name in names.split()
+}
+
+
+def __getattr__(name: str) -> Any:
+    from importlib import import_module  # noqa: PLC0415 - only when something is missing
+
+    try:
+        module = import_module(_PLACES[name])
+    except KeyError:
+        raise AttributeError(f"module 'perdure' has no attribute {name!r}") from None
+    value = globals()[name] = getattr(module, name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

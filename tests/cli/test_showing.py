@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 
+import pytest
+
 import perdure as library
 from perdure import NewEvent, Opaque, SessionKey
 from tests.cli.command import Perdure
@@ -260,9 +262,19 @@ def test_verbose_names_the_store_and_every_field(filled: str, perdure: Perdure) 
     assert result.err.endswith(" s\n")
 
 
-def test_a_width_wraps_a_pipe_too(filled: str, perdure: Perdure, monkeypatch: object) -> None:
-    del monkeypatch
+def test_a_pipe_is_wrapped_only_where_columns_says_how(
+    filled: str, perdure: Perdure, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with library.open_sync(filled) as store:
-        store.events.append(LAB, "word " * 60)
+        store.events.append(LAB, "word " * 60 + "\n- an item " + "that goes on " * 8)
+    whole = perdure("show", "empty").out.splitlines()
+    monkeypatch.setenv("COLUMNS", "60")
 
-    assert max(map(len, perdure("show", "empty").out.splitlines())) > 250
+    wrapped = perdure("show", "empty").out.splitlines()
+
+    assert max(map(len, whole)) > 250
+    assert max(map(len, wrapped)) <= 60
+    assert wrapped[-3:-1] == [
+        "      that goes on that goes on that goes on that goes on",
+        "      that goes on",
+    ]

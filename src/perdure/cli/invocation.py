@@ -101,9 +101,13 @@ class Invocation:
         return zone_of(name) if name else None
 
     def lines(self, lines: Iterable[str]) -> None:
-        """Data, line by line."""
+        """Data, line by line, fit to be shown."""
         for line in lines:
             print(line)
+
+    def texts(self, texts: Iterable[str]) -> None:
+        """Data as somebody wrote it, one text a line, made fit to be shown."""
+        self.lines(clean(text) for text in texts)
 
     def document(self, value: Any) -> None:
         """One JSON document: readable with ``--json``, on one line with ``--jsonl``."""

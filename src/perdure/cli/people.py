@@ -44,7 +44,7 @@ def erase(invocation: Invocation, app: str, user: str, dry_run: bool, yes: bool)
             if invocation.form != "text":
                 invocation.document({"app": app, "user": user, "sessions": sessions})
             else:
-                invocation.lines([f"would erase {what}, with all that hangs on them"])
+                invocation.texts([f"would erase {what}, with all that hangs on them"])
             return
         if not invocation.sure(f"Erase {what}, and all else of them, for good?", yes=yes):
             raise click.exceptions.Exit(1)
@@ -52,6 +52,6 @@ def erase(invocation: Invocation, app: str, user: str, dry_run: bool, yes: bool)
     if invocation.form != "text":
         invocation.document({**asdict(receipt), "erased_at": when.iso(receipt.erased_at)})
         return
-    invocation.lines([f"erased user {user!r} in app {app!r} at {when.iso(receipt.erased_at)}"])
+    invocation.texts([f"erased user {user!r} in app {app!r} at {when.iso(receipt.erased_at)}"])
     removed = [(table, rows) for table, rows in receipt.removed.items() if rows]
-    invocation.lines(f"  {rows:>8,} {table}" for table, rows in removed)
+    invocation.texts(f"  {rows:>8,} {table}" for table, rows in removed)

@@ -119,7 +119,7 @@ def tag(
     if invocation.form != "text":
         invocation.document(session_document(found))
     else:
-        invocation.lines(found.tags)
+        invocation.texts(found.tags)
 
 
 def _tagged(
@@ -158,7 +158,7 @@ def fork(
     if invocation.form != "text":
         invocation.document(session_document(copy))
         return
-    invocation.lines([copy.id])
+    invocation.texts([copy.id])
     invocation.note(f"{copy.event_count} events of {found.id}")
 
 

@@ -35,7 +35,7 @@ def status(invocation: Invocation) -> None:
     if invocation.form != "text":
         invocation.document(about)
     else:
-        invocation.lines(_told(about))
+        invocation.texts(_told(about))
 
 
 def _counts(store: SyncStore) -> dict[str, int | None]:
@@ -91,4 +91,4 @@ def sweep(invocation: Invocation, dry_run: bool) -> None:
         invocation.document({"expired": swept.expired, "deleted": swept.deleted})
         return
     did = "would purge" if dry_run else "purged"
-    invocation.lines([f"{did} {swept.expired:,} expired and {swept.deleted:,} deleted sessions"])
+    invocation.texts([f"{did} {swept.expired:,} expired and {swept.deleted:,} deleted sessions"])

@@ -7,7 +7,6 @@ given to `register_engine`, or an entry point of the group ``perdure.engines``.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from importlib.metadata import entry_points
 from typing import Any, Protocol
 
 from perdure.engines.delivery import Waiter
@@ -83,6 +82,9 @@ def _factory(scheme: str) -> Factory:
         from perdure.engines.sqlite import SqliteEngine  # noqa: PLC0415 - only when it is used
 
         return SqliteEngine
+    # It pulls in much, and only engines of others need it.
+    from importlib.metadata import entry_points  # noqa: PLC0415
+
     for point in entry_points(group="perdure.engines", name=scheme):
         return point.load()  # type: ignore[no-any-return]
     known = ["memory:", "sqlite:///file.db", *(f"{name}:" for name in _factories)]

@@ -180,13 +180,13 @@ class SqliteEngine:
             self.open()
         if op.reads and not self._memory:
             return self._readers.run(op)
-        if self._queue.empty() and self._writing.acquire(blocking=False):
-            try:
+        if self._queue.empty() and not self._writing.locked():
+            # `with`, not a try to acquire: no KeyboardInterrupt can come between. If somebody
+            # was quicker, it is a wait for one batch.
+            with self._writing:
                 self._refuse_if_closed()
                 if self._turnstile.try_enter():
                     return self._write_alone(op)
-            finally:
-                self._writing.release()
         waiter = BlockedCaller()
         self.submit([(op, waiter)])
         return waiter.wait()
@@ -263,6 +263,11 @@ class SqliteEngine:
 
     def _watch(self) -> None:
         """Refuse what has waited too long for a process that neither works nor dies."""
+        if self._writing.acquire(blocking=False):
+            # Nobody of this process is inside. An interrupt at the wrong moment may have left
+            # the turnstile locked; unlocking it twice does no harm.
+            self._turnstile.leave()
+            self._writing.release()
         with self._holding:
             if self._waiting_since is None:
                 return
@@ -295,19 +300,19 @@ class SqliteEngine:
     def before_fork(self) -> None:
         """Come to rest: a child must not inherit SQLite in the middle of something."""
         self._life.acquire()
-        held = self._readers.hold(_FORK_SECONDS)
+        reading = self._readers.hold(_FORK_SECONDS)
         # In the order in which the checkpointer takes the two.
         working = self._checkpointer is None or self._checkpointer.working.acquire(
             timeout=_FORK_SECONDS
         )
         writing = self._writing.acquire(timeout=_FORK_SECONDS)
-        self._at_rest = (held, writing, working)
+        self._at_rest = (reading, writing, working)
 
     def after_fork_in_parent(self) -> None:
         """Go on."""
-        held, writing, working = self._at_rest
-        if held is not None:
-            self._readers.give_back(held)
+        reading, writing, working = self._at_rest
+        if reading:
+            self._readers.let_go()
         if writing:
             self._writing.release()
         if working and self._checkpointer is not None:
@@ -317,15 +322,14 @@ class SqliteEngine:
     def after_fork_in_child(self) -> None:
         """Be closed, without touching what the parent still uses."""
         self._closed = "this store was opened before a fork: open another one in the child"
-        held, writing, working = self._at_rest
+        reading, writing, working = self._at_rest
         self._life.release()
         atexit.unregister(self.close)
         # Not LOCK_UN and no checkpoint: locks and WAL are the parent's. Left open, they would
         # make SQLite believe that this process holds locks that only the parent has.
         self._turnstile.close()
-        if held is not None and writing and working:
-            for connection in held:
-                connection.close()
+        if reading and writing and working:
+            self._readers.abandon()
             if self._checkpointer is not None:
                 self._checkpointer.abandon()
             if self._connection is not None:

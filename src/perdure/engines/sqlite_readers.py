@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
@@ -19,31 +20,51 @@ _CONNECTIONS = 4
 _THREADS = 2
 
 
+class _Slot:
+    """A place for one connection, used by whoever has its lock."""
+
+    def __init__(self) -> None:
+        # Taken by `with` alone: no KeyboardInterrupt can come between taking and keeping.
+        self.lock = threading.Lock()
+        self.connection: apsw.Connection | None = None
+
+
 class Readers:
     """Runs reading operations: in the caller's thread, or for tasks in threads of its own."""
 
     def __init__(self, connect: Callable[[], apsw.Connection]) -> None:
         self._connect = connect
-        #: None stands at the end of a closed pool, for whoever still waits.
-        self._idle: SimpleQueue[apsw.Connection | None] = SimpleQueue()
+        self._slots = [_Slot() for _ in range(_CONNECTIONS)]
+        self._turns = itertools.cycle(self._slots)
         self._jobs: SimpleQueue[Job | None] = SimpleQueue()
-        self._opened = 0
         self._threads: list[threading.Thread] = []
-        self._lock = threading.Lock()
+        self._starting = threading.Lock()
         self._closed = False
 
     def run(self, op: Operation[Any]) -> Any:
         """The result of the operation, from one snapshot."""
-        connection = self._take()
-        try:
-            connection.execute("BEGIN")
-            return drive(connection, op)
-        except apsw.Error as error:
-            raise translate(error, op.name) from error
-        finally:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
-            self._idle.put(connection)
+        free = (slot for slot in self._slots if not slot.lock.locked())
+        slot = next(free, None) or next(self._turns)
+        with slot.lock:
+            connection = self._connected(slot)
+            try:
+                connection.execute("BEGIN")
+                return drive(connection, op)
+            except apsw.Error as error:
+                raise translate(error, op.name) from error
+            finally:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+
+    def _connected(self, slot: _Slot) -> apsw.Connection:
+        if self._closed:
+            raise ClosedError("the store is closed")
+        if slot.connection is None:
+            connection = self._connect()
+            # An operation that says it reads must not be able to write.
+            connection.execute("PRAGMA query_only = ON")
+            slot.connection = connection
+        return slot.connection
 
     def submit(self, job: Job) -> None:
         """Run it in one of the threads and tell its waiter."""
@@ -51,31 +72,10 @@ class Readers:
             self._start()
         self._jobs.put(job)
         if self._closed:
-            self._refuse_late()
-
-    def _take(self) -> apsw.Connection:
-        try:
-            return self._usable(self._idle.get_nowait())
-        except Empty:
-            with self._lock:
-                if self._closed:
-                    raise ClosedError("the store is closed") from None
-                if self._opened < _CONNECTIONS:
-                    connection = self._connect()
-                    # An operation that says it reads must not be able to write.
-                    connection.execute("PRAGMA query_only = ON")
-                    self._opened += 1
-                    return connection
-            return self._usable(self._idle.get())
-
-    def _usable(self, connection: apsw.Connection | None) -> apsw.Connection:
-        if connection is None:
-            self._idle.put(None)
-            raise ClosedError("the store is closed")
-        return connection
+            self._refuse_waiting()
 
     def _start(self) -> None:
-        with self._lock:
+        with self._starting:
             for number in range(0 if self._threads or self._closed else _THREADS):
                 name = f"perdure-reader-{number}"
                 thread = threading.Thread(target=self._serve, name=name, daemon=True)
@@ -90,43 +90,54 @@ class Readers:
             except Exception as error:  # noqa: BLE001 - it belongs to the caller
                 outcome = Outcome(waiter, error=error)
             deliver([outcome])
+        # The end stays in the queue: for the other threads, and for those who come late.
+        self._jobs.put(None)
 
-    def _refuse_late(self) -> None:
-        """Tell those who came between the last look and the end; nobody waits for ever."""
+    def _refuse_waiting(self) -> None:
+        """Tell those who came behind the end; nobody waits for ever."""
+        closed = ClosedError("the store is closed")
         while True:
             try:
                 job = self._jobs.get_nowait()
             except Empty:
-                return
+                break
             if job is not None:
-                deliver([Outcome(job[1], error=ClosedError("the store is closed"))])
+                deliver([Outcome(job[1], error=closed)])
+        self._jobs.put(None)
 
-    def hold(self, seconds: float) -> list[apsw.Connection] | None:
-        """Every open connection, none of them in use any more; None if that takes too long."""
-        held: list[apsw.Connection] = []
-        try:
-            while len(held) < self._opened:
-                held.append(self._usable(self._idle.get(timeout=seconds)))
-        except Empty:
-            self.give_back(held)
-            return None
-        return held
+    def hold(self, seconds: float) -> bool:
+        """Take every connection, none of them in use any more; False if that takes too long."""
+        taken: list[_Slot] = []
+        for slot in self._slots:
+            if not slot.lock.acquire(timeout=seconds):
+                for other in taken:
+                    other.lock.release()
+                return False
+            taken.append(slot)
+        return True
 
-    def give_back(self, held: list[apsw.Connection]) -> None:
+    def let_go(self) -> None:
         """Let the held connections be used again."""
-        for connection in held:
-            self._idle.put(connection)
+        for slot in self._slots:
+            slot.lock.release()
+
+    def abandon(self) -> None:
+        """Close the held connections in a forked child, where there are no threads."""
+        self._closed = True
+        for slot in self._slots:
+            if slot.connection is not None:
+                slot.connection.close()
 
     def close(self) -> None:
         """Finish what was accepted, then close the connections."""
-        with self._lock:
-            self._closed = True
-        for _ in self._threads:
-            self._jobs.put(None)
+        self._jobs.put(None)
         for thread in self._threads:
             thread.join()
-        self._refuse_late()
-        while self._opened:
-            self._usable(self._idle.get()).close()
-            self._opened -= 1
-        self._idle.put(None)
+        with self._starting:
+            self._closed = True
+        self._refuse_waiting()
+        for slot in self._slots:
+            with slot.lock:
+                if slot.connection is not None:
+                    slot.connection.close()
+                    slot.connection = None

@@ -122,6 +122,9 @@ class Rewriting(Feature[M]):
         expected = positive(expected_version, "expected_version")
 
         def work(bumps: Bumps) -> Plan[int]:
+            held = yield from hold(at, expected, bumps)
+            if not held.last_seq:
+                return 0
             row = yield from claim(at, expected, bumps)
             return (yield from removing.clear(row, at.now))
 
