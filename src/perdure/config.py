@@ -75,10 +75,10 @@ def resolve(config: Config, environment: Mapping[str, str] | None = None) -> Res
         busy_timeout=_number(given["busy_timeout"], "busy_timeout") or 10.0,
         settings=Settings(
             tenant=check_text(given["tenant"] or "", "tenant", 512),
-            limits=given["limits"] or Limits(),
+            limits=_limits(given["limits"] or Limits()),
             clock=_clock(given["clock"]),
             ids=given["ids"] or UuidV7(),
-            event_limit=int(_number(given["event_limit"], "event_limit")) or None,
+            event_limit=_whole(given["event_limit"], "event_limit") or None,
             deleted_grace=_grace(timedelta(days=30) if grace is None else grace),
         ),
     )
@@ -108,6 +108,24 @@ def _number(value: float | str | None, name: str) -> float:
     if not number >= 0 or number == float("inf"):
         raise InvalidError(f"{name} must be 0 (the default) or more, not {value!r}", name)
     return number
+
+
+def _whole(value: float | str | None, name: str) -> int:
+    number = _number(value, name)
+    if number != int(number):
+        raise InvalidError(f"{name} must be a whole number, not {value!r}", name)
+    return int(number)
+
+
+def _limits(limits: Limits) -> Limits:
+    if not isinstance(limits, Limits):
+        raise InvalidError(f"limits must be a perdure.Limits, not {limits!r}", "limits")
+    for field in fields(limits):
+        value = getattr(limits, field.name)
+        if not isinstance(value, int) or value < 1:
+            message = f"limits: {field.name} must be a whole number, 1 or more, not {value!r}"
+            raise InvalidError(message, "limits")
+    return limits
 
 
 def _grace(grace: timedelta) -> int:

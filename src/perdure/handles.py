@@ -13,7 +13,7 @@ from perdure.features.events import Events
 from perdure.features.scopes import TEMP_PREFIX
 from perdure.features.sessions import Sessions
 from perdure.features.state import State
-from perdure.operation import Feature, Flow, M, Operation, Runner, Settings, flow, run
+from perdure.operation import Feature, Flow, M, Operation, Plan, Runner, Settings, flow, run
 from perdure.records import (
     DELETE,
     JSON,
@@ -138,7 +138,8 @@ class SessionHandle(Feature[M]):
         """
         given = [as_event(event) for event in events]
         pending = self.state.pending()
-        if not given and not pending:
+        if not given and all(key.startswith(TEMP_PREFIX) for key in pending):
+            yield from run(Operation("handle.append", (), {}, lambda _: _nothing(), reads=True))
             return Appended((), self.version)
         sent = _with_delta(given, pending)
         done = yield from run(
@@ -177,6 +178,11 @@ class SessionHandle(Feature[M]):
 
     def _events(self) -> Events[Any]:
         return Events(self._runner, self._settings)
+
+
+def _nothing() -> Plan[None]:
+    """Nothing to store; but a closed store says so."""
+    yield from ()
 
 
 def _with_delta(given: list[NewEvent], pending: dict[str, JSON | Marker]) -> list[NewEvent]:

@@ -21,9 +21,17 @@ class Place(NamedTuple):
     app_part: str
 
 
-@lru_cache(maxsize=8192)
 def place(tenant: str, app: str, user: str, limit: int) -> Place:
     """Where the records of a user are; `InvalidError` for names that cannot be one."""
+    try:
+        return _place(tenant, app, user, limit)
+    except TypeError:
+        message = f"app and user are texts, not {app!r} and {user!r}"
+        raise InvalidError(message, "key") from None
+
+
+@lru_cache(maxsize=8192)
+def _place(tenant: str, app: str, user: str, limit: int) -> Place:
     check_text(tenant, "tenant", limit)
     check_text(app, "app", limit)
     check_text(user, "user", limit)

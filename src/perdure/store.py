@@ -52,6 +52,11 @@ class _Store(Generic[M]):
         return f"<{type(self).__name__} {self.display_url}>"
 
     def _migrate(self) -> list[str]:
+        if self._resolved.auto_migrate:
+            # Opening has done it; this says so, or that the store is closed.
+            now = self._settings.clock()
+            names: list[str] = self._engine.run(migrate(now))
+            return names
         return migrate_store(self._resolved)
 
     def _loaded(self, key: SessionKey, recent: int | None, options: Mapping[str, Any]) -> Flow[Any]:

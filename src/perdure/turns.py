@@ -76,9 +76,9 @@ class Turn(Generic[M]):
         return Operation("store.turn", operations, {}, lambda bumps: _all(operations, bumps))
 
     def _end(self, failed: bool) -> bool:
-        """Whether there is something to send."""
+        """Whether the turn is to be sent; an empty one too: it fails on a closed store."""
         self._collector.ended = True
-        return not failed and bool(self._collector.operations)
+        return not failed
 
     def _resolve(self, values: list[Any]) -> None:
         for pending, value in zip(self._collector.pending, values, strict=True):

@@ -21,6 +21,8 @@ from perdure.records import DELETE, JSON, Marker, Opaque
 
 MAX_DEPTH = 200
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+FIRST_MICROS = (datetime.min.replace(tzinfo=UTC) - EPOCH) // timedelta(microseconds=1)
+LAST_MICROS = (datetime.max.replace(tzinfo=UTC) - EPOCH) // timedelta(microseconds=1)
 
 _encode = msgspec.json.Encoder().encode
 _encode_sorted = msgspec.json.Encoder(order="sorted").encode
@@ -87,7 +89,10 @@ def parse(text: str | bytes) -> JSON:
         raise InvalidError(f"the JSON is nested deeper than {MAX_DEPTH}") from error
     except UnicodeDecodeError as error:
         raise InvalidError(f"the JSON is not UTF-8: {error}") from error
-    except json.JSONDecodeError as error:
+    except InvalidError:
+        raise
+    except ValueError as error:
+        # Also for a number of more digits than Python reads.
         raise InvalidError(f"not JSON: {error}") from error
 
 
@@ -100,7 +105,7 @@ def check(value: JSON, path: str, depth: int = 0) -> bool:
         if value - value != 0:
             raise InvalidError(f"{path} is {value!r}: JSON has no such number, use None", path)
         return False
-    if depth > MAX_DEPTH:
+    if depth >= MAX_DEPTH:
         raise InvalidError(f"{path[:200]}… is nested deeper than {MAX_DEPTH}", path[:200])
     if kind is dict:
         return _check_items(value, path, depth + 1)
@@ -226,8 +231,9 @@ def encode_delta(delta: Delta, path: str, limits: Limits) -> str:
                 text = f"{encode_trusted(codec)},{encode_trusted(b64encode(data).decode())}"
             entries.append(f"[{name},{text}]")
     stored = f"[{','.join(entries)}]"
-    if len(stored) > limits.event:
-        message = f"{path} is {len(stored)} characters of JSON, the limit 'event' is {limits.event}"
+    size = len(stored) if stored.isascii() else len(stored.encode())
+    if size > limits.event:
+        message = f"{path} is {size} bytes of JSON, the limit 'event' is {limits.event}"
         raise TooLargeError(message, "event", path)
     return stored
 
@@ -292,7 +298,10 @@ def to_micros(moment: datetime, what: str) -> int:
     if moment.tzinfo is None or moment.utcoffset() is None:
         message = f"{what} {moment.isoformat()} has no time zone: use datetime.now(UTC)"
         raise InvalidError(message, what)
-    return (moment - EPOCH) // timedelta(microseconds=1)
+    micros = (moment - EPOCH) // timedelta(microseconds=1)
+    if not FIRST_MICROS <= micros <= LAST_MICROS:
+        raise InvalidError(f"{what} {moment.isoformat()} is in no year of UTC from 1 to 9999", what)
+    return micros
 
 
 def from_micros(micros: int) -> datetime:

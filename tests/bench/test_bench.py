@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from bench.rows import FAMILIES
 
 ROOT = Path(__file__).parents[2]
 
@@ -73,3 +76,11 @@ def test_an_unknown_row_is_refused_with_those_that_there_are() -> None:
     assert ran.returncode == 2
     assert "'reed'" in ran.stderr
     assert "append, read, processes" in ran.stderr
+
+
+def test_the_page_tells_of_every_row_and_every_option() -> None:
+    page = (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8")
+    options = re.findall(r"^  (--[a-z]+)", bench("--help").stdout, re.MULTILINE)
+
+    assert [name for name in FAMILIES if f"\n**{name}**" not in page] == []
+    assert [option for option in options if f"`{option}" not in page] == []

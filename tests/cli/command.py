@@ -112,7 +112,9 @@ def wait_for(condition: Callable[[], Any], seconds: float = 20) -> Any:
 def fill(url: str) -> None:
     """Three sessions of two apps; one of them has been through everything."""
     with perdure.open_sync(url) as store:
-        late = store.sessions.create("shop", "ada", "late-parcel", title="Late parcel", tags=["vip"])
+        late = store.sessions.create(
+            "shop", "ada", "late-parcel", title="Late parcel", tags=["vip"]
+        )
         store.events.append(
             late.key,
             {"role": "user", "content": "Where is my parcel?"},

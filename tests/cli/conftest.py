@@ -38,3 +38,10 @@ def perdure(
         return Result(code, captured.out, captured.err)
 
     return call
+
+
+@pytest.fixture
+def shop(filled: str, perdure: Perdure) -> Perdure:
+    """The same, on a store with something in it."""
+    del filled
+    return perdure

@@ -19,40 +19,38 @@ def left(url: str) -> list[str]:
         return [session.id for session in store.sessions.iter(ALL, ALL, order="id")]
 
 
-def test_a_session_gets_another_title(filled: str, perdure: Perdure) -> None:
-    result = perdure("sessions", "rename", "late-p", "Found!")
+def test_a_session_gets_another_title(shop: Perdure) -> None:
+    result = shop("sessions", "rename", "late-p", "Found!")
 
     assert (result.code, result.out) == (0, "")
     assert result.err == "late-parcel is now 'Found!'\n"
-    assert json.loads(perdure("show", "late-p", "--json").out)["session"]["title"] == "Found!"
+    assert json.loads(shop("show", "late-p", "--json").out)["session"]["title"] == "Found!"
 
 
-def test_tags_are_added_and_taken_away(filled: str, perdure: Perdure) -> None:
-    assert perdure("sessions", "tag", "late-p").out == "vip\n"
-    assert perdure("sessions", "tag", "late-p", "new", "vip").out == "vip\nnew\n"
-    assert perdure("sessions", "tag", "late-p", "--remove", "vip").out == "new\n"
-    assert json.loads(perdure("sessions", "tag", "late-p", "--json").out)["tags"] == ["new"]
+def test_tags_are_added_and_taken_away(shop: Perdure) -> None:
+    assert shop("sessions", "tag", "late-p").out == "vip\n"
+    assert shop("sessions", "tag", "late-p", "new", "vip").out == "vip\nnew\n"
+    assert shop("sessions", "tag", "late-p", "--remove", "vip").out == "new\n"
+    assert json.loads(shop("sessions", "tag", "late-p", "--json").out)["tags"] == ["new"]
 
 
-def test_a_copy_has_the_events_up_to_one(filled: str, perdure: Perdure) -> None:
-    result = perdure("sessions", "fork", "late-p", "--at", "2", "--json")
+def test_a_copy_has_the_events_up_to_one(shop: Perdure) -> None:
+    result = shop("sessions", "fork", "late-p", "--at", "2", "--json")
 
     copy = json.loads(result.out)
     assert copy["event_count"] == 2
     assert copy["origin"] == {"app": "shop", "user": "ada", "id": "late-parcel", "seq": 2}
 
 
-def test_a_copy_does_not_take_an_id_that_is_in_use(filled: str, perdure: Perdure) -> None:
-    result = perdure("sessions", "fork", "late-p", "--id", "late-parcel")
+def test_a_copy_does_not_take_an_id_that_is_in_use(shop: Perdure) -> None:
+    result = shop("sessions", "fork", "late-p", "--id", "late-parcel")
 
     assert result.code == 4
     assert result.err == "perdure: session 'late-parcel' exists: take another id\n"
 
 
-def test_a_copy_up_to_an_event_that_is_not_there_is_not_found(
-    filled: str, perdure: Perdure
-) -> None:
-    assert perdure("sessions", "fork", "late-p", "--at", "99").code == 3
+def test_a_copy_up_to_an_event_that_is_not_there_is_not_found(shop: Perdure) -> None:
+    assert shop("sessions", "fork", "late-p", "--at", "99").code == 3
 
 
 def test_deleting_needs_a_yes_where_nobody_can_be_asked(filled: str, perdure: Perdure) -> None:
@@ -77,12 +75,10 @@ def test_what_is_deleted_can_be_restored(filled: str, perdure: Perdure) -> None:
     assert left(filled) == ["empty", "late-parcel"]
 
 
-def test_showing_a_deleted_session_says_how_to_bring_it_back(
-    filled: str, perdure: Perdure
-) -> None:
-    perdure("sessions", "rm", "late-p", "--yes")
+def test_showing_a_deleted_session_says_how_to_bring_it_back(shop: Perdure) -> None:
+    shop("sessions", "rm", "late-p", "--yes")
 
-    result = perdure("show", "late-parcel")
+    result = shop("show", "late-parcel")
 
     assert result.code == 3
     assert "was deleted at" in result.err
@@ -107,8 +103,8 @@ def test_the_youngest_of_several_deleted_ones_is_restored_or_the_one_named(
     assert json.loads(perdure("show", "late-p", "--json").out)["session"]["uid"] == first.uid
 
 
-def test_a_session_that_is_not_deleted_is_not_restored(filled: str, perdure: Perdure) -> None:
-    assert perdure("sessions", "restore", "late-p").code == 3
+def test_a_session_that_is_not_deleted_is_not_restored(shop: Perdure) -> None:
+    assert shop("sessions", "restore", "late-p").code == 3
 
 
 def test_what_is_purged_is_gone_deleted_or_not(filled: str, perdure: Perdure) -> None:
@@ -165,14 +161,14 @@ def test_on_a_terminal_it_is_asked(filled: str) -> None:
 # -- finding -------------------------------------------------------------------------------------
 
 
-def test_an_id_may_be_shortened_as_long_as_it_is_unique(filled: str, perdure: Perdure) -> None:
-    result = perdure("show", "late")
+def test_an_id_may_be_shortened_as_long_as_it_is_unique(shop: Perdure) -> None:
+    result = shop("show", "late")
 
-    assert perdure("show", "e").code == 0
+    assert shop("show", "e").code == 0
     assert result.code == 2
     assert "'late' could be late-again, late-parcel: write more of it" in result.err
-    assert perdure("show", "late", "--user", "bob").code == 0
-    assert perdure("show", "late", "--app", "shop", "--user", "ada").code == 0
+    assert shop("show", "late", "--user", "bob").code == 0
+    assert shop("show", "late", "--app", "shop", "--user", "ada").code == 0
 
 
 def test_a_whole_id_wins_over_a_longer_one(filled: str, perdure: Perdure) -> None:
@@ -206,7 +202,7 @@ def test_many_candidates_are_not_all_named(filled: str, perdure: Perdure) -> Non
     assert "many-007, …" in result.err
 
 
-def test_an_id_of_signs_is_no_pattern(filled: str, perdure: Perdure) -> None:
+def test_an_id_of_signs_is_no_pattern(shop: Perdure) -> None:
     for given in ("%", "_", "l%", "Late"):
-        assert perdure("show", given).code == 3
-    assert perdure("show", "").code == 2
+        assert shop("show", given).code == 3
+    assert shop("show", "").code == 2

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
+from pathlib import Path
 
 import pytest
 
 import perdure as library
-from perdure import SessionKey
 from perdure.cli.clean import clean, clean_json, clean_lines
 from tests.cli.command import Perdure, on_terminal
 
 EVIL = "\x1b[2J\x1b]0;owned\x07 \x9b31m \u202egpj.exe [bold red]markup[/] :boom: \r gone \x00\x7f"
-SHOWN = (
-    r"\x1b[2J\x1b]0;owned\x07 \x9b31m \u202egpj.exe [bold red]markup[/] :boom: \r gone \x00\x7f"
-)
+SHOWN = r"\x1b[2J\x1b]0;owned\x07 \x9b31m \u202egpj.exe [bold red]markup[/] :boom: \r gone \x00\x7f"
 DANGEROUS = "\x1b\x07\x9b\u202e\x00\x7f\u2066\u2028\x85"
 
 
@@ -44,7 +43,7 @@ def hostile(url: str) -> str:
 def test_what_is_dangerous_is_spelled_out() -> None:
     assert clean(EVIL) == SHOWN
     assert clean("a\tb\nc") == r"a\tb\nc"
-    assert clean("äöü 日本 👩‍👧 ‏") == "äöü 日本 👩‍👧 ‏"
+    assert clean("äöü 日本 👩\u200d👧 \u200f") == "äöü 日本 👩\u200d👧 \u200f"
 
 
 def test_lines_stay_lines() -> None:
@@ -78,9 +77,8 @@ def test_json_made_safe_is_the_same_value() -> None:
         ("erase", "app " + EVIL.replace("\x00", ""), "user \x1b", "--dry-run"),
     ],
 )
-def test_no_command_passes_it_on(
-    hostile: str, perdure: Perdure, arguments: tuple[str, ...]
-) -> None:
+@pytest.mark.usefixtures("hostile")
+def test_no_command_passes_it_on(perdure: Perdure, arguments: tuple[str, ...]) -> None:
     result = perdure(*arguments)
 
     assert result.code in {0, 3}
@@ -88,14 +86,13 @@ def test_no_command_passes_it_on(
     assert not set(result.out + result.err) & set(DANGEROUS)
 
 
-def test_the_text_itself_can_still_be_read(hostile: str, perdure: Perdure) -> None:
+@pytest.mark.usefixtures("hostile")
+def test_the_text_itself_can_still_be_read(perdure: Perdure) -> None:
     assert SHOWN in perdure("show", "id").out
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo-terminals")
 def test_on_a_terminal_the_only_escapes_are_our_colours(hostile: str) -> None:
-    import re  # noqa: PLC0415
-
     for arguments in (("show", "id", "--no-pager"), ("ls",), ("tail",)):
         shown = on_terminal(hostile, *arguments).out
 
@@ -103,13 +100,9 @@ def test_on_a_terminal_the_only_escapes_are_our_colours(hostile: str) -> None:
         assert not set(re.sub(r"\x1b\[[0-9;]*m", "", shown)) & set(DANGEROUS)
 
 
-def test_a_file_name_in_a_report_is_cleaned_too(
-    url: str, perdure: Perdure, tmp_path: object
-) -> None:
-    import pathlib  # noqa: PLC0415
-
-    file = pathlib.Path(str(tmp_path)) / "evil\x1b[31m.jsonl"
-    file.write_text('{"\x1b'.replace("\x1b", "\\u001b") + "\n", encoding="utf-8")
+def test_a_file_name_in_a_report_is_cleaned_too(perdure: Perdure, tmp_path: Path) -> None:
+    file = tmp_path / "evil\x1b[31m.jsonl"
+    file.write_text('{"\\u001b\n', encoding="utf-8")
 
     result = perdure("import", "chat", str(file))
 

@@ -85,17 +85,17 @@ def test_without_a_command_there_is_help(perdure: Perdure) -> None:
     [("nonsense",), ("ls", "--nonsense"), ("show",), ("ls", "--limit", "x"), ("migrate", "x")],
 )
 def test_a_wrong_command_line_is_told_in_one_line(
-    filled: str, perdure: Perdure, arguments: tuple[str, ...]
+    shop: Perdure, arguments: tuple[str, ...]
 ) -> None:
-    result = perdure(*arguments)
+    result = shop(*arguments)
 
     assert result.code == 2
     assert re.fullmatch(r"perdure: .*\(see `perdure.* --help`\)\n", result.err)
     assert result.out == ""
 
 
-def test_what_is_not_there_is_exit_code_3(filled: str, perdure: Perdure) -> None:
-    result = perdure("show", "nobody")
+def test_what_is_not_there_is_exit_code_3(shop: Perdure) -> None:
+    result = shop("show", "nobody")
 
     assert result.code == 3
     assert result.err == (
@@ -140,8 +140,17 @@ def test_a_traceback_is_there_for_those_who_ask(url: str) -> None:
 def test_a_closed_pipe_is_no_error(filled: str) -> None:
     with library.open_sync(filled) as store:
         store.events.append(LATE, *[f"{number} {'x' * 500}" for number in range(2_000)])
-    for arguments in (["show", "late-p"], ["show", "late-p", "--json"], ["ls"], ["tail", "-n", "9"]):
-        command = [sys.executable, "-c", "import sys; from perdure.cli import main; sys.exit(main())"]
+    for arguments in (
+        ["show", "late-p"],
+        ["show", "late-p", "--json"],
+        ["ls"],
+        ["tail", "-n", "9"],
+    ):
+        command = [
+            sys.executable,
+            "-c",
+            "import sys; from perdure.cli import main; sys.exit(main())",
+        ]
         process = subprocess.Popen(
             [*command, *arguments],
             env=environment(filled),
@@ -177,15 +186,13 @@ def test_an_interrupt_is_exit_code_130(filled: str) -> None:
     assert b"Traceback" not in err
 
 
-def test_an_error_inside_is_one_line_too(
-    filled: str, perdure: Perdure, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_error_inside_is_one_line_too(shop: Perdure, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError("two\nlines")
 
     monkeypatch.setattr("perdure.cli.sessions.list_sessions", broken)
 
-    result = perdure("ls")
+    result = shop("ls")
 
     assert result.code == 1
     assert result.err == (
@@ -206,8 +213,18 @@ def test_a_terminal_gets_a_table_in_colour(filled: str) -> None:
     result = on_terminal(filled, "ls", columns=100)
 
     plain = re.sub(r"\x1b\[[0-9;]*m", "", result.out).splitlines()
-    assert plain[0].split() == ["SESSION", "APP", "USER", "TITLE", "TAGS", "EVENTS", "LAST", "EVENT"]
-    assert "just now" in plain[1]
+    assert plain[0].split() == [
+        "SESSION",
+        "APP",
+        "USER",
+        "TITLE",
+        "TAGS",
+        "EVENTS",
+        "LAST",
+        "EVENT",
+    ]
+    assert [line.split()[0] for line in plain[1:]] == ["empty", "late-again", "late-parcel"]
+    assert plain[3].endswith("just now")
     assert ESCAPE in result.out
 
 
@@ -326,14 +343,12 @@ def test_tail_follows_a_session(filled: str, tmp_path: Path) -> None:
             store.events.append(LATE, "six", "seven")
             store.events.append(SessionKey("shop", "bob", "late-again"), "not this")
             store.events.append(LATE, "eight")
-        rows = wait_for(
-            lambda: [line.split("\t") for line in out.read_text().splitlines()][3:] and
-            [line.split("\t") for line in out.read_text().splitlines()]
-        )  # fmt: skip
+        wait_for(lambda: len(out.read_text().splitlines()) == 4)
     finally:
         stop(process)
 
-    assert [(row[2], row[5].strip()) for row in rows] == [
+    rows = [line.split("\t") for line in out.read_text().splitlines()]
+    assert [(row[2], row[5]) for row in rows] == [
         ("5", "✗ model overloaded"),
         ("6", "six"),
         ("7", "seven"),
@@ -368,16 +383,16 @@ def _texts(out: Path) -> list[str]:
     return [json.loads(line)["text"] for line in out.read_text().splitlines()]
 
 
-def test_tail_shows_what_was_stored_last_whatever_the_session(
-    filled: str, perdure: Perdure
-) -> None:
-    result = perdure("tail", "-n", "2")
+def test_tail_shows_what_was_stored_last_whatever_the_session(shop: Perdure) -> None:
+    result = shop("tail", "-n", "2")
 
-    assert [(row[1], row[5].strip()) for row in result.rows] == [
+    assert [(row[1], row[5]) for row in result.rows] == [
         ("late-parcel", "✗ model overloaded"),
         ("late-again", "Hello?"),
     ]
-    assert len(perdure("tail").rows) == 6
-    assert perdure("tail", "-n", "0").rows == []
-    assert [row[1] for row in perdure("tail", "--user", "bob").rows] == ["late-again"]
-    assert [json.loads(line)["seq"] for line in perdure("tail", "late-p", "--json").out.split("\n")[:-1]] == [1, 2, 3, 4, 5]  # fmt: skip # noqa: E501
+    assert len(shop("tail").rows) == 6
+    assert shop("tail", "-n", "0").rows == []
+    assert [row[1] for row in shop("tail", "--user", "bob").rows] == ["late-again"]
+    lines = shop("tail", "late-p", "--json").out.splitlines()
+    assert [json.loads(line)["seq"] for line in lines] == [1, 2, 3, 4, 5]
+    assert json.loads(lines[0])["session"] == LATE._asdict()

@@ -190,6 +190,9 @@ class Comparing(RuleBasedStateMachine):
         assert state.merged(key) == self.model.merged(key)
         for seq in (0, *talk.entries):
             try:
+                following = talk.following(seq)
+                if following and following.unsure:
+                    following.before, following.unsure = state.at(key, seq), False
                 wanted = talk.state_at(seq)
             except NotFoundError:
                 with pytest.raises(NotFoundError, match=f"{talk.line()[0].seq}"):

@@ -48,6 +48,8 @@ class Entry:
     before: State
     after: State
     content: Any = None
+    unsure: bool = False
+    """Whether ``before`` is to be taken over from the store when it is next asked for."""
 
 
 @dataclass
@@ -97,7 +99,7 @@ class Talk:
 
     @property
     def state(self) -> State:
-        return self.entries[self.head].after if self.head else self.root
+        return self._after(self.head)
 
     @property
     def preview(self) -> str:
@@ -105,16 +107,18 @@ class Talk:
         return said[-1][:200] if said else ""
 
     def state_at(self, seq: int) -> State:
+        following = self.following(seq)
+        return following.before if following else self._after(seq)
+
+    def following(self, seq: int) -> Entry | None:
+        """What follows seq on the active line, or on its own if that does not hold it."""
         line = self.line()
         if seq and not self.holds(seq):
             self.required(seq)
             line = self.line(seq)
-        if seq == 0:
-            if line and line[0].prev == PRUNED:
-                raise NotFoundError(f"pruned: the oldest is {line[0].seq}")
-            return line[0].before if line else self.root
-        following = next((entry for entry in line if entry.prev == seq), None)
-        return following.before if following else self.entries[seq].after
+        if seq == 0 and line and line[0].prev == PRUNED:
+            raise NotFoundError(f"pruned: the oldest is {line[0].seq}")
+        return next((entry for entry in line if entry.prev == seq), None)
 
     def required(self, seq: int) -> None:
         if seq and seq not in self.entries:
@@ -196,8 +200,8 @@ class Talk:
         state = self.state
         gone = {seq: entry for seq, entry in self.entries.items() if seq in doomed}
         for entry in self.entries.values():
-            while entry.prev in gone:
-                entry.before, entry.prev = gone[entry.prev].before, gone[entry.prev].prev
+            if entry.prev in gone:
+                self._close_up(entry, gone)
         self.forget(gone)
         if self.head in gone:
             self.head = self._kept(self.head, gone)
@@ -205,6 +209,16 @@ class Talk:
         tips = {name: self._kept(tip, gone) for name, tip in self.refs.items()}
         self.refs = {name: tip for name, tip in tips.items() if tip}
         return len(gone)
+
+    def _close_up(self, entry: Entry, gone: Mapping[int, Entry]) -> None:
+        while entry.prev in gone:
+            entry.before, entry.prev = gone[entry.prev].before, gone[entry.prev].prev
+        if entry.prev != PRUNED and self._after(entry.prev) != entry.before:
+            # What was set there since, on another line: whether it counts now is not said.
+            entry.unsure = True
+
+    def _after(self, seq: int) -> State:
+        return self.entries[seq].after if seq else self.root
 
     def _kept(self, seq: int, gone: Mapping[int, Entry]) -> int:
         while seq in gone:

@@ -83,9 +83,10 @@ def _drawn(row: Row, margin: int, look: Look) -> Iterator[str]:
         yield (line + (f"  {clean(row.right)}" if row.right else "")).rstrip()
         return
     room = max(min(look.width - used, WIDEST_TEXT) - row.indent, 10) if row.bar else look.width
-    for index, spans in enumerate(wrap(row.spans, room, row.hang)):
+    hang = min(row.hang, room // 2)
+    for index, spans in enumerate(wrap(row.spans, room, hang)):
         start = head if index == 0 else " " * (margin + 1) + f"{bar} " if bar else ""
-        space = " " * (row.indent + (row.hang if index else 0))
+        space = " " * (row.indent + (hang if index else 0))
         line = start + space + painted(spans, look)
         if row.right and index == 0:
             line += _at_edge(row, used + row.indent + length(spans), margin, look)
@@ -144,7 +145,7 @@ def wrap(spans: Spans, width: int, hang: int = 0) -> Iterator[list[Span]]:
     """The spans line by line, broken between words where that is possible."""
     shown = [(clean(words), style) for words, style in spans]
     text = "".join(words for words, _ in shown)
-    for start, end in _breaks(text, width, max(width - hang, 5)):
+    for start, end in _breaks(text, width, width - hang):
         yield _slice(shown, start, end)
 
 

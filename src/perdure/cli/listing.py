@@ -17,10 +17,10 @@ _FIELDS = ("updated_at", "created_at", "last_event_at", "title", "id")
 ORDERS = [f"{sign}{name}" for name in _FIELDS for sign in ("-", "")]
 _COLUMNS = (
     Column("SESSION", "id", yields=1),
-    Column("APP", "dim", yields=2),
-    Column("USER", "dim", yields=3),
+    Column("APP", "dim", yields=2, optional=True),
+    Column("USER", "dim", yields=3, optional=True),
     Column("TITLE", yields=5),
-    Column("TAGS", "state", yields=4),
+    Column("TAGS", "state", yields=4, optional=True),
     Column("EVENTS", right=True),
     Column("LAST EVENT", "dim"),
     Column("DELETED", "bad"),

@@ -10,7 +10,7 @@ from perdure.cli.drawing import cells, cut, paint
 from perdure.cli.terminal import Look
 
 _GAP = "  "
-_SLIMMEST = 8
+_SLIMMEST = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,18 +18,19 @@ class Column:
     """A column of a table.
 
     ``yields`` says how early it is made narrower when there is no room: 0 never, then the
-    higher the sooner.
+    higher the sooner. An ``optional`` one is left out where even that is not enough.
     """
 
     name: str
     style: str = ""
     right: bool = False
     yields: int = 0
+    optional: bool = False
 
 
 def table(columns: Sequence[Column], rows: Sequence[Sequence[str]], look: Look) -> Iterator[str]:
     """The lines of a table that fits the width; columns without a value are left out."""
-    used = [index for index in range(len(columns)) if any(row[index] for row in rows)]
+    used = _fitting(columns, rows, look.columns)
     columns = [columns[index] for index in used]
     rows = [[clean(row[index]) for index in used] for row in rows]
     widths = _widths(columns, rows, look.columns)
@@ -51,6 +52,22 @@ def _line(
         for text, style, column, width in zip(texts, styles, columns, widths, strict=True)
     ]
     return _GAP.join(cells_of_it).rstrip()
+
+
+def _fitting(columns: Sequence[Column], rows: Sequence[Sequence[str]], room: int) -> list[int]:
+    """Which columns have something to show, and can."""
+    used = [index for index in range(len(columns)) if any(row[index] for row in rows)]
+    for index in reversed(used):
+        if sum(_least(columns[one], rows, one) + len(_GAP) for one in used) <= room:
+            break
+        if columns[index].optional:
+            used.remove(index)
+    return used
+
+
+def _least(column: Column, rows: Sequence[Sequence[str]], index: int) -> int:
+    widest = max([cells(column.name), *(cells(row[index]) for row in rows)])
+    return min(widest, max(_SLIMMEST, cells(column.name))) if column.yields else widest
 
 
 def _cell(text: str, style: str, column: Column, width: int, look: Look) -> str:

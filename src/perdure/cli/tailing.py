@@ -29,7 +29,7 @@ _LATEST = 10
 _ID_WIDTH = 20
 _STYLES = {"user": "user", "assistant": "assistant", "tool": "tool", "system": "system"}
 _LONGEST = 2_000
-_MOMENT = timedelta(microseconds=1)
+_LOOK_BACK = timedelta(seconds=2)
 
 
 @click.command("tail", cls=Command)
@@ -82,9 +82,8 @@ def _tail_one(
 ) -> None:
     # What is stored between the two reads comes with the second.
     begin = store.sessions.get(key).last_seq
-    page = store.events.list(key, all_lines=True, newest_first=True, before_seq=begin + 1,
-                             limit=max(last, 1))  # fmt: skip
-    for event in list(page)[:last][::-1]:
+    there = store.events.read(key, recent=last, all_lines=True, before_seq=begin + 1)
+    for event in there:
         _show(invocation, key, event, alone=True)
     if not follow:
         return
@@ -116,8 +115,8 @@ def _latest(store: SyncStore, whose_: _Whose, last: int) -> list[tuple[Session, 
         # No event of this session, or of one after it, is younger than the session's change.
         if len(found) >= last and (not last or session.updated_at < found[-1][1].created_at):
             break
-        page = store.events.list(session.key, all_lines=True, newest_first=True, limit=last)
-        found = nlargest(last, [*found, *((session, event) for event in page)], key=_stored)
+        events = store.events.read(session.key, recent=last, all_lines=True)
+        found = nlargest(last, [*found, *((session, event) for event in events)], key=_stored)
     return found[::-1]
 
 
@@ -138,13 +137,17 @@ def _follow_all(
     Looks back a little each time: several processes write, and their clocks may differ.
     """
     latest = begin
+    took = 0.0
     while True:
         sys.stdout.flush()
-        time.sleep(_PAUSE)
+        # A tenth of the time at most, however many sessions there are to look through.
+        time.sleep(max(_PAUSE, 9 * took))
+        started = time.monotonic()
         fresh: list[tuple[Session, Event]] = []
-        for session in whose_.sessions(store, latest - timedelta(seconds=2)):
+        for session in whose_.sessions(store, latest - _LOOK_BACK):
             fresh += _fresh(store, session, begin, seen)
             latest = max(latest, session.updated_at)
+        took = time.monotonic() - started
         for session, event in sorted(fresh, key=_stored):
             _show(invocation, session.key, event, alone=False)
 
@@ -179,7 +182,7 @@ def _show(invocation: Invocation, key: SessionKey, event: Event, *, alone: bool)
     elif invocation.look.laid_out:
         print(_line(invocation, key, event, alone=alone))
     else:
-        words = "".join(text for text, _ in headline(event))
+        words = "".join(text for text, _ in headline(event)).strip()
         values = [when.iso(event.timestamp), key.id, str(event.seq), event.role, event.kind, words]
         invocation.lines(separated([values]))
 
@@ -204,7 +207,7 @@ def headline(event: Event) -> list[Span]:
             spans += [("→ ", "call"), (part.name, "call"), (f" {given} ", "")]
         elif isinstance(part, Text):
             spans.append((" ".join(part.text[:_LONGEST].split()) + " ", ""))
-    if not spans and (event.text or event.results):
+    if not spans and event.error is None and (event.text or event.results):
         arrow = "← " if event.results else ""
         words = " ".join(event.text[:_LONGEST].split()) or "nothing"
         spans += [(arrow, "call"), (f"{words} ", "")]

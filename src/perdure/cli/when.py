@@ -69,7 +69,7 @@ def since(text: str, now: datetime, zone: tzinfo | None) -> datetime:
     A time without a zone is meant in the given one. Raises `InvalidError`.
     """
     word = text.strip().lower()
-    if match := re.fullmatch(r"(\d{1,6})\s*([smhdw])", word):
+    if match := re.fullmatch(r"(\d{1,5})\s*([smhdw])", word):
         return now - timedelta(**{_UNITS[match[2]]: int(match[1])})
     if word in {"today", "yesterday"}:
         midnight = local(now, zone).replace(hour=0, minute=0, second=0, microsecond=0)

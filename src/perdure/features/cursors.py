@@ -11,6 +11,8 @@ import msgspec
 from perdure.errors import InvalidError, TooLargeError
 from perdure.values import encode_trusted
 
+_MOST = 2**63
+
 
 def pack(kind: str, *values: str | int) -> str:
     """The cursor that stands behind these values of a list of that kind."""
@@ -23,6 +25,7 @@ def unpack(cursor: str, kind: str, *types: type) -> list[Any]:
         padded = cursor + "=" * (-len(cursor) % 4)
         found, *values = msgspec.json.decode(urlsafe_b64decode(padded.encode()))
         right: bool = found == kind and [type(value) for value in values] == list(types)
+        right = right and all(type(v) is not int or abs(v) < _MOST for v in values)
     except (Base64Error, msgspec.DecodeError, UnicodeEncodeError, ValueError, TypeError) as error:
         raise InvalidError(f"{cursor!r} is not a cursor of this list", "cursor") from error
     except AttributeError as error:

@@ -13,6 +13,8 @@ from perdure.parts import check_key
 from perdure.records import DELETE, JSON, Marker, SessionKey
 from perdure.values import Limits, canonical, check_text, decode, digest, encode, encode_trusted
 
+MAX_TTL = timedelta(days=365_000)
+
 
 class Text:
     """Checks the describing fields of a session against the store's limits."""
@@ -64,6 +66,10 @@ def micros(ttl: timedelta) -> int:
         raise InvalidError(f"ttl must be a timedelta, not {ttl!r}", "ttl")
     if ttl <= timedelta(0):
         raise InvalidError(f"ttl must be above zero, not {ttl}: delete the session instead", "ttl")
+    if ttl > MAX_TTL:
+        raise InvalidError(
+            f"ttl is {ttl.days} days, at most {MAX_TTL.days}: None is for ever", "ttl"
+        )
     return ttl // timedelta(microseconds=1)
 
 
@@ -93,7 +99,7 @@ def change(
         name: text.line(value, name) for name, value in lines.items() if value is not None
     }
     if ttl is not None:
-        columns["ttl"] = None if isinstance(ttl, Marker) else micros(ttl)
+        columns["ttl"] = None if ttl is DELETE else micros(ttl)  # type: ignore[arg-type]
     given = dict(metadata or {})
     kept = {key: value for key, value in given.items() if value is not DELETE}
     removed = [key for key, value in given.items() if value is DELETE]

@@ -90,7 +90,7 @@ def _pattern(text: str) -> str:
 
 def order_of(order: str, cursor: str | None) -> Order:
     """The checked order, behind the cursor; `InvalidError`."""
-    by = order.removeprefix("-") if isinstance(order, str) else order
+    by = order.removeprefix("-") if isinstance(order, str) else ""
     if by not in _ORDERS:
         raise InvalidError(f"order is one of {list(_ORDERS)}, not {order!r}", "order")
     way = "down" if order.startswith("-") else "up"

@@ -25,7 +25,7 @@ from perdure.parts import place
 from perdure.records import ErasureReceipt, Swept
 from perdure.sql import load
 from perdure.tables import TABLES, Table
-from perdure.values import decode, encode_trusted, from_micros
+from perdure.values import FIRST_MICROS, decode, encode_trusted, from_micros
 
 UPKEEP = load("perdure.features", "upkeep.sql")
 
@@ -99,7 +99,8 @@ class Upkeep(Feature[M]):
 
     def _moments(self) -> dict[str, int]:
         now = self._settings.clock()
-        return {"now": now, "deleted_before": now - self._settings.deleted_grace}
+        deleted_before = max(now - self._settings.deleted_grace, FIRST_MICROS)
+        return {"now": now, "deleted_before": deleted_before}
 
     def _count(self) -> Plan[Swept]:
         rows = yield UPKEEP.count_purgeable(**self._moments())

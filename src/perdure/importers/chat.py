@@ -77,7 +77,7 @@ def _read_line(
     threads: dict[str, _Thread],
 ) -> Iterator[Read]:
     try:
-        record = _value(text)
+        record = _value(text.strip())
         if isinstance(record, dict) and "messages" not in record:
             _collect(line, record, zone, threads)
             return

@@ -378,6 +378,22 @@ async def test_the_past_follows_the_active_line(store: Store, key: SessionKey) -
     assert await store.state.at(key, 3) == {"a": 3}
 
 
+async def test_what_was_set_on_one_line_is_not_in_the_past_of_another(
+    store: Store, key: SessionKey
+) -> None:
+    await store.events.append(key, "1", "2")
+    await store.events.rewind(key, 1)
+    await store.state.set(key, {"set at 1": "later"})
+    await store.events.append(key, "3")
+
+    states = [await store.state.at(key, seq) for seq in (1, 2, 3)]
+    await store.events.switch(key, "line-2")
+
+    assert states == [{"set at 1": "later"}, {}, {"set at 1": "later"}]
+    assert await store.state.merged(key) == {}
+    assert await store.state.history(key, "set at 1") == []
+
+
 async def test_a_rewind_brings_the_session_state_back_and_no_other(
     store: Store, key: SessionKey
 ) -> None:
