@@ -308,6 +308,11 @@ def test_progress_is_told_of_every_byte_and_message(url: str, load: Load) -> Non
     assert sum(messages for _, messages in told) == 1_400
 
 
+def test_a_user_that_cannot_be_one_is_refused(url: str, load: Load) -> None:
+    with pytest.raises(perdure.TooLargeError, match="user is 600 bytes"):
+        load(url, read(talk("c-1", HELLO)), app="app", user="u" * 600)
+
+
 def test_errors_of_the_store_are_raised(url: str, load: Load) -> None:
     def broken() -> Any:
         yield from read(talk("c-1", HELLO))

@@ -192,7 +192,7 @@ class Comparing(RuleBasedStateMachine):
             try:
                 following = talk.following(seq)
                 if following and following.unsure:
-                    following.before, following.unsure = state.at(key, seq), False
+                    following.left, following.unsure = state.at(key, seq), False
                 wanted = talk.state_at(seq)
             except NotFoundError:
                 with pytest.raises(NotFoundError, match=f"{talk.line()[0].seq}"):

@@ -119,20 +119,20 @@ class Model:
             raise NotFoundError(f"{end} is not on the active line")
         new_key = key._replace(id=id)
         line = [entry for entry in source.line() if entry.seq <= end] if end else []
-        whole = source.line()
-        root = whole[0].before if whole else source.root
         if new_key in self.live:
             raise AlreadyExistsError(f"{new_key} exists")
         now = self._now()
         self._born += 1
         talk = replace(
             source, key=new_key, origin=Origin(key, end), created_at=now, updated_at=now,
-            root=root, number=self._born, uid="", version=1, last_seq=len(line),
+            root=source.beginning, number=self._born, uid="", version=1, last_seq=len(line),
             head=len(line), entries={}, refs={}, notes=[],
         )  # fmt: skip
         for seq, entry in enumerate(line, 1):
-            after = source.state_at(entry.seq)
-            talk.entries[seq] = replace(entry, seq=seq, prev=seq - 1, version=1, after=after)
+            after, left = source.state_at(entry.seq), entry.left if seq > 1 else talk.root
+            talk.entries[seq] = replace(
+                entry, seq=seq, prev=seq - 1, version=1, left=left, after=after
+            )
         self.live[new_key] = talk
         return talk
 

@@ -33,8 +33,9 @@ class Shown:
 class Entry:
     """A stored event, with the session state around it.
 
-    ``before`` is what it was when the line went on from the event before to this one;
-    ``after`` is what it is where this event is the head: with all that was set there.
+    ``before`` is what this event found, ``left`` what is told of the event before it: the two
+    differ once events between them were removed, for what those brought stays. ``after`` is
+    what it is where this event is the head: with all that was set there.
     """
 
     id: str | None
@@ -46,10 +47,11 @@ class Entry:
     shown: Shown
     timestamp: datetime
     before: State
+    left: State
     after: State
     content: Any = None
     unsure: bool = False
-    """Whether ``before`` is to be taken over from the store when it is next asked for."""
+    """Whether ``left`` is to be taken over from the store when it is next asked for."""
 
 
 @dataclass
@@ -102,13 +104,21 @@ class Talk:
         return self._after(self.head)
 
     @property
+    def beginning(self) -> State:
+        """What the first event of the active line found, or what it would."""
+        first = next(iter(self.line()), None)
+        if first is None:
+            return self.root
+        return first.before if first.prev == PRUNED else first.left
+
+    @property
     def preview(self) -> str:
         said = [e.shown.text for e in self.line() if e.shown.kind == "message" and e.shown.text]
         return said[-1][:200] if said else ""
 
     def state_at(self, seq: int) -> State:
         following = self.following(seq)
-        return following.before if following else self._after(seq)
+        return following.left if following else self._after(seq)
 
     def following(self, seq: int) -> Entry | None:
         """What follows seq on the active line, or on its own if that does not hold it."""
@@ -170,6 +180,7 @@ class Talk:
                 shown=shown,
                 timestamp=given.timestamp or self.updated_at,
                 before=self.state,
+                left=self.state,
                 after=changed(self.state, session_part(given.state_delta)),
                 content=given.content,
             )
@@ -212,8 +223,8 @@ class Talk:
 
     def _close_up(self, entry: Entry, gone: Mapping[int, Entry]) -> None:
         while entry.prev in gone:
-            entry.before, entry.prev = gone[entry.prev].before, gone[entry.prev].prev
-        if entry.prev != PRUNED and self._after(entry.prev) != entry.before:
+            entry.left, entry.prev = gone[entry.prev].left, gone[entry.prev].prev
+        if entry.prev != PRUNED and self._after(entry.prev) != entry.left:
             # What was set there since, on another line: whether it counts now is not said.
             entry.unsure = True
 

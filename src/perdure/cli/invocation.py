@@ -6,8 +6,6 @@ import json
 import os
 import shlex
 import shutil
-import signal
-import subprocess
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -16,7 +14,6 @@ from datetime import UTC, datetime, tzinfo
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from zoneinfo import ZoneInfo
 
 import click
 
@@ -159,6 +156,8 @@ def zone_of(name: str) -> tzinfo:
     """The time zone of that name; `InvalidError`."""
     if name.upper() in {"UTC", "Z"}:
         return UTC
+    from zoneinfo import ZoneInfo  # noqa: PLC0415 - only where a zone is named
+
     try:
         return ZoneInfo(name)
     except (OSError, ValueError, KeyError) as error:
@@ -178,6 +177,9 @@ def clean_json_lines(text: str) -> str:
 
 def _page(command: list[str], lines: Iterable[str]) -> None:
     """Show the lines in a pager."""
+    import signal  # noqa: PLC0415 - only for a person
+    import subprocess  # noqa: PLC0415 - the same
+
     environment = {"LESS": "FRX", **os.environ}
     process = subprocess.Popen(  # noqa: S603 - PAGER is the user's own command line
         command, stdin=subprocess.PIPE, env=environment, text=True, encoding="utf-8"

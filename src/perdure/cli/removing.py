@@ -11,6 +11,7 @@ from perdure.cli.describing import session_document
 from perdure.cli.finding import SessionId, find_session, whose
 from perdure.cli.invocation import Invocation
 from perdure.records import Session
+from perdure.store import SyncStore
 
 
 @click.command("rm", cls=Command)
@@ -31,7 +32,7 @@ def rm(
 ) -> None:
     """Delete sessions; `restore` brings them back until they are swept."""
     with invocation.store() as store:
-        found = [find_session(store, one, app, user) for one in dict.fromkeys(sessions)]
+        found = _found(store, sessions, app, user)
         if not dry_run:
             if not invocation.sure(f"Delete {_named(found)}?", yes=yes):
                 raise click.exceptions.Exit(1)
@@ -56,15 +57,26 @@ def purge(
 ) -> None:
     """Remove sessions for good, deleted ones of the same id too."""
     with invocation.store() as store:
-        found = [
-            find_session(store, one, app, user, either=True) for one in dict.fromkeys(sessions)
-        ]
+        found = _found(store, sessions, app, user, either=True)
         if not dry_run:
             if not invocation.sure(f"Remove {_named(found)} for good?", yes=yes):
                 raise click.exceptions.Exit(1)
             for one in found:
                 store.sessions.purge(one.key)
     _tell(invocation, found, "would be removed for good" if dry_run else "removed for good")
+
+
+def _found(
+    store: SyncStore,
+    given: Sequence[str],
+    app: str | None,
+    user: str | None,
+    *,
+    either: bool = False,
+) -> list[Session]:
+    """The sessions, each once."""
+    found = [find_session(store, one, app, user, either=either) for one in given]
+    return list({one.key: one for one in found}.values())
 
 
 def _named(sessions: Sequence[Session]) -> str:

@@ -59,10 +59,10 @@ def tail(
             found = find_session(store, session, app, user)
             _tail_one(invocation, store, found.key, last, follow)
         else:
-            _tail_all(invocation, store, _Whose(app, user), last, follow)
+            _tail_all(invocation, store, _Owners(app, user), last, follow)
 
 
-class _Whose:
+class _Owners:
     """Among whose sessions to look."""
 
     def __init__(self, app: str | None, user: str | None) -> None:
@@ -97,21 +97,21 @@ def _tail_one(
 
 
 def _tail_all(
-    invocation: Invocation, store: SyncStore, whose_: _Whose, last: int, follow: bool
+    invocation: Invocation, store: SyncStore, owners: _Owners, last: int, follow: bool
 ) -> None:
-    begin = next((one.updated_at for one in whose_.sessions(store, None)), invocation.now)
+    begin = next((one.updated_at for one in owners.sessions(store, None)), invocation.now)
     seen: dict[str, int] = {}
-    for session, event in _latest(store, whose_, last):
+    for session, event in _latest(store, owners, last):
         seen[session.uid] = max(event.seq, seen.get(session.uid, 0))
         _show(invocation, session.key, event, alone=False)
     if follow:
-        _follow_all(invocation, store, whose_, begin, seen)
+        _follow_all(invocation, store, owners, begin, seen)
 
 
-def _latest(store: SyncStore, whose_: _Whose, last: int) -> list[tuple[Session, Event]]:
+def _latest(store: SyncStore, owners: _Owners, last: int) -> list[tuple[Session, Event]]:
     """The events stored last, oldest first, whatever session they are in."""
     found: list[tuple[Session, Event]] = []
-    for session in whose_.sessions(store, None):
+    for session in owners.sessions(store, None):
         # No event of this session, or of one after it, is younger than the session's change.
         if len(found) >= last and (not last or session.updated_at < found[-1][1].created_at):
             break
@@ -128,7 +128,7 @@ def _stored(item: tuple[Session, Event]) -> tuple[datetime, str, int]:
 def _follow_all(
     invocation: Invocation,
     store: SyncStore,
-    whose_: _Whose,
+    owners: _Owners,
     begin: datetime,
     seen: dict[str, int],
 ) -> None:
@@ -144,7 +144,7 @@ def _follow_all(
         time.sleep(max(_PAUSE, 9 * took))
         started = time.monotonic()
         fresh: list[tuple[Session, Event]] = []
-        for session in whose_.sessions(store, latest - _LOOK_BACK):
+        for session in owners.sessions(store, latest - _LOOK_BACK):
             fresh += _fresh(store, session, begin, seen)
             latest = max(latest, session.updated_at)
         took = time.monotonic() - started

@@ -65,13 +65,7 @@ class _Story:
     def __init__(self, events: Sequence[Event], view: View) -> None:
         self._events = events
         self._view = view
-        self._names = {
-            part.id: (part.name, event.seq)
-            for event in events
-            if event.calls
-            for part in parts_of(event)
-            if isinstance(part, ToolCall)
-        }
+        self._called: dict[str, tuple[str, int]] = {}
         self._answered_at = {call: event.seq for event in events for call in event.results}
         self._shown_at: datetime | None = None
         self._run = ""
@@ -150,6 +144,7 @@ class _Story:
         for part in parts_of(event):
             yield from self._part(event, part)
             if isinstance(part, ToolCall):
+                self._called[part.id] = (part.name, event.seq)
                 answer = next((one for one in waiting if part.id in one.results), None)
                 if answer is not None:
                     waiting.remove(answer)
@@ -180,7 +175,7 @@ class _Story:
             case ToolCall():
                 yield from self._call(part)
             case ToolResult():
-                name, seq = self._names.get(part.call_id, (part.name, 0))
+                name, seq = self._called.get(part.call_id, (part.name, 0))
                 label = f"answer of {name or part.call_id}" + (f" ({seq})" if seq else "")
                 yield Row([(label, "dim")])
                 yield from self._result(part, "")
@@ -222,15 +217,15 @@ class _Story:
         arrow: Span = ("✗ ", "bad") if result.is_error else ("← ", "call")
         value = value_in(words_of(result))
         width = self._view.width - _HANG
+        rows = [Row([(_picture(part), "dim")]) for part in result.content if type(part) is Image]
         if value == "":
-            rows = [Row([("nothing", "dim")])] if not result.content else []
+            rows = rows or [Row([("nothing", "dim")])]
         elif isinstance(value, str):
-            rows = [_line(line, "") for line in value.rstrip("\n").split("\n")]
+            rows = [*map(_line, value.rstrip("\n").split("\n")), *rows]
         elif cells(inline := compact(value)) <= width:
-            rows = [Row([(inline, "")])]
+            rows = [Row([(inline, "")]), *rows]
         else:
-            rows = list(outline(value, width))
-        rows += [Row([(_picture(part), "dim")]) for part in result.content if type(part) is Image]
+            rows = [*outline(value, width), *rows]
         cut = self._first(rows, _LINES)
         for index, row in enumerate(cut):
             spans = [arrow, *row.spans] if index == 0 else row.spans
@@ -254,7 +249,7 @@ class _Story:
             yield _details(event)
 
 
-def _line(text: str, style: str) -> Row:
+def _line(text: str, style: str = "") -> Row:
     """A line of text; what is wrapped of a list's item stands below its words."""
     shown = text.expandtabs(4)
     start = _BULLET.match(shown)

@@ -170,19 +170,18 @@ class _Loading:
 
     def steps(self, items: Iterable[Read]) -> Generator[_Step, Any, ImportReport]:
         report = ImportReport(dry_run=self.dry_run)
+        # An app or a user that cannot be one is no fault of the conversations.
+        yield lambda store: store.sessions.find(SessionKey(self.app, self.user, "any"))
         for batch in _batches(items):
             writes = []
-            for one in batch:
+            for one in batch.items:
                 if isinstance(one, Skipped):
                     report.skipped.append(one)
                 elif write := (yield from self._compared(one, report)):
                     writes.append(write)
             yield from self._written(writes, report)
             if self.progress:
-                read = [one for one in batch if isinstance(one, Conversation)]
-                self.progress(
-                    sum(one.size for one in batch), sum(len(one.messages) for one in read)
-                )
+                self.progress(batch.size, batch.messages)
         return report
 
     # -- what is there -----------------------------------------------------------------------
@@ -310,22 +309,40 @@ def _deny(writes: Sequence[_Write], report: ImportReport) -> Sequence[_Write]:
     return kept
 
 
-def _batches(items: Iterable[Read]) -> Iterator[list[Read]]:
-    """As many as one transaction is good for, and no conversation twice."""
-    batch: list[Read] = []
-    ids: set[str] = set()
-    messages = size = 0
-    for item in items:
+class _Batch:
+    """As much as one transaction is good for."""
+
+    def __init__(self) -> None:
+        self.items: list[Read] = []
+        self._ids: set[str] = set()
+        self.messages = 0
+        self.size = 0
+
+    def has(self, item: Read) -> bool:
+        """Whether a conversation of that id is in it: each must see what the other stored."""
+        return isinstance(item, Conversation) and item.id in self._ids
+
+    def add(self, item: Read) -> None:
+        self.items.append(item)
+        self.size += item.size
         if isinstance(item, Conversation):
-            if item.id in ids:
-                yield batch
-                batch, ids, messages, size = [], set(), 0, 0
-            ids.add(item.id)
-            messages += len(item.messages)
-        batch.append(item)
-        size += item.size
-        if messages >= _MESSAGES_A_TURN or size >= _BYTES_A_TURN:
+            self._ids.add(item.id)
+            self.messages += len(item.messages)
+
+    @property
+    def full(self) -> bool:
+        return self.messages >= _MESSAGES_A_TURN or self.size >= _BYTES_A_TURN
+
+
+def _batches(items: Iterable[Read]) -> Iterator[_Batch]:
+    batch = _Batch()
+    for item in items:
+        if batch.has(item):
             yield batch
-            batch, ids, messages, size = [], set(), 0, 0
-    if batch:
+            batch = _Batch()
+        batch.add(item)
+        if batch.full:
+            yield batch
+            batch = _Batch()
+    if batch.items:
         yield batch
