@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import weakref
 from typing import Protocol
 
@@ -26,6 +27,8 @@ class Forkable(Protocol):
 
 _engines: weakref.WeakSet[Forkable] = weakref.WeakSet()
 _resting: list[Forkable] = []
+#: One thread forks at a time: coming to rest waits, and lets others run.
+_forking = threading.Lock()
 
 
 def watch_forks(engine: Forkable) -> None:
@@ -34,6 +37,7 @@ def watch_forks(engine: Forkable) -> None:
 
 
 def _before_fork() -> None:
+    _forking.acquire()
     _resting.extend(engine for engine in _engines if not engine.closed)
     for engine in _resting:
         engine.before_fork()
@@ -42,11 +46,13 @@ def _before_fork() -> None:
 def _after_fork_in_parent() -> None:
     while _resting:
         _resting.pop().after_fork_in_parent()
+    _forking.release()
 
 
 def _after_fork_in_child() -> None:
     while _resting:
         _resting.pop().after_fork_in_child()
+    _forking.release()
 
 
 if hasattr(os, "register_at_fork"):

@@ -24,10 +24,11 @@ from perdure.engines.sqlite_checkpointer import Checkpointer
 from perdure.engines.sqlite_connection import connect, drive, path_of
 from perdure.engines.sqlite_readers import Readers
 from perdure.engines.turnstile import OpenTurnstile, Turnstile, turnstile_for
-from perdure.errors import BusyError, ClosedError
+from perdure.errors import BusyError, ClosedError, UnsupportedError
 from perdure.operation import Operation
 
-_FORK_SECONDS = 1.0
+#: Files of which a forked child has connections in the middle of something.
+_unusable: set[str] = set()
 _CLOSE_SECONDS = 0.2
 
 
@@ -48,6 +49,9 @@ class SqliteEngine:
         self._queue: SimpleQueue[Job | None] = SimpleQueue()
         self._readers = Readers(self._connect)
         self._turnstile: Turnstile = OpenTurnstile()
+        #: Who may pass the turnstile, and after it: who uses the connection. Two, because the
+        #: wait for another process can be long, and a fork needs only the second.
+        self._turn = threading.Lock()
         self._writing = threading.Lock()
         self._life = threading.RLock()
         self._held: Job | None = None
@@ -67,6 +71,12 @@ class SqliteEngine:
             self._refuse_if_closed()
             if self._writer is not None:
                 return
+            if self._path in _unusable:
+                # SQLite here believes that it holds locks which only the parent has.
+                message = (
+                    f"forked while {self._path} was being written: use spawn, or another process"
+                )
+                raise UnsupportedError(message)
             connection = self._connection = self._connect()
             try:
                 if not self._memory:
@@ -93,7 +103,7 @@ class SqliteEngine:
         todo = drive(connection, self._setup)
         if todo is None:
             return
-        with self._writing:
+        with self._turn:
             if not self._turnstile.enter_within(self._options.busy_timeout):
                 raise BusyError(f"another process holds {self._path}, try again")
             self._write_alone(todo)
@@ -180,10 +190,10 @@ class SqliteEngine:
             self.open()
         if op.reads and not self._memory:
             return self._readers.run(op)
-        if self._queue.empty() and not self._writing.locked():
+        if self._queue.empty() and not self._turn.locked():
             # `with`, not a try to acquire: no KeyboardInterrupt can come between. If somebody
             # was quicker, it is a wait for one batch.
-            with self._writing:
+            with self._turn:
                 self._refuse_if_closed()
                 if self._turnstile.try_enter():
                     return self._write_alone(op)
@@ -200,7 +210,7 @@ class SqliteEngine:
     # -- writing ---------------------------------------------------------------------------
 
     def _write_alone(self, op: Operation[Any]) -> Any:
-        """Run it as its own transaction; the lock and the turnstile are held."""
+        """Run it as its own transaction; the turn and the turnstile are held."""
         try:
             [outcome] = self._run([(op, BlockedCaller())])
         finally:
@@ -211,7 +221,7 @@ class SqliteEngine:
 
     def _serve(self) -> None:
         while (job := self._queue.get()) is not None:
-            with self._writing:
+            with self._turn:
                 outcomes = self._write_batch(job)
             deliver(outcomes)
         self._refuse(self._waiting(), ClosedError(self._closed))
@@ -231,12 +241,13 @@ class SqliteEngine:
             self._turnstile.leave()
 
     def _run(self, jobs: list[Job], more: SimpleQueue[Job | None] | None = None) -> list[Outcome]:
-        batch = Batch(self._required)
-        try:
-            return batch.run(jobs, more)
-        finally:
-            if batch.broken:
-                self._reconnect()
+        with self._writing:
+            batch = Batch(self._required)
+            try:
+                return batch.run(jobs, more)
+            finally:
+                if batch.broken:
+                    self._reconnect()
 
     def _reconnect(self) -> None:
         """After a failed write or sync the pages in memory are not to be trusted."""
@@ -263,11 +274,11 @@ class SqliteEngine:
 
     def _watch(self) -> None:
         """Refuse what has waited too long for a process that neither works nor dies."""
-        if self._writing.acquire(blocking=False):
+        if self._turn.acquire(blocking=False):
             # Nobody of this process is inside. An interrupt at the wrong moment may have left
             # the turnstile locked; unlocking it twice does no harm.
             self._turnstile.leave()
-            self._writing.release()
+            self._turn.release()
         with self._holding:
             if self._waiting_since is None:
                 return
@@ -300,12 +311,11 @@ class SqliteEngine:
     def before_fork(self) -> None:
         """Come to rest: a child must not inherit SQLite in the middle of something."""
         self._life.acquire()
-        reading = self._readers.hold(_FORK_SECONDS)
+        patience = self._options.busy_timeout + 1
+        reading = self._readers.hold(patience)
         # In the order in which the checkpointer takes the two.
-        working = self._checkpointer is None or self._checkpointer.working.acquire(
-            timeout=_FORK_SECONDS
-        )
-        writing = self._writing.acquire(timeout=_FORK_SECONDS)
+        working = self._checkpointer is None or self._checkpointer.working.acquire(timeout=patience)
+        writing = self._writing.acquire(timeout=patience)
         self._at_rest = (reading, writing, working)
 
     def after_fork_in_parent(self) -> None:
@@ -334,3 +344,5 @@ class SqliteEngine:
                 self._checkpointer.abandon()
             if self._connection is not None:
                 self._connection.close()
+        elif not self._memory:
+            _unusable.add(self._path)

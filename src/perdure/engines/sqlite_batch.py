@@ -89,7 +89,9 @@ class Batch:
             return Outcome(waiter, drive(self._connection, op))
         except Exception as error:
             self._require_transaction(error)
-            if self._connection.total_changes() != before:
+            # A change of the schema is no change of rows, and then it is the driver that fails.
+            by_driver = isinstance(error.__cause__, apsw.Error)
+            if by_driver or self._connection.total_changes() != before:
                 raise _Dirty from error
             return Outcome(waiter, error=error)
 

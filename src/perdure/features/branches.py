@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from perdure.errors import NotFoundError
-from perdure.features.changes import changes, fold, log, restore
+from perdure.features.changes import changes, fold, log, restore, same
 from perdure.features.drafts import PREVIEW_CHARACTERS
 from perdure.features.line import EVENTS, NO_SEQ, Run, clip, first_of, holds, runs
 from perdure.features.lookup import SESSIONS, SessionRow
@@ -98,8 +98,8 @@ def _restore_state(
         return
     before = fold((yield from changes(row.part, row.uid, old)))
     after = fold((yield from changes(row.part, row.uid, new)))
-    touched = [k for k in {**before, **after} if k not in after or k not in before]
-    touched += [k for k in before.keys() & after.keys() if before[k] is not after[k]]
+    touched = [key for key in {**before, **after} if key not in after or key not in before]
+    touched += [key for key in before if key in after and not same(before[key], after[key])]
     yield from restore(row.part, row.uid, after, touched, limits, now)
 
 

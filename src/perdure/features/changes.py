@@ -15,6 +15,8 @@ from perdure.operation import Plan
 from perdure.records import DELETE
 from perdure.values import Limits, decode_delta, encode_delta
 
+_ALREADY_CHECKED = Limits(state=NO_SEQ, event=NO_SEQ)
+
 
 class Change(NamedTuple):
     """One change of session state; ``delta`` has no key of another scope."""
@@ -72,6 +74,13 @@ def fold(found: Iterable[Change]) -> dict[str, Value]:
     return {key: value for key, value in state.items() if value is not DELETE}
 
 
+def same(one: Value, other: Value) -> bool:
+    """Whether two values are stored alike: True is not 1 there."""
+    return encode_delta({"": one}, "state", _ALREADY_CHECKED) == encode_delta(
+        {"": other}, "state", _ALREADY_CHECKED
+    )
+
+
 def restore(
     part: str, uid: str, wanted: dict[str, Value], touched: Iterable[str], limits: Limits, now: int
 ) -> Plan[None]:
@@ -79,9 +88,6 @@ def restore(
     entries = [entry(key, wanted.get(key, DELETE), limits, "state") for key in touched]
     if entries:
         yield STATE.put.many(rows(part, uid, entries, now))
-
-
-_ALREADY_CHECKED = Limits(state=NO_SEQ, event=NO_SEQ)
 
 
 def log(

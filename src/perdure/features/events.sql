@@ -123,7 +123,7 @@ SELECT e.seq, e.version FROM events e
 WHERE e.part = :part AND e.uid = :uid AND e.prev = :seq
 
 -- name: matching
-SELECT e.seq, e.prev, e.version, e.id FROM events e
+SELECT e.seq, e.id FROM events e
 WHERE e.part = :part AND e.uid = :uid
   AND (CAST(:event_id AS TEXT) IS NULL OR e.id = :event_id)
   AND (CAST(:run_id AS TEXT) IS NULL OR e.run_id = :run_id)

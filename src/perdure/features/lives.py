@@ -78,20 +78,26 @@ def fork(
         )
         base += run_taken.high - low + 1
     yield SESSIONS.copy_terms(part=row.part, uid=row.uid, new_uid=uid)
-    yield from _fork_state(new, found, taken, first, settings.limits)
+    yield from _fork_state(new, found, taken, first, prev != 0, settings.limits)
     settled = yield from settle(new, [Run(1, count, 0)], count, count)
     return session_of(settled)
 
 
 def _fork_state(
-    new: SessionRow, found: Sequence[Change], line: Sequence[Run], first: int, limits: Limits
+    new: SessionRow,
+    found: Sequence[Change],
+    line: Sequence[Run],
+    first: int,
+    pruned: bool,
+    limits: Limits,
 ) -> Plan[None]:
     """The state as of the last event taken over, and its history by the new seqs."""
     noted: dict[tuple[int, int], dict[str, Value]] = {}
     for change in found:
         if change.noted:
-            count = length(clip(line, 1, change.seq), first)
-            place = (count, min(change.version, 1) if line else 1)
+            place = (length(clip(line, 1, change.seq), first), min(change.version, 1))
+            if not line or (pruned and change[:2] == (first, 0)):
+                place = (0, 1)
             noted.setdefault(place, {}).update(change.delta)
     for (seq, version), delta in noted.items():
         yield from log(new.part, new.uid, seq, version, delta, new.updated_at)

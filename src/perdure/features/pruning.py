@@ -8,7 +8,7 @@ from typing import NamedTuple
 from perdure.features.branches import length, meet, settle
 from perdure.features.changes import changes, fold, log
 from perdure.features.line import EVENTS, NO_SEQ, Run, clip, first_of, holds, runs
-from perdure.features.lookup import SESSIONS, SessionRow, Target, hold
+from perdure.features.lookup import SessionRow, Target, hold
 from perdure.features.reading import outline
 from perdure.features.scopes import STATE, Value
 from perdure.operation import Plan
@@ -153,11 +153,7 @@ def _remove(
             yield EVENTS.cut_off(part=row.part, uid=row.uid, seq=seq)
     active = lines[0].kept
     first, _ = yield from first_of(row.part, row.uid, active)
-    if first:
-        count = length(active, first)
-        yield SESSIONS.pruned(part=row.part, uid=row.uid, event_count=count, head=row.head)
-    else:
-        yield from settle(row, [], 0, 0)
+    yield from settle(row, active, row.head if first else 0, length(active, first))
 
 
 def _bases(

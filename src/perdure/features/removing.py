@@ -7,12 +7,13 @@ from typing import NamedTuple
 
 from perdure.errors import NotFoundError
 from perdure.features.branches import settle
-from perdure.features.changes import changes, fold, log
+from perdure.features.changes import changes, fold, log, same
 from perdure.features.drafts import EventRow
 from perdure.features.line import EVENTS, NO_SEQ, holds, runs
 from perdure.features.lookup import SESSIONS, SessionRow
 from perdure.features.scopes import STATE, Value
 from perdure.operation import Plan
+from perdure.records import DELETE
 from perdure.values import decode_delta
 
 
@@ -51,8 +52,8 @@ def clear(row: SessionRow, now: int) -> Plan[int]:
     return removed
 
 
-Found = tuple[int, int, int, str]
-"""seq, prev, version, id"""
+Found = tuple[int, str]
+"""seq and id"""
 
 
 def matching(row: SessionRow, doomed: Doomed) -> Plan[list[Found]]:
@@ -75,8 +76,8 @@ def remove(row: SessionRow, found: Sequence[Found], now: int) -> Plan[int]:
     """Remove the events; what they brought to the state stays. The row is claimed."""
     line = yield from runs(row.part, row.uid, row.head)
     active = sum(holds(line, seq) for seq, *_ in found)
-    for seq, _, version, event_id in sorted(found, reverse=True):
-        row = yield from _remove_one(row, seq, version, event_id, now)
+    for seq, event_id in sorted(set(found), reverse=True):
+        row = yield from _remove_one(row, seq, event_id, now)
     yield EVENTS.add_rewrite(
         part=row.part, uid=row.uid, version=row.version, from_seq=min(found)[0]
     )
@@ -85,11 +86,9 @@ def remove(row: SessionRow, found: Sequence[Found], now: int) -> Plan[int]:
     return len(found)
 
 
-def _remove_one(
-    row: SessionRow, seq: int, version: int, event_id: str, now: int
-) -> Plan[SessionRow]:
-    prev = (yield EVENTS.prev_of(part=row.part, uid=row.uid, seq=seq))[0][0]
-    yield from _hand_on_state(row, seq, version, prev, now)
+def _remove_one(row: SessionRow, seq: int, event_id: str, now: int) -> Plan[SessionRow]:
+    prev: int = (yield EVENTS.prev_of(part=row.part, uid=row.uid, seq=seq))[0][0]
+    stays = yield from _state_beyond(row, seq, prev)
     yield EVENTS.drop_notes(part=row.part, uid=row.uid, event_id=event_id)
     yield EVENTS.relink(part=row.part, uid=row.uid, prev=prev, seq=seq)
     yield EVENTS.remove(part=row.part, uid=row.uid, seq=seq)
@@ -99,41 +98,59 @@ def _remove_one(
             yield EVENTS.drop_ref(part=row.part, uid=row.uid, name=name)
             if prev > 0:
                 yield EVENTS.add_ref(part=row.part, uid=row.uid, name=name, head=prev, now=now)
-    return row._replace(head=max(prev, 0)) if row.head == seq else row
-
-
-def _hand_on_state(row: SessionRow, seq: int, version: int, prev: int, now: int) -> Plan[None]:
-    """What the event set is set before each event that follows it, or at the new head."""
-    own = yield STATE.brought(part=row.part, uid=row.uid, low=seq, high=seq)
-    span = {"part": row.part, "uid": row.uid, "low": seq, "high": seq}
-    noted = yield STATE.logged(**span)
-    if not own and not noted:
-        return
-    deltas = sorted([*((s, v, d) for s, v, d in own), *((s, v, d) for s, v, d, _ in noted)])
-    followers = yield EVENTS.followers(part=row.part, uid=row.uid, seq=seq)
-    for follower, born in followers:
-        older = [delta for delta in deltas if delta[1] <= max(born, version)]
-        yield from _note(row, follower, 0, older, now)
     if row.head == seq:
-        yield from _note(row, max(prev, 0), row.version, deltas, now)
+        row = row._replace(head=max(prev, 0))
+    for place in stays:
+        yield from _keep_state(row, place, now)
+    return row
 
 
-def _note(
-    row: SessionRow, seq: int, version: int, deltas: Sequence[tuple[int, int, str]], now: int
-) -> Plan[None]:
-    there = yield STATE.logged(part=row.part, uid=row.uid, low=seq, high=seq)
-    merged: dict[str, Value] = {}
-    for _, _, text in deltas:
-        merged |= decode_delta(text, "a state delta")
-    for _, noted_version, text, _ in there:
+class _Place(NamedTuple):
+    """A point of a line, and the state that it is to have whatever is removed below it."""
+
+    seq: int
+    before: bool
+    state: dict[str, Value]
+
+
+def _state_beyond(row: SessionRow, seq: int, prev: int) -> Plan[list[_Place]]:
+    """The state before each event that follows, or at the head: nothing if none is touched."""
+    span = {"part": row.part, "uid": row.uid, "low": seq, "high": seq}
+    below = {"part": row.part, "uid": row.uid, "low": prev, "high": prev}
+    touched = (yield STATE.brought(**span)) or (yield STATE.logged(**span))
+    touched = touched or (yield STATE.logged(**below))
+    if not touched:
+        return []
+    places = []
+    for follower, _ in (yield EVENTS.followers(part=row.part, uid=row.uid, seq=seq)):
+        state = yield from _state_at(row, follower, before=True)
+        places.append(_Place(follower, True, state))
+    if row.head == seq:
+        state = yield from _state_at(row, seq, before=False)
+        places.append(_Place(seq, False, state))
+    return places
+
+
+def _state_at(row: SessionRow, seq: int, *, before: bool) -> Plan[dict[str, Value]]:
+    line = yield from runs(row.part, row.uid, seq)
+    found = yield from changes(row.part, row.uid, line)
+    return fold(change for change in found if not before or change[:2] < (seq, 1))
+
+
+def _keep_state(row: SessionRow, place: _Place, now: int) -> Plan[None]:
+    """Note what the removal would change, so that the state at the place is what it was."""
+    seq, version = (place.seq, 0) if place.before else (row.head, row.version)
+    there = yield from _state_at(row, seq, before=place.before)
+    delta: dict[str, Value] = dict.fromkeys(there.keys() - place.state.keys(), DELETE)
+    delta |= {k: v for k, v in place.state.items() if k not in there or not same(v, there[k])}
+    if not delta:
+        return
+    noted = yield STATE.logged(part=row.part, uid=row.uid, low=seq, high=seq)
+    older: dict[str, Value] = {}
+    for _, noted_version, text, _ in noted:
         if noted_version == version:
-            # What was noted here already is younger than what is handed down.
-            merged |= decode_delta(text, "a state delta")
-    yield from log(row.part, row.uid, seq, version, _session_only(merged), now)
-
-
-def _session_only(delta: dict[str, Value]) -> dict[str, Value]:
-    return {key: value for key, value in delta.items() if not key.startswith(("app:", "user:"))}
+            older = decode_delta(text, "a state delta")
+    yield from log(row.part, row.uid, seq, version, older | delta, now)
 
 
 class RedactedColumns(NamedTuple):

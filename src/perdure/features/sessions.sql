@@ -80,9 +80,6 @@ SET head = :head, left_head = :head, event_count = :event_count, preview = :prev
     last_event_at = :last_event_at
 WHERE part = :part AND uid = :uid
 
--- name: pruned
-UPDATE sessions SET event_count = :event_count, head = :head WHERE part = :part AND uid = :uid
-
 -- name: touched
 -- A new version for a session that is changed along with another one.
 UPDATE sessions SET version = version + 1, updated_at = :now WHERE part = :part AND uid = :uid

@@ -35,7 +35,7 @@ class Reopen(Protocol):
     """Closes the test's store and opens its database again."""
 
     async def __call__(self) -> Store:
-        """The new store; one whose database lives in it alone is given back as it is."""
+        """The new store; what lives in an engine alone, as memory does, is still there."""
 
 
 class Dump(Protocol):
