@@ -97,8 +97,13 @@ def _as_tasks(url: str, name: str, tell: Callable[[str], None], durability: str)
 
 
 def _event(name: str) -> NewEvent:
-    delta = {"last": name, f"slot {int(name.rpartition(".")[2]) % 5}": name}
+    delta = {"last": name, f"slot {number_of(name) % 5}": name}
     return NewEvent({"role": "user", "content": name}, id=name, state_delta=delta)
+
+
+def number_of(name: str) -> int:
+    """Which of its writer's changes that is."""
+    return int(name.rpartition(".")[2])
 
 
 def _fill(turn: Any, event: NewEvent) -> None:
@@ -144,7 +149,7 @@ def _session_faults(store: SyncStore, key: SessionKey, events: list[Event]) -> I
 
 
 def _turn_faults(store: SyncStore, one: list[Event], two: list[Event]) -> Iterator[str]:
-    turns = [event.id for event in one if int(event.id.rpartition(".")[2]) % 3 == 0]
+    turns = [event.id for event in one if number_of(event.id) % 3 == 0]
     if turns != [event.id for event in two]:
         yield f"turns by halves: {set(turns) ^ {event.id for event in two}}"
     entry = store.state.find(USER, "turn")

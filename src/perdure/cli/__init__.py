@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from perdure.errors import MissingExtraError
 
+INTERRUPTED = 130
 _EXTRA = {"click", "rich"}
 
 
@@ -25,6 +26,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from perdure.cli.running import run  # noqa: PLC0415 - needs the extra
 
         return run(given)
+    except KeyboardInterrupt:
+        return INTERRUPTED
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in _EXTRA:
             raise

@@ -36,6 +36,11 @@ _ELLIPSIS = "…"
 WIDEST_TEXT = 100
 
 
+def style_of(role: str) -> str:
+    """The style of who speaks."""
+    return role if role in {"user", "assistant", "tool", "system"} else "other"
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
     """One line to be, or several where it must be wrapped.

@@ -10,14 +10,13 @@ from time import perf_counter
 
 import click
 
-from perdure.cli import missing
+from perdure.cli import INTERRUPTED, missing
 from perdure.cli.clean import clean
 from perdure.cli.commands import PipeClosedError
 from perdure.cli.invocation import Invocation
 from perdure.cli.root import root
 from perdure.errors import MissingExtraError, PerdureError
 
-INTERRUPTED = 130
 PIPE_CLOSED = 141
 
 

@@ -14,7 +14,7 @@ import click
 from perdure.cli import when
 from perdure.cli.commands import Command
 from perdure.cli.describing import event_document
-from perdure.cli.drawing import Span, cells, cut, cut_spans, painted
+from perdure.cli.drawing import Span, cells, cut, cut_spans, painted, style_of
 from perdure.cli.finding import SessionId, any_or, find_session, whose
 from perdure.cli.invocation import Invocation
 from perdure.cli.outline import compact
@@ -27,7 +27,6 @@ from perdure.store import SyncStore
 _PAUSE = 0.2
 _LATEST = 10
 _ID_WIDTH = 20
-_STYLES = {"user": "user", "assistant": "assistant", "tool": "tool", "system": "system"}
 _LONGEST = 2_000
 _LOOK_BACK = timedelta(seconds=2)
 
@@ -194,7 +193,7 @@ def _line(invocation: Invocation, key: SessionKey, event: Event, *, alone: bool)
     if not alone:
         spans.append((shown + " " * (_ID_WIDTH - cells(shown) + 1), "id"))
     spans.append((f"{event.seq:>4} ", "dim"))
-    spans.append((f"{event.role or event.kind:<9} ", _STYLES.get(event.role, "other")))
+    spans.append((f"{event.role or event.kind:<9} ", style_of(event.role)))
     return painted(cut_spans([*spans, *headline(event)], look.columns), look)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, tzinfo
 
 from perdure.cli import when
-from perdure.cli.drawing import Row, Span, cells, length
+from perdure.cli.drawing import Row, Span, cells, length, style_of
 from perdure.cli.outline import compact, first_rows, outline, scalar
 from perdure.cli.parts import (
     Image,
@@ -26,7 +26,6 @@ from perdure.cli.parts import (
 )
 from perdure.records import DELETE, Annotation, Event
 
-_STYLES = {"user": "user", "assistant": "assistant", "tool": "tool", "system": "system"}
 _ROLES_CUT = {"system", "developer"}
 _LINES = 8
 _ARGUMENTS = 16
@@ -119,7 +118,7 @@ class _Story:
     # -- one event -----------------------------------------------------------------------------
 
     def _event(self, event: Event, answers: Sequence[Event], last: int) -> Iterator[Row]:
-        bar = _STYLES.get(event.role, "other")
+        bar = style_of(event.role)
         body = list(self._body(event, answers, pending=last >= len(self._events)))
         yield Row(self._heading(event, bar), str(event.seq), bar, right=self._time(event))
         for row in body:

@@ -141,7 +141,17 @@ def _insert(
     yield from apply_deltas(at, uid, drafts)
     if settings.event_limit is not None and event_count > settings.event_limit:
         yield from prune(at, Cut(keep_last=settings.event_limit, branches=True))
+        placed = yield from _reread(at.part, uid, placed)
     return placed
+
+
+def _reread(part: str, uid: str, placed: Sequence[EventRow]) -> Plan[list[EventRow]]:
+    """The rows with the prev they have after a prune: one of them may begin the line now."""
+    reread = []
+    for row in placed:
+        found = yield EVENTS.prev_of(part=part, uid=uid, seq=row.seq)
+        reread.append(row._replace(prev=found[0][0]) if found else row)
+    return reread
 
 
 def _write(part: str, uid: str, placed: Sequence[EventRow], drafts: Sequence[Draft]) -> Plan[None]:

@@ -23,9 +23,6 @@ WHERE s.part = :part AND s.id = :id AND s.deleted_at IS NULL
 -- name: by_id
 SELECT {columns} FROM events e WHERE e.part = :part AND e.uid = :uid AND e.id = :event_id
 
--- name: by_seq
-SELECT {columns} FROM events e WHERE e.part = :part AND e.uid = :uid AND e.seq = :seq
-
 -- name: locate
 -- By the id alone, in every session of the app: not by part, so a sharded database asks all.
 SELECT s.app, s.user_id, s.id, {columns} FROM sessions s

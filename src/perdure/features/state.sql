@@ -41,18 +41,6 @@ UNION ALL
 SELECT CASE uid WHEN '' THEN 2 ELSE 3 END, name, value, codec, data FROM state
 WHERE part = :part AND uid IN ('', :uid) AND (value IS NOT NULL OR codec IS NOT NULL)
 
--- name: names
-SELECT name FROM state
-WHERE part = :part AND uid = :uid AND (value IS NOT NULL OR codec IS NOT NULL)
-
--- name: copy
-INSERT INTO state (part, uid, name, value, codec, data, version, updated_at)
-SELECT part, :new_uid, name, value, codec, data, 1, :now FROM state
-WHERE part = :part AND uid = :uid AND (value IS NOT NULL OR codec IS NOT NULL)
-
--- name: drop_removed
-DELETE FROM state WHERE value IS NULL AND codec IS NULL AND updated_at <= :before
-
 -- name: log
 INSERT INTO state_log (part, uid, seq, version, delta, created_at)
 VALUES (:part, :uid, :seq, :version, :delta, :now)

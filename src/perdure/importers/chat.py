@@ -95,12 +95,7 @@ def _read_line(
 
 
 def _value(text: bytes | str) -> JSON:
-    try:
-        record = parse(text)
-    except InvalidError:
-        raise
-    except ValueError as error:  # a number of more digits than Python reads
-        raise InvalidError(f"not JSON that can be read: {error}") from error
+    record = parse(text)
     if not isinstance(record, dict | list):
         raise InvalidError("neither a conversation nor a message: it is no object and no list")
     # Whatever JSON text can spell and no store can keep: 1e999, half a surrogate pair, depth.
