@@ -42,7 +42,8 @@ def _installed(name: str) -> str | None:
 def table(result: Result) -> str:
     """The result as a Markdown table; ratios are medians of the rounds' own ratios."""
     ours = [line for line in result.lines if line.ours]
-    seen = list(result.lines[0].samples[0].seen) if result.lines else []
+    samples = [sample for line in result.lines for sample in line.samples]
+    seen = list(dict.fromkeys(what for sample in samples for what in sample.seen))
     head = [
         result.row.name,
         _headline(result),

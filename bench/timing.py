@@ -24,21 +24,33 @@ def repeat(call: Callable[[int], object], seconds: float, batch: int = 1) -> Sam
 
 
 async def repeat_together(
-    calls: Sequence[Callable[[int], Awaitable[object]]], seconds: float
+    calls: Sequence[Callable[[int], Awaitable[object]]],
+    failures: tuple[type[Exception], ...],
+    seconds: float,
 ) -> Sample:
-    """The same by several clients at once, each waiting for its own calls only."""
+    """The same by several clients at once, each waiting for its own calls only.
+
+    Calls that end in one of the failures do not count as done; how many there were is told.
+    """
     started = perf_counter()
     deadline = started + seconds
+    done = failed = 0
 
-    async def client(call: Callable[[int], Awaitable[object]]) -> int:
-        for done in count(1):
-            await call(done)
+    async def client(call: Callable[[int], Awaitable[object]]) -> None:
+        nonlocal done, failed
+        for number in count(1):
+            try:
+                await call(number)
+                done += 1
+            except failures:
+                failed += 1
             if perf_counter() >= deadline:
-                break
-        return done
+                return
 
-    counts = await asyncio.gather(*map(client, calls))
-    return Sample((perf_counter() - started) / sum(counts))
+    await asyncio.gather(*map(client, calls))
+    if not done:
+        raise RuntimeError(f"all {failed} calls failed")
+    return Sample((perf_counter() - started) / done, {"failed": failed} if failed else {})
 
 
 def typical(call: Callable[[], object], seconds: float) -> Sample:

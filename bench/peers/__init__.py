@@ -11,6 +11,9 @@ from bench.contest import MissingError
 class AsyncPeer(Protocol):
     """A store that is awaited. Sessions have numbers from 0, one user each."""
 
+    #: What an append may end in on a busy disk: counted, not fatal. Nothing, for ours.
+    failures: tuple[type[Exception], ...]
+
     async def start(self, sessions: int) -> str:
         """Open, make that many empty sessions; how durable it is, in words."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ _PACKAGE = "google-adk"
 
 class AdkPeer:
     """A session service; each session object is kept and appended to, as its runner does."""
+
+    failures: tuple[type[Exception], ...] = ()
 
     def __init__(self, service: Any) -> None:
         self._service = service
@@ -63,6 +66,7 @@ class AdkDatabase(AdkPeer):
         load("aiosqlite", "aiosqlite")
         load("sqlalchemy.ext.asyncio", "sqlalchemy[asyncio]")
         module = load("google.adk.sessions.database_session_service", _PACKAGE)
+        self.failures = (load("sqlalchemy.exc", "sqlalchemy").OperationalError,)
         url = f"sqlite+aiosqlite:///{folder / 'adk.db'}"
         super().__init__(module.DatabaseSessionService(url))
 
@@ -79,6 +83,8 @@ class AdkDatabase(AdkPeer):
 
 class AdkSqlite(AdkPeer):
     """SqliteSessionService, on aiosqlite alone."""
+
+    failures = (sqlite3.OperationalError,)
 
     def __init__(self, folder: Path) -> None:
         load("aiosqlite", "aiosqlite")

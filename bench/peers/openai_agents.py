@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from bench.workload import id_of, message_of
 
 class OpenAISQLite:
     """One SQLiteSession object a session, all on one file."""
+
+    failures: tuple[type[Exception], ...] = (sqlite3.OperationalError,)
 
     def __init__(self, folder: Path) -> None:
         self._session = load("agents.memory.sqlite_session", "openai-agents").SQLiteSession

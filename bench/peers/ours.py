@@ -41,6 +41,8 @@ def key_of(session: int) -> perdure.SessionKey:
 class AwaitedPerdure:
     """`perdure.open`."""
 
+    failures: tuple[type[Exception], ...] = ()
+
     def __init__(self, url: str) -> None:
         self._url = url
         self._store = perdure.open(url)

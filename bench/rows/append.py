@@ -66,7 +66,8 @@ def _async(make: Callable[[Path], AsyncPeer], clients: int) -> Setup:
         peer = make(place.folder)
         settings = place.loop.run(peer.start(clients))
         calls = [partial(peer.append, session) for session in range(clients)]
-        yield Opened(settings, lambda seconds: place.loop.run(repeat_together(calls, seconds)))
+        turn = partial(repeat_together, calls, peer.failures)
+        yield Opened(settings, lambda seconds: place.loop.run(turn(seconds)))
         place.loop.run(peer.stop())
 
     return opened

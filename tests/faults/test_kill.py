@@ -16,7 +16,7 @@ from perdure import SessionKey
 from perdure.migrations import migrations
 from tests.engines.processes import in_a_process, side_by_side
 from tests.faults.rounds import rounds
-from tests.faults.writing import TASKS, Writer, look, make, sleep_until
+from tests.faults.writing import ONE, TASKS, Writer, look, make, sleep_until
 
 pytestmark = [
     pytest.mark.faults,
@@ -52,8 +52,9 @@ def kill_one(url: str, name: str, tasks: bool, before: set[str], chance: random.
         writer.wait_for_the_first()
         begun = time.monotonic()
     sleep_until(begun + chance.random() * 0.015)
-    acknowledged = set(writer.kill())
+    acknowledged, errors = writer.kill()
     stored, wrong = look(url)
+    wrong += errors
     lost = (before | acknowledged) - stored
     wrong += [f"lost: {one}" for one in sorted(lost)]
     return Kill(len(acknowledged), len(stored - before - acknowledged), wrong)
@@ -76,18 +77,18 @@ def kill_while_others_write(url: str, role: str, seed: int) -> list[str]:
     """One process has its writers killed all the time, the others only write."""
     chance = random.Random(seed)
     if role == "killed":
-        told: list[str] = []
+        told: set[str] = set()
         for number in range(rounds(20)):
             writer = Writer(url, f"{role}{number}")
             writer.wait_for_the_first()
             sleep_until(time.monotonic() + chance.random() * 0.01)
-            told += writer.kill()
-        return told
+            told |= writer.kill()[0]
+        return sorted(told)
     with perdure.open_sync(url) as store:
-        for number in range(200):
-            event = perdure.NewEvent("x", id=f"{role}.{3 * number + 1}", state_delta={"last": f"{role}.{3 * number + 1}"})
-            store.events.append(SessionKey("app", "user", "one"), event)
-    return [f"{role}.{3 * number + 1}" for number in range(200)]
+        names = [f"{role}.{3 * number + 1}" for number in range(200)]
+        for name in names:
+            store.events.append(ONE, perdure.NewEvent("x", id=name, state_delta={"last": name}))
+    return names
 
 
 def test_processes_that_die_hold_up_and_harm_none_that_live(tmp_path: Path) -> None:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import random
+import signal
 import time
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
+import perdure
 from tests.engines.processes import in_a_process
 from tests.faults.mounts import ALONE, Disk, refusal
 from tests.faults.rounds import rounds
-from tests.faults.writing import TASKS, Writer, look, make, sleep_until
+from tests.faults.writing import ONE, TASKS, Writer, look, make, sleep_until
 
 pytestmark = pytest.mark.faults
 
@@ -55,11 +58,11 @@ def cut_once(disk: Disk, name: str, durability: str, chance: random.Random) -> C
         writer.wait_for_the_first()
         sleep_until(time.monotonic() + chance.random() * 0.04)
         disk.cut_power()
-        acknowledged = set(writer.kill())
+        acknowledged, errors = writer.kill()
     with disk.running() as mounted:
         stored, wrong = look(f"sqlite:///{mounted}/store.db")
     lost = len((before | acknowledged) - stored)
-    return Cut(len(acknowledged), len(stored - before - acknowledged), lost, wrong)
+    return Cut(len(acknowledged), len(stored - before - acknowledged), lost, wrong + errors)
 
 
 def test_twenty_power_cuts_lose_nothing_acknowledged(tmp_path: Path) -> None:
@@ -80,3 +83,33 @@ def test_with_durability_normal_a_power_cut_may_lose_the_last_events_but_breaks_
 
     assert [cut.wrong for cut in cuts if cut.wrong] == [], f"seed {seed}"
     assert cuts[-1].lost > 0
+
+
+def cut_power_at_once(folder: str, count: int) -> list[list[str]]:
+    """Make a store in a new folder, append, cut: what is there after each of the cuts."""
+    disk = Disk(Path(folder))
+    found = []
+    for number in range(count):
+        with disk.running() as mounted:
+            pid = os.fork()
+            if pid == 0:
+                store = perdure.open_sync(f"sqlite:///{mounted}/new {number}/folder/store.db")
+                store.sessions.create(*ONE)
+                store.events.append(ONE, "the first words")
+                os.kill(os.getpid(), signal.SIGSTOP)
+            os.waitpid(pid, os.WUNTRACED)
+            disk.cut_power()
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+        with disk.running() as mounted:
+            path = mounted / f"new {number}" / "folder" / "store.db"
+            with perdure.open_sync(f"sqlite:///{path}") as store:
+                there = store.sessions.find(ONE) is not None
+                found.append([e.content for e in store.events.read(ONE)] if there else [])
+    return found
+
+
+def test_a_store_that_was_just_made_survives_a_power_cut(tmp_path: Path) -> None:
+    found = in_a_process(cut_power_at_once, str(tmp_path), rounds(5), under=ALONE)
+
+    assert found == [["the first words"]] * rounds(5)

@@ -12,7 +12,6 @@ import select
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from typing import Any
 
 import apsw
@@ -42,24 +41,30 @@ class Writer:
         if self.pid == 0:
             os.close(self._out)
             work = _as_tasks if tasks else _one_by_one
-            with suppress(PerdureError):
+            try:
                 work(url, name, lambda told: _tell(into, told), durability)
-            os._exit(0)
+            except BaseException as error:  # noqa: BLE001 - told, and the child must not return
+                if not isinstance(error, PerdureError):
+                    _tell(into, f"!{type(error).__name__}")
+            finally:
+                os._exit(0)
         os.close(into)
 
     def wait_for_the_first(self, seconds: float = 20) -> None:
         """Until something was acknowledged, or the writer is gone."""
         select.select([self._out], [], [], seconds)
 
-    def kill(self) -> list[str]:
-        """Kill -9; the names of what was acknowledged before."""
+    def kill(self) -> tuple[set[str], list[str]]:
+        """Kill -9; the names of what was acknowledged before, and errors that are not ours."""
         os.kill(self.pid, signal.SIGKILL)
         told = b""
         while read := os.read(self._out, 65536):
             told += read
         os.close(self._out)
         os.waitpid(self.pid, 0)
-        return told.decode().split()
+        names = told.decode().split()
+        errors = [name for name in names if name.startswith("!")]
+        return set(names) - set(errors), errors
 
 
 def _tell(into: int, name: str) -> None:

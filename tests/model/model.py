@@ -223,7 +223,7 @@ class Model:
     def clear(self, key: SessionKey, *, expected_version: int | None) -> int:
         talk = self.get(key)
         self._claim(talk, expected_version)
-        if not talk.entries:
+        if not talk.last_seq:
             return 0
         talk.claim(None, self._now())
         return talk.clear()

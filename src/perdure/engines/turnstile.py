@@ -103,6 +103,8 @@ class FileTurnstile:
     def leave(self) -> None:
         """Let the next one in."""
         fcntl.flock(self._write, fcntl.LOCK_UN)
+        # Open already, unless an interrupt came in the middle of entering.
+        fcntl.flock(self._turn, fcntl.LOCK_UN)
 
     def close(self) -> None:
         """Let go of the side files, without unlocking them for others."""

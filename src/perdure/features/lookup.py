@@ -100,13 +100,12 @@ def hold(at: Target, expected: int | None, bumps: Bumps) -> Plan[SessionRow]:
 
     Raises as `claim` does: for what turns out to have nothing to change.
     """
-    rows = yield SESSIONS.hold(part=at.part, id=at.key.id, now=at.now)
+    rows = yield SESSIONS.hold(
+        part=at.part, id=at.key.id, now=at.now, expected=shifted(at.key, expected, bumps)
+    )
     if not rows:
-        raise not_found(at.key)
-    row = SessionRow._make(rows[0])
-    if expected is not None and row.version != shifted(at.key, expected, bumps):
         raise (yield from why_not_claimed(at, expected, bumps))
-    return row
+    return SessionRow._make(rows[0])
 
 
 def shifted(key: SessionKey, expected: int | None, bumps: Bumps) -> int | None:

@@ -40,6 +40,7 @@ RETURNING {returned}
 UPDATE sessions SET left_head = left_head
 WHERE part = :part AND id = :id AND deleted_at IS NULL
   AND (expires_at IS NULL OR expires_at > :now)
+  AND (CAST(:expected AS BIGINT) IS NULL OR version = :expected)
 RETURNING {returned}
 
 -- name: claim_append
