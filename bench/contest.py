@@ -35,10 +35,14 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One round of one contestant: seconds for each unit of work, and what else was seen."""
+    """One round of one contestant: seconds for each unit of work, and what else was seen.
+
+    ``failed`` is the number of calls that did no work.
+    """
 
     each: float
     seen: Mapping[str, float] = field(default_factory=dict)
+    failed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +100,8 @@ class Line:
         return median(sample.each for sample in self.samples)
 
     def seen(self, what: str) -> float:
-        """The median of something else that was seen; 0 in rounds in which it was not."""
-        return median(sample.seen.get(what, 0.0) for sample in self.samples)
+        """The median of something else that was seen."""
+        return median(sample.seen[what] for sample in self.samples)
 
     def slower_than(self, other: Line) -> list[float]:
         """In each round, how many times as long as the other took."""

@@ -42,8 +42,7 @@ def _installed(name: str) -> str | None:
 def table(result: Result) -> str:
     """The result as a Markdown table; ratios are medians of the rounds' own ratios."""
     ours = [line for line in result.lines if line.ours]
-    samples = [sample for line in result.lines for sample in line.samples]
-    seen = list(dict.fromkeys(what for sample in samples for what in sample.seen))
+    seen = list(result.lines[0].samples[0].seen) if result.lines else []
     head = [
         result.row.name,
         _headline(result),
@@ -56,7 +55,13 @@ def table(result: Result) -> str:
         others = [f"{line.seen(what):.2f}" for what in seen]
         rows.append([line.name, _figure(result, line.each), _spread(line), *ratios, *others])
         rows[-1].append(line.settings)
-    return "\n".join([*_aligned(rows), *_skipped(result)])
+    return "\n".join([*_aligned(rows), *_failed(result), *_skipped(result)])
+
+
+def _failed(result: Result) -> list[str]:
+    """Who failed some calls, all rounds together."""
+    counts = {line.name: sum(sample.failed for sample in line.samples) for line in result.lines}
+    return [f"failed calls: {name}: {count}" for name, count in counts.items() if count]
 
 
 def _skipped(result: Result) -> list[str]:
@@ -129,6 +134,7 @@ def _row(result: Result) -> dict[str, Any]:
                 "durability": line.settings,
                 "seconds": line.each,
                 "rounds": [sample.each for sample in line.samples],
+                "failed": [sample.failed for sample in line.samples],
                 "seen": [dict(sample.seen) for sample in line.samples],
                 "times_as_long": {other.name: median(line.slower_than(other)) for other in ours},
             }

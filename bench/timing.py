@@ -50,7 +50,7 @@ async def repeat_together(
     await asyncio.gather(*map(client, calls))
     if not done:
         raise RuntimeError(f"all {failed} calls failed")
-    return Sample((perf_counter() - started) / done, {"failed": failed} if failed else {})
+    return Sample((perf_counter() - started) / done, failed=failed)
 
 
 def typical(call: Callable[[], object], seconds: float) -> Sample:

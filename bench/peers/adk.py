@@ -84,7 +84,7 @@ class AdkDatabase(AdkPeer):
 class AdkSqlite(AdkPeer):
     """SqliteSessionService, on aiosqlite alone."""
 
-    failures = (sqlite3.OperationalError,)
+    failures: tuple[type[Exception], ...] = (sqlite3.OperationalError,)
 
     def __init__(self, folder: Path) -> None:
         load("aiosqlite", "aiosqlite")

@@ -138,7 +138,7 @@ class NewEvent:
     of a framework that have no place of their own.
     """
 
-    content: JSON | Opaque = None
+    content: JSON = None
     id: str | None = field(default=None, kw_only=True)
     author: str = field(default="", kw_only=True)
     run_id: str = field(default="", kw_only=True)
@@ -165,7 +165,8 @@ class Event:
     it was pruned),
     ``version`` the session's version after the append. ``kind``, ``role``, ``text``, ``calls``
     and ``results`` are the projection of ``content``: what every reader needs, whatever the
-    format. ``created_at`` is the store's clock, ``timestamp`` the caller's.
+    format; ``content`` is as it was given, a JSON value or an `Opaque`. ``created_at`` is the
+    store's clock, ``timestamp`` the caller's.
     """
 
     id: str
@@ -176,7 +177,7 @@ class Event:
     run_id: str
     branch: str
     filter_key: str
-    content: JSON | Opaque
+    content: JSON
     error: EventError | None
     usage: JSON
     metadata: dict[str, JSON] | None
@@ -254,7 +255,7 @@ class StateEntry:
     """A key of a scope, without its prefix; ``version`` grows with each change of this key."""
 
     name: str
-    value: JSON | Opaque
+    value: JSON
     version: int
     updated_at: datetime
 
@@ -268,7 +269,7 @@ class StateChange:
 
     seq: int
     version: int
-    value: JSON | Opaque | Marker
+    value: JSON
 
 
 @dataclass(frozen=True, slots=True)

@@ -272,9 +272,7 @@ def test_a_batch_ends_when_it_has_taken_long(
     assert max(found) <= 3
 
 
-def test_threads_and_tasks_fill_one_batch(
-    store: SyncStore, marks: Callable[[], list[int]]
-) -> None:
+def test_threads_and_tasks_fill_one_batch(store: SyncStore, marks: Callable[[], list[int]]) -> None:
     engine = engine_of(store)
     inside, go_on = threading.Event(), threading.Event()
 
@@ -422,7 +420,9 @@ def test_a_replay_that_cannot_begin_makes_its_callers_busy_and_stops_nothing(
         deadline = time.monotonic() + 15
         while not unreplayed and time.monotonic() < deadline:
             rolled_back.clear()
-            found = in_time(outcomes, engine_of(hasty), [operation(dirty), doing(sql("DELETE FROM marks"))])
+            found = in_time(
+                outcomes, engine_of(hasty), [operation(dirty), doing(sql("DELETE FROM marks"))]
+            )
             assert {type(one) for one in found} <= {KeyError, list, perdure.BusyError}
             unreplayed = len(rolled_back) == 1
         program.kill()

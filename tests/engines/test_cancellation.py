@@ -41,7 +41,9 @@ async def append_until(store: Store, over: asyncio.Event) -> int:
 
 async def cancelled_append(store: Store, number: int, chance: random.Random) -> bool:
     """Cancel an append somewhere between its first step and its last; whether it was too late."""
-    event = NewEvent(f"text {number}", id=f"event {number}", state_delta={f"key {number % 7}": number})
+    event = NewEvent(
+        f"text {number}", id=f"event {number}", state_delta={f"key {number % 7}": number}
+    )
     task = asyncio.create_task(store.events.append(KEY, event))
     for _ in range(chance.randrange(4)):
         await asyncio.sleep(0)

@@ -35,7 +35,9 @@ def make(url: str) -> None:
 class Writer:
     """A forked process that writes until it is killed, or cannot write any more."""
 
-    def __init__(self, url: str, name: str, *, tasks: bool = False, durability: str = "full") -> None:
+    def __init__(
+        self, url: str, name: str, *, tasks: bool = False, durability: str = "full"
+    ) -> None:
         self._out, into = os.pipe()
         self.pid = os.fork()
         if self.pid == 0:
