@@ -305,8 +305,11 @@ def to_micros(moment: datetime, what: str) -> int:
 
 
 def from_micros(micros: int) -> datetime:
-    """The aware datetime, in UTC, of microseconds since 1970."""
-    return EPOCH + timedelta(microseconds=micros)
+    """The aware datetime, in UTC, of stored microseconds since 1970; `CorruptError`."""
+    try:
+        return EPOCH + timedelta(0, 0, micros)
+    except (OverflowError, TypeError) as error:
+        raise CorruptError(f"the stored time {micros!r} is damaged") from error
 
 
 def maybe(convert: Callable[[Any], Any], value: Any) -> Any:

@@ -7,6 +7,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -228,9 +229,13 @@ def test_a_call_that_only_decides_fails_before_it_writes(
 
 
 def test_a_lone_call_that_fails_after_it_wrote_leaves_no_trace(store: SyncStore) -> None:
-    with pytest.raises(StaleSessionError) as caught, store.turn() as turn:
-        turn.events.append(KEY, "no")
-        turn.events.append(OTHER, "no", expected_version=999)
+    def fail() -> None:
+        with store.turn() as turn:
+            turn.events.append(KEY, "no")
+            turn.events.append(OTHER, "no", expected_version=999)
+
+    with pytest.raises(StaleSessionError) as caught:
+        fail()
 
     assert caught.value.operation == (1, "events.append")
     assert store.events.read(KEY) == []
@@ -346,10 +351,8 @@ def test_errors_of_the_driver_never_escape(
 def test_a_number_that_no_column_holds_raises_nothing_of_the_driver(
     call: Callable[[SyncStore], Any], store: SyncStore
 ) -> None:
-    try:
+    with suppress(PerdureError):
         call(store)
-    except PerdureError:
-        pass
 
     assert store.events.append(KEY, "on it goes").event.seq == 1
 
@@ -397,9 +400,8 @@ while True:
 """
 
 
-def test_a_replay_that_cannot_begin_makes_its_callers_busy_and_stops_nothing(
-    url: str, store: SyncStore, marks: Callable[[], list[int]]
-) -> None:
+@pytest.mark.usefixtures("marks")
+def test_a_replay_that_cannot_begin_makes_its_callers_busy_and_stops_nothing(url: str) -> None:
     rolled_back: list[int] = []
 
     def dirty() -> Plan[None]:
@@ -420,9 +422,8 @@ def test_a_replay_that_cannot_begin_makes_its_callers_busy_and_stops_nothing(
         deadline = time.monotonic() + 15
         while not unreplayed and time.monotonic() < deadline:
             rolled_back.clear()
-            found = in_time(
-                outcomes, engine_of(hasty), [operation(dirty), doing(sql("DELETE FROM marks"))]
-            )
+            clear = doing(sql("DELETE FROM marks"))
+            found = in_time(outcomes, engine_of(hasty), [operation(dirty), clear])
             assert {type(one) for one in found} <= {KeyError, list, perdure.BusyError}
             unreplayed = len(rolled_back) == 1
         program.kill()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,8 +16,8 @@ OTHER = SessionKey("app", "user", "other")
 
 
 @pytest.fixture(params=["sqlite", "memory"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    yield "memory:" if request.param == "memory" else f"sqlite:///{tmp_path}/store.db"
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    return "memory:" if request.param == "memory" else f"sqlite:///{tmp_path}/store.db"
 
 
 async def opened(url: str) -> Store:
@@ -39,12 +38,14 @@ async def append_until(store: Store, over: asyncio.Event) -> int:
     return version - 1
 
 
+def event_of(number: int) -> NewEvent:
+    delta = {f"key {number % 7}": number}
+    return NewEvent(f"text {number}", id=f"event {number}", state_delta=delta)
+
+
 async def cancelled_append(store: Store, number: int, chance: random.Random) -> bool:
     """Cancel an append somewhere between its first step and its last; whether it was too late."""
-    event = NewEvent(
-        f"text {number}", id=f"event {number}", state_delta={f"key {number % 7}": number}
-    )
-    task = asyncio.create_task(store.events.append(KEY, event))
+    task = asyncio.create_task(store.events.append(KEY, event_of(number)))
     for _ in range(chance.randrange(4)):
         await asyncio.sleep(0)
     if chance.random() < 0.5:
@@ -73,9 +74,7 @@ def test_a_thousand_cancelled_appends_lose_nothing_and_fail_no_innocent_call(url
         stored_before = {event.id for event in await store.events.read(KEY)}
         duplicates = []
         for number in range(1000):
-            event = NewEvent(
-                f"text {number}", id=f"event {number}", state_delta={f"key {number % 7}": number}
-            )
+            event = event_of(number)
             again = await store.events.append(KEY, event)
             # The same id tells whether the cancelled call was made.
             assert again.duplicate == (event.id in stored_before)

@@ -156,7 +156,7 @@ def use_tasks_on_both_sides(url: str) -> tuple[str, list[Any]]:
 
     def try_copy(store: Store) -> str:
         try:
-            asyncio.run(store.events.append(KEY, "no"))  # type: ignore[arg-type]
+            asyncio.run(store.events.append(KEY, "no"))
         except ClosedError:
             return "closed"
         return "not closed"

@@ -72,7 +72,7 @@ def test_one_async_store_serves_eight_threads_with_fifty_loops_each(url: str) ->
 
     def work(thread: int) -> None:
         for number in range(50):
-            asyncio.run(store.events.append(KEY, f"{thread}:{number}"))  # type: ignore[arg-type]
+            asyncio.run(store.events.append(KEY, f"{thread}:{number}"))
 
     in_threads(work)
 
@@ -136,19 +136,20 @@ def test_a_loop_that_ends_with_calls_in_flight_harms_no_other(url: str) -> None:
     store = unopened(url)
     for attempt in range(20):
         loop = asyncio.new_event_loop()
+        tasks: list[asyncio.Task[Any]] = []
         for number in range(20):
             event = NewEvent("x", id=f"{attempt}:{number}")
-            loop.create_task(store.events.append(KEY, event))
-            loop.create_task(store.events.read(KEY))
+            tasks.append(loop.create_task(store.events.append(KEY, event)))
+            tasks.append(loop.create_task(store.events.read(KEY)))
         # Far enough for the calls to be handed over, or nearly so.
         for _ in range(attempt % 4):
             loop.run_until_complete(asyncio.sleep(0))
-        for task in asyncio.all_tasks(loop):
+        for task in tasks:
             task.cancel()
         loop.run_until_complete(asyncio.sleep(0))
         loop.close()
 
-        appended = in_time(lambda: asyncio.run(store.events.append(KEY, "x")))  # type: ignore[arg-type]
+        appended = in_time(lambda: asyncio.run(store.events.append(KEY, "x")))
         assert not appended.duplicate
 
     seqs = [event.seq for event in asyncio.run(store.events.read(KEY))]
@@ -288,8 +289,8 @@ def test_a_closed_store_refuses_every_call_and_may_be_closed_again(url: str) -> 
         lambda: store.events.read(KEY),
         lambda: list(store.events.iter(KEY)),
         lambda: store.session(*KEY),
-        lambda: asyncio.run(tasks.sessions.create(*KEY)),  # type: ignore[arg-type]
-        lambda: asyncio.run(tasks.events.read(KEY)),  # type: ignore[arg-type]
+        lambda: asyncio.run(tasks.sessions.create(*KEY)),
+        lambda: asyncio.run(tasks.events.read(KEY)),
     ):
         with pytest.raises(ClosedError):
             in_time(call)

@@ -115,7 +115,7 @@ def test_a_store_whose_schema_came_from_another_text_is_refused_and_left_alone(p
     ask(made(path), "UPDATE perdure_migrations SET checksum = 'another'")
 
     for way_in in ways_in(path):
-        with pytest.raises(CorruptError, match="0*1"):
+        with pytest.raises(CorruptError, match="migration 1"):
             in_time(way_in)
 
     assert ask(path, "SELECT content FROM events") == [('"kept"',)]
@@ -255,5 +255,5 @@ def test_twenty_threads_may_make_the_first_call_of_one_store_at_once(path: Path)
     threads = [begun(work, number) for number in range(20)]
 
     assert [outcome(thread, 60) for thread in threads] == [1] * 20
-    assert asyncio.run(store.sessions.count("app", "user")) == 20  # type: ignore[arg-type]
+    assert asyncio.run(store.sessions.count("app", "user")) == 20
     asyncio.run(store.close())

@@ -96,9 +96,8 @@ def append_with_version(url: str, name: str, rounds: int) -> list[int | None]:
             meet()
             try:
                 seqs.append(store.events.append(KEY, name, expected_version=version).event.seq)
-            except StaleSessionError as error:
-                assert error.current_version == version + 1
-                seqs.append(None)
+            except StaleSessionError as stale:
+                seqs.append(None if stale.current_version == version + 1 else -1)
     return seqs
 
 
@@ -185,15 +184,14 @@ def test_twenty_processes_may_be_the_first_to_open_a_file(tmp_path: Path) -> Non
 
 
 def write_or_follow(url: str, role: str, count: int) -> list[str]:
-    """What a follower saw: ids of events, and the places from where history was changed."""
+    """What a follower saw: the ids of events."""
     seen: list[str] = []
     with perdure.open_sync(url) as store:
         meet()
         if role == "follow":
             for news in store.events.tail(KEY, after_seq=0):
-                is_event = isinstance(news, Event)
-                seen.append(news.id if is_event else f"rewritten from {news.from_seq}")
-                if sum(not text.startswith("rewritten") for text in seen) == count:
+                seen.append(news.id if isinstance(news, Event) else "rewritten")
+                if len(seen) == count:
                     break
         for number in range(count if role != "follow" else 0):
             store.events.append(KEY, perdure.NewEvent(role, id=f"{role} {number}"))

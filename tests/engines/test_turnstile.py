@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import sqlite3
-import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -66,7 +65,7 @@ def url(tmp_path: Path) -> str:
 
 
 class Rate(NamedTuple):
-    count: int
+    calls: int
     slowest: float
 
 
@@ -92,13 +91,13 @@ def test_writers_of_several_processes_get_equal_shares_and_waste_little(tmp_path
     for number in (1, 2, 4, 8):
         url = f"sqlite:///{tmp_path}/of {number}.db"
         rates = side_by_side(append_for, [(url, f"chat {n}", 1.5) for n in range(number)])
-        counts = [rate.count for rate in rates]
+        counts = [rate.calls for rate in rates]
         slowest = max(rate.slowest for rate in rates)
         totals.append(sum(counts) / 1.5)
         sys.stdout.write(
             f"{number} writer processes: {totals[-1]:.0f}/s, {totals[-1] / totals[0]:.2f} of one "
             f"alone; slowest {min(counts) / max(counts):.2f} of the fastest; longest call "
-            f"{slowest * 1000:.0f} ms, mean {statistics.mean(1500 / count for count in counts):.1f}\n"
+            f"{slowest * 1000:.0f} ms\n"
         )
         assert min(counts) / max(counts) >= fairness
         assert totals[-1] / totals[0] >= share
@@ -181,10 +180,11 @@ def test_a_store_can_be_closed_while_a_stopped_process_holds_the_turnstile(url: 
 
 def test_a_store_can_be_opened_while_a_stopped_process_holds_the_turnstile(url: str) -> None:
     with stopped_inside(url) as go_on:
-        with in_time(partial(perdure.open_sync, url, busy_timeout=0.3)) as store:
-            assert in_time(stored, store) == []
-            go_on()
-            assert in_time(store.events.append, KEY, "then").event.seq == 2
+        store = in_time(partial(perdure.open_sync, url, busy_timeout=0.3))
+        assert in_time(stored, store) == []
+        go_on()
+        assert in_time(store.events.append, KEY, "then").event.seq == 2
+        store.close()
 
 
 def test_a_process_that_is_killed_inside_the_turnstile_holds_nobody_up(url: str) -> None:

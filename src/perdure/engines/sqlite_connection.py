@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import quote
 
 import apsw
 
@@ -49,7 +50,7 @@ def connect(path: str, *, durability: str, busy_timeout: float) -> apsw.Connecti
     if path != ":memory:":
         _make_file(path)
     try:
-        connection = apsw.Connection(path, statementcachesize=256)
+        connection = _open(path)
         connection.set_busy_handler(_patience(busy_timeout))
         connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
         connection.wal_autocheckpoint(0)
@@ -66,6 +67,23 @@ def connect(path: str, *, durability: str, busy_timeout: float) -> apsw.Connecti
     except apsw.Error as error:
         raise translate(error, path) from error
     return connection
+
+
+def _open(path: str) -> apsw.Connection:
+    """The connection; to a file that nobody here can write, as it stands.
+
+    WAL needs a side file in shared memory even to read. Where it cannot be made, on a read-only
+    disk or without rights in the folder, a closed store can still be read: `immutable`.
+    """
+    beside = [f"{path}-wal", f"{path}-shm"]
+    if path == ":memory:" or _may_write(os.path.dirname(path)) or any(map(os.path.exists, beside)):
+        return apsw.Connection(path, statementcachesize=256)
+    flags = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
+    return apsw.Connection(f"file:{quote(path)}?immutable=1", flags, statementcachesize=256)
+
+
+def _may_write(path: str) -> bool:
+    return os.access(path, os.W_OK, effective_ids=os.access in os.supports_effective_ids)
 
 
 def _make_file(path: str) -> None:
@@ -127,6 +145,8 @@ def drive(connection: apsw.Connection, op: Operation[Any]) -> Any:
         return result.value
     except apsw.Error as error:
         raise translate(error, op.name) from error
+    except UnicodeDecodeError as error:
+        raise CorruptError(f"{op.name}: a stored text is damaged: {error}") from error
     finally:
         plan.close()
 

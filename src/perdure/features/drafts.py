@@ -215,7 +215,7 @@ def event_of(row: EventRow) -> Event:
     """The record of a row; `CorruptError` naming the event if it is damaged."""
     try:
         values = _fields(row)
-    except (DecodeError, ValueError, TypeError) as error:
+    except (CorruptError, DecodeError, ValueError, TypeError) as error:
         raise CorruptError(f"event {row.id!r} (seq {row.seq}) is damaged: {error}") from error
     event: Event = _new(Event)
     for setter, value in zip(_setters, values, strict=True):

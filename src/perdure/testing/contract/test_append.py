@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import fields, replace
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -24,7 +24,7 @@ from perdure import (
     Store,
 )
 from perdure.testing.clocks import START, FixedClock
-from perdure.testing.databases import Dump, NewKey, Reopen
+from perdure.testing.databases import Dump, Reopen
 
 
 def contents(events: Sequence[Event]) -> list[Any]:
@@ -240,18 +240,6 @@ async def test_equal_and_backdated_timestamps_keep_the_order_of_the_append(
     assert [event.timestamp for event in events] == times
 
 
-async def test_a_timestamp_of_another_zone_is_the_same_moment_in_utc(
-    store: Store, key: SessionKey
-) -> None:
-    moment = datetime(2026, 1, 1, 2, tzinfo=timezone(timedelta(hours=2)))
-
-    event = (await store.events.append(key, NewEvent("a", timestamp=moment))).event
-
-    assert (event.timestamp, event.timestamp.tzinfo) == (START, UTC)
-    with pytest.raises(InvalidError, match="timestamp"):
-        await store.events.append(key, NewEvent("a", timestamp=moment.replace(tzinfo=None)))
-
-
 # -- idempotence -----------------------------------------------------------------------------
 
 
@@ -306,13 +294,6 @@ async def test_the_same_id_with_another_field_is_a_conflict(
     assert await dump() == before
 
 
-async def test_what_to_do_with_duplicates_is_one_of_two_words(
-    store: Store, key: SessionKey
-) -> None:
-    with pytest.raises(InvalidError, match="on_duplicate"):
-        await store.events.append(key, "hi", on_duplicate="replace")
-
-
 def named(*names: str) -> list[NewEvent]:
     return [NewEvent(f"content of {name}", id=name) for name in names]
 
@@ -347,21 +328,6 @@ async def test_ignoring_duplicates_stores_only_the_new_ones(store: Store, key: S
     assert (done.events[1], done.duplicate, done.version) == (old, False, 3)
     assert [event.id for event in await store.events.read(key)] == ["b", "a", "c"]
     assert [event.seq for event in await store.events.read(key)] == [1, 2, 3]
-
-
-async def test_one_id_twice_in_a_call_is_refused(store: Store, key: SessionKey) -> None:
-    with pytest.raises(InvalidError, match="'a' stands twice"):
-        await store.events.append(key, *named("a", "a"))
-    assert await store.events.count(key) == 0
-
-
-async def test_ids_are_of_one_session(store: Store, key: SessionKey, new_key: NewKey) -> None:
-    other = await new_key("other")
-    await store.events.append(key, NewEvent("one", id="e1"))
-    await store.events.append(other, NewEvent("two", id="e1"))
-
-    assert (await store.events.get(key, "e1")).content == "one"
-    assert (await store.events.get(other, "e1")).content == "two"
 
 
 @pytest.mark.parametrize("how", ["delete", "clear", "prune"])
