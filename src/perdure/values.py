@@ -219,17 +219,27 @@ def encode_delta(delta: Delta, path: str, limits: Limits) -> str:
 
     Not an object with a reserved key: a caller's own key of that name would be taken for it.
     """
+    columns = {key: delta_columns(key, value, path, limits) for key, value in delta.items()}
+    return join_delta(columns, path, limits)
+
+
+def delta_columns(key: str, value: JSON | Opaque | Marker, path: str, limits: Limits) -> Payload:
+    """The columns of one key of a delta; all None for `DELETE`."""
+    if value is DELETE:
+        return None, None, None
+    return payload(value, f"{path}[{key!r}]", limits.state, "state")
+
+
+def join_delta(columns: Mapping[str, Payload], path: str, limits: Limits) -> str:
+    """The stored form of a delta whose values are encoded already."""
     entries = []
-    for key, value in delta.items():
-        where = f"{path}[{key!r}]"
-        name = encode_trusted(key)
-        if value is DELETE:
-            entries.append(f"[{name}]")
-        else:
-            text, codec, data = payload(value, where, limits.state, "state")
-            if codec is not None and data is not None:
-                text = f"{encode_trusted(codec)},{encode_trusted(b64encode(data).decode())}"
-            entries.append(f"[{name},{text}]")
+    for key, (text, codec, data) in columns.items():
+        entry = encode_trusted(key)
+        if text is not None:
+            entry += f",{text}"
+        elif codec is not None and data is not None:
+            entry += f",{encode_trusted(codec)},{encode_trusted(b64encode(data).decode())}"
+        entries.append(f"[{entry}]")
     stored = f"[{','.join(entries)}]"
     size = len(stored) if stored.isascii() else len(stored.encode())
     if size > limits.event:

@@ -138,7 +138,7 @@ def test_many_failures_among_many_successes_each_get_what_is_theirs(
 
     def call(tasks: Store, number: int) -> Coroutine[Any, Any, Any]:
         append = tasks.events.append
-        return {
+        calls: dict[str, Callable[[], Coroutine[Any, Any, Any]]] = {
             "stored": lambda: append(KEY, NewEvent(number, id=f"event {number}")),
             "stale": lambda: append(KEY, "no", expected_version=10_000),
             "unknown": lambda: append(SessionKey("app", "user", "nobody"), "no"),
@@ -146,7 +146,8 @@ def test_many_failures_among_many_successes_each_get_what_is_theirs(
             "exists": lambda: tasks.sessions.create(*KEY),
             "turn": lambda: failing_turn(tasks, number),
             "retried": lambda: append(KEY, NewEvent("there", id="there")),
-        }[drawn[number]]()
+        }
+        return calls[drawn[number]]()
 
     async def work() -> list[Any]:
         async with perdure.open(url) as tasks:

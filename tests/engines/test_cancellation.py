@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -43,13 +44,20 @@ def event_of(number: int) -> NewEvent:
     return NewEvent(f"text {number}", id=f"event {number}", state_delta=delta)
 
 
-async def cancelled_append(store: Store, number: int, chance: random.Random) -> bool:
-    """Cancel an append somewhere between its first step and its last; whether it was too late."""
-    task = asyncio.create_task(store.events.append(KEY, event_of(number)))
-    for _ in range(chance.randrange(4)):
+async def some_time(task: asyncio.Task[Any], chance: random.Random) -> None:
+    """From nothing to a little more than a call takes, however busy the machine is."""
+    for _ in range(chance.randrange(5)):
         await asyncio.sleep(0)
     if chance.random() < 0.5:
         await asyncio.sleep(chance.random() * 0.003)
+    if chance.random() < 0.1:
+        await asyncio.wait([task])
+
+
+async def cancelled_append(store: Store, number: int, chance: random.Random) -> bool:
+    """Cancel an append somewhere between its first step and its last; whether it was too late."""
+    task = asyncio.create_task(store.events.append(KEY, event_of(number)))
+    await some_time(task, chance)
     task.cancel()
     try:
         await task
@@ -108,10 +116,7 @@ def test_a_cancelled_turn_is_stored_whole_or_not_at_all(url: str) -> None:
 
     async def cancelled(store: Store, number: int) -> None:
         task = asyncio.create_task(turn(store, number))
-        for _ in range(chance.randrange(5)):
-            await asyncio.sleep(0)
-        if chance.random() < 0.5:
-            await asyncio.sleep(chance.random() * 0.003)
+        await some_time(task, chance)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
 

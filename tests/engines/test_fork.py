@@ -16,6 +16,7 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -227,7 +228,7 @@ def fork_during_load(url: str) -> list[list[str]]:
         children = []
         for number in range(8):
             time.sleep(0.02)
-            children.append(Child(lambda number=number: append_as(url, f"child {number}", 50)))
+            children.append(Child(partial(append_as, url, f"child {number}", 50)))
         told += [child.result() for child in children]
         over.set()
         for thread in threads:
@@ -288,10 +289,8 @@ def fork_from_threads(url: str) -> list[int]:
                 second.events.read(KEY, recent=3)
 
         def fork_some(number: int) -> list[int]:
-            return [
-                Child(lambda n=n: len(append_as(url, f"{number} {n}", 2))).result()
-                for n in range(5)
-            ]
+            names = [f"{number} {n}" for n in range(5)]
+            return [len(Child(partial(append_as, url, name, 2)).result()) for name in names]
 
         loads = [begun(load) for _ in range(2)]
         threads = [begun(fork_some, number) for number in range(4)]
@@ -337,12 +336,13 @@ def fork_inside_a_transaction(url: str) -> list[str]:
     with perdure.open_sync(url) as store:
         holding = begun(outcomes, engine_of(store), [operation(hold)])
         inside.wait(20)
-        for attempt in (
+        attempts: list[Callable[[], str]] = [
             lambda: str(Child(lambda: "came and went").result()),
             lambda: ran(TRIES_TO_WRITE, url)[0],
             lambda: str(Child(try_to_write).result()),
             lambda: ran(TRIES_TO_WRITE, url)[0],
-        ):
+        ]
+        for attempt in attempts:
             told = attempt()
             if not holding.done():
                 seen.append(told)

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from fcntl import LOCK_EX, LOCK_NB, flock
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -84,9 +85,8 @@ def interrupt_writes(path: str, count: int) -> Seen:
     store.sessions.create(*KEY)
     for number in range(count):
         event = NewEvent("x", id=f"event {number}")
-        done = interrupts.call(
-            lambda event=event: store.events.append(KEY, event), 1e-6 + chance.random() * 2e-4
-        )
+        append = partial(store.events.append, KEY, event)
+        done = interrupts.call(append, 1e-6 + chance.random() * 2e-4)
         if done is not None:
             told.append(event.id or "")
         if waited < 3 and not may_enter(path):

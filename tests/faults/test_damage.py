@@ -6,6 +6,7 @@ import asyncio
 import os
 import random
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 import apsw
@@ -68,6 +69,14 @@ def test_a_damaged_file_is_called_damaged_and_never_deleted(tmp_path: Path) -> N
     assert set(raised) <= {"CorruptError", "NotFoundError", "PerdureError"}
 
 
+WRITES: list[Callable[[SyncStore], object]] = [
+    lambda store: store.events.append(KEY, NewEvent("x", state_delta={"x": 1})),
+    lambda store: store.sessions.create("app", "user"),
+    lambda store: store.events.prune(KEY, keep_last=5),
+    lambda store: store.sessions.purge(KEY),
+]
+
+
 def test_writing_to_a_damaged_file_raises_one_of_our_errors_and_keeps_the_file(
     tmp_path: Path,
 ) -> None:
@@ -83,12 +92,7 @@ def test_writing_to_a_damaged_file_raises_one_of_our_errors_and_keeps_the_file(
             damaged[at : at + 512] = chance.randbytes(512)
         path.write_bytes(damaged)
 
-        for call in (
-            lambda store: store.events.append(KEY, NewEvent("x", state_delta={"x": 1})),
-            lambda store: store.sessions.create("app", "user"),
-            lambda store: store.events.prune(KEY, keep_last=5),
-            lambda store: store.sessions.purge(KEY),
-        ):
+        for call in WRITES:
             try:
                 with perdure.open_sync(f"sqlite:///{path}") as store:
                     call(store)

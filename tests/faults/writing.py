@@ -125,9 +125,8 @@ def _fill(turn: Any, event: NewEvent) -> None:
 def look(url: str) -> tuple[set[str], list[str]]:
     """The names of all that is stored, and what is wrong with it."""
     connection = apsw.Connection(url.removeprefix("sqlite:///"))
-    wrong = [
-        text for (text,) in connection.execute("PRAGMA integrity_check").fetchall() if text != "ok"
-    ]
+    checked = [str(text) for (text,) in connection.execute("PRAGMA integrity_check")]
+    wrong = [text for text in checked if text != "ok"]
     connection.close()
     with perdure.open_sync(url) as store:
         one = store.events.read(ONE, all_lines=True)

@@ -125,8 +125,8 @@ class Model:
         self._born += 1
         talk = replace(
             source, key=new_key, origin=Origin(key, end), created_at=now, updated_at=now,
-            root=source.beginning, number=self._born, uid="", version=1, last_seq=len(line),
-            head=len(line), entries={}, refs={}, notes=[],
+            root=source.beginning, rootless=False, number=self._born, uid="", version=1,
+            last_seq=len(line), head=len(line), entries={}, refs={}, notes=[],
         )  # fmt: skip
         for seq, entry in enumerate(line, 1):
             after, left = source.state_at(entry.seq), entry.left if seq > 1 else talk.root

@@ -66,12 +66,14 @@ class Talk:
     created_at: datetime
     updated_at: datetime
     root: State
+    """What it is before the first event; lost (``rootless``) once all lines are pruned."""
     number: int
     family: int
     uid: str = ""
     version: int = 1
     last_seq: int = 0
     head: int = 0
+    rootless: bool = False
     entries: dict[int, Entry] = field(default_factory=dict)
     refs: dict[str, int] = field(default_factory=dict)
     notes: list[tuple[str, str | None]] = field(default_factory=list)
@@ -158,8 +160,8 @@ class Talk:
     def move(self, seq: int) -> None:
         """Make seq the head; the tip that is left keeps a name, a tip passed loses its own."""
         left, line = self.head, self.line()
-        if seq == 0 and line and line[0].prev == PRUNED:
-            self.root = line[0].before
+        if seq == 0 and self.rootless:
+            self.root, self.rootless = line[0].before, False
         self.head = seq
         if left and not self.holds(left):
             self.refs[f"line-{left}"] = left
@@ -197,12 +199,12 @@ class Talk:
         if self.head:
             self.entries[self.head].after = state
         else:
-            self.root = state
+            self.root, self.rootless = state, False
 
     def clear(self) -> int:
         count, state = len(self.entries), self.state
         self.entries, self.refs, self.head = {}, {}, 0
-        self.root = state
+        self.keep(state)
         self.notes = [note for note in self.notes if note[1] is None]
         return count
 
@@ -260,8 +262,11 @@ class Talk:
         self.forget(doomed)
         for entry in self.entries.values():
             entry.prev = PRUNED if entry.prev in doomed else entry.prev
+        if doomed:
+            self.rootless = all(entry.prev for entry in self.entries.values())
         if at == len(line):
-            self.head, self.root = 0, state
+            self.head = 0
+            self.keep(state)
         return len(doomed)
 
 

@@ -164,6 +164,12 @@ def _write(part: str, uid: str, placed: Sequence[EventRow], drafts: Sequence[Dra
 
 def apply_deltas(at: Target, uid: str, drafts: Sequence[Draft]) -> Plan[None]:
     """Write the state that the events bring, each scope in its own rows."""
+    if len(drafts) == 1 and not (drafts[0].delta.user or drafts[0].delta.app):
+        # The usual case; a delta has each key once.
+        own = drafts[0].delta.session
+        if own:
+            yield STATE.put.many([(at.part, uid, *entry, at.now) for entry in own])
+        return
     session: list[Entry] = []
     user: list[Entry] = []
     app: list[Entry] = []

@@ -11,7 +11,7 @@ from perdure.features.drafts import PREVIEW_CHARACTERS
 from perdure.features.line import EVENTS, NO_SEQ, Run, clip, first_of, holds, runs
 from perdure.features.lookup import SESSIONS, SessionRow
 from perdure.features.scopes import STATE
-from perdure.operation import Plan
+from perdure.operation import Plan, Rows
 from perdure.values import Limits
 
 
@@ -117,11 +117,22 @@ def _state_differs(row: SessionRow, old: Sequence[Run], new: Sequence[Run]) -> P
 
 
 def _keep_tips(row: SessionRow, new: Sequence[Run], now: int) -> Plan[None]:
-    """Name the tip that is left; names of tips that the new line holds are not needed."""
-    if row.head and not holds(new, row.head):
+    """Name the tip that is left, unless another line reaches it: then it is no tip."""
+    refs = yield EVENTS.refs(part=row.part, uid=row.uid)
+    if row.head and not holds(new, row.head) and not (yield from _reached(row, refs)):
         yield EVENTS.add_ref(
             part=row.part, uid=row.uid, name=branch_name(row.head), head=row.head, now=now
         )
-    for name, head, _ in (yield EVENTS.refs(part=row.part, uid=row.uid)):
+    for name, head, _ in refs:
         if holds(new, head):
             yield EVENTS.drop_ref(part=row.part, uid=row.uid, name=name)
+
+
+def _reached(row: SessionRow, refs: Rows) -> Plan[bool]:
+    """Whether a line that was left goes through the head; looked up only where some line does."""
+    if not (yield EVENTS.continued(part=row.part, uid=row.uid, seq=row.head)):
+        return False
+    for _, head, _ in refs:
+        if holds((yield from runs(row.part, row.uid, head, row.head)), row.head):
+            return True
+    return False

@@ -46,6 +46,23 @@ ORDER BY e.seq DESC LIMIT 1
 -- name: timestamp_at
 SELECT e.timestamp FROM events e WHERE e.part = :part AND e.uid = :uid AND e.seq = :seq
 
+-- name: continued[sqlite]
+-- Whether a line goes on from the event: to the next seq, or by a jump.
+SELECT 1 FROM events e
+WHERE e.part = :part AND e.uid = :uid AND e.seq = :seq + 1 AND e.prev = :seq
+UNION ALL
+SELECT 1 FROM events e INDEXED BY events_jumps
+WHERE e.part = :part AND e.uid = :uid AND e.prev <> e.seq - 1 AND e.prev = :seq
+LIMIT 1
+
+-- name: continued[postgres]
+SELECT 1 FROM events e
+WHERE e.part = :part AND e.uid = :uid AND e.seq = :seq + 1 AND e.prev = :seq
+UNION ALL
+SELECT 1 FROM events e
+WHERE e.part = :part AND e.uid = :uid AND e.prev <> e.seq - 1 AND e.prev = :seq
+LIMIT 1
+
 -- name: first_from
 SELECT e.seq, e.prev FROM events e
 WHERE e.part = :part AND e.uid = :uid AND e.seq >= :low ORDER BY e.seq LIMIT 1

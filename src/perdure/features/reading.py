@@ -120,13 +120,19 @@ def window_low(row: SessionRow, last: int) -> Plan[int]:
     Read in pages downwards until the start is sound: a user message, with no tool result
     above it whose call lies below.
     """
-    size = last
+    size = last + _WINDOW_PAGE
     while True:
-        size += _WINDOW_PAGE
         items = (yield from outline(row, NO_SEQ, size))[::-1]
         at = window_start([item[1:] for item in items], last)
-        if at > 0 or len(items) < size:
+        if len(items) < size or (at > 0 and _all_called(items[at:])):
             return items[at].seq if items else 1
+        size *= 2
+
+
+def _all_called(items: Sequence[Outline]) -> bool:
+    """Whether every result stands behind its call: else the call is further down."""
+    called = {call for item in items for call in item.calls}
+    return all(result in called for item in items for result in item.results)
 
 
 def positive(value: int | None, name: str, *, least: int = 0) -> int | None:

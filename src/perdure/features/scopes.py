@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from perdure.errors import InvalidError
-from perdure.records import DELETE, JSON, Marker, Opaque
+from perdure.records import JSON, Marker, Opaque
 from perdure.sql import load
-from perdure.values import Limits, check_text, encode_delta, from_payload, payload
+from perdure.values import Limits, check_text, delta_columns, from_payload, join_delta
 
 STATE = load("perdure.features", "state.sql")
 
@@ -45,14 +45,15 @@ def split(delta: Mapping[str, Value] | None, limits: Limits, path: str = "state_
     kept = {key: value for key, value in delta.items() if not _is_temp(key, limits, path)}
     if not kept:
         return NOTHING
-    scoped = Scoped(encode_delta(kept, path, limits), [], [], [])
-    for key, value in kept.items():
+    columns = {key: delta_columns(key, value, path, limits) for key, value in kept.items()}
+    scoped = Scoped(join_delta(columns, path, limits), [], [], [])
+    for key, payload in columns.items():
         if key.startswith(APP_PREFIX):
-            scoped.app.append(entry(key[len(APP_PREFIX) :], value, limits, path))
+            scoped.app.append((key[len(APP_PREFIX) :], *payload))
         elif key.startswith(USER_PREFIX):
-            scoped.user.append(entry(key[len(USER_PREFIX) :], value, limits, path))
+            scoped.user.append((key[len(USER_PREFIX) :], *payload))
         else:
-            scoped.session.append(entry(key, value, limits, path))
+            scoped.session.append((key, *payload))
     return scoped
 
 
@@ -65,9 +66,7 @@ def _is_temp(key: object, limits: Limits, path: str) -> bool:
 
 def entry(name: str, value: Value, limits: Limits, path: str) -> Entry:
     """The columns of one key; all but the name None for `DELETE`."""
-    if value is DELETE:
-        return name, None, None, None
-    return name, *payload(value, f"{path}[{name!r}]", limits.state, "state")
+    return name, *delta_columns(name, value, path, limits)
 
 
 def rows(part: str, uid: str, entries: Iterable[Entry], now: int) -> list[tuple[Any, ...]]:
