@@ -121,7 +121,8 @@ class SqliteEngine:
             if self._checkpointer is not None:
                 self._checkpointer.close()
             if at_rest:
-                with self._writing:
+                # The turn too: who has it may still be about to leave the turnstile.
+                with self._turn, self._writing:
                     self._disconnect()
 
     def _join(self, writer: threading.Thread) -> bool:

@@ -54,9 +54,12 @@ def move_head(row: SessionRow, seq: int, limits: Limits, now: int) -> Plan[Sessi
 
 
 def _keep_beginning(row: SessionRow, old: Sequence[Run], now: int) -> Plan[None]:
-    """What stood before the first kept event of a pruned line stands at the beginning again."""
+    """What stood before the first kept event is the beginning, where there is no other one."""
     first, prev = yield from first_of(row.part, row.uid, old)
-    if prev:
+    rooted = (yield EVENTS.at_root(part=row.part, uid=row.uid)) or (
+        yield STATE.logged(part=row.part, uid=row.uid, low=0, high=0)
+    )
+    if prev and not rooted:
         found = yield from changes(row.part, row.uid, old)
         state = fold(change for change in found if change[:2] < (first, 1))
         yield from log(row.part, row.uid, 0, row.version, state, now)

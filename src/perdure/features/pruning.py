@@ -12,6 +12,7 @@ from perdure.features.lookup import SessionRow, Target, hold
 from perdure.features.reading import outline
 from perdure.features.scopes import STATE, Value
 from perdure.operation import Plan
+from perdure.records import DELETE
 
 _PAGE = 200
 
@@ -161,11 +162,15 @@ def _bases(
 ) -> Plan[list[tuple[int, int, dict[str, Value]]]]:
     """What stood before the first kept event of each line: (seq, version, state) to note."""
     bases: list[tuple[int, int, dict[str, Value]]] = []
+    root = fold((yield from changes(row.part, row.uid, [])))
     for line in lines:
         found = yield from changes(row.part, row.uid, line.whole)
         first, prev = yield from first_of(row.part, row.uid, line.kept)
         if not first:
-            bases.append((0, row.version, fold(found)))
+            state = fold(found)
+            # What other lines begin with stays noted there: take away what this one has not.
+            gone: dict[str, Value] = dict.fromkeys(root.keys() - state.keys(), DELETE)
+            bases.append((0, row.version, gone | state))
         elif prev:
             before = [change for change in found if change[:2] < (first, 1)]
             bases.append((first, 0, fold(before)))

@@ -309,7 +309,7 @@ def essence(message: Any) -> list[tuple[str, ...]]:
             case _:
                 said.append((message["role"], part["text"]))
     calls = [(call["id"], call["function"]["arguments"]) for call in message.get("tool_calls", [])]
-    return [*said, *(("call", id, json.loads(arguments)["city"]) for id, arguments in calls)]
+    return [*said, *(("call", name, json.loads(given)["city"]) for name, given in calls)]
 
 
 @pytest.mark.parametrize("target", TALKS)

@@ -133,7 +133,7 @@ async def test_popping_one_after_the_other_passes_a_jump(store: Store, key: Sess
     popped = [[event.seq for event in await store.events.pop(key)] for _ in range(5)]
 
     assert popped == [[7], [6], [2], [1], []]
-    assert {"line-5": 5, "line-7": 7}.items() <= (await heads(store, key)).items()
+    assert await heads(store, key) == {"line-5": 5, "line-7": 7}
 
 
 @pytest.mark.parametrize("after", [0, 2, 5])
@@ -371,3 +371,57 @@ async def test_many_lines_each_have_their_events_and_their_state(
     tips = set(lines) - set(parents)
     left = {branch.head_seq for branch in await store.events.branches(key)}
     assert left == tips
+
+
+# -- lines whose beginning was pruned --------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", ["rewind", "pop", "replace_suffix"])
+async def test_going_back_before_the_first_kept_event_keeps_the_state_that_stood_there(
+    store: Store, key: SessionKey, how: str
+) -> None:
+    await five(store, key)
+    await store.events.prune(key, keep_last=2)
+
+    if how == "rewind":
+        await store.events.rewind(key, 0)
+    elif how == "pop":
+        assert [event.seq for event in await store.events.pop(key, 9)] == [5, 4]
+    else:
+        await store.events.replace_suffix(key, 0, [])
+
+    assert await seqs(store, key) == []
+    assert await store.state.merged(key) == state(1, 2, 3)
+    assert await heads(store, key) == {"line-5": 5}
+    await store.events.append(key, *numbered(6))
+    assert await store.state.at(key, 6) == state(1, 2, 3, 6)
+    await store.events.switch(key, "line-5")
+    assert await seqs(store, key) == [4, 5]
+    assert await store.state.merged(key) == state(1, 2, 3, 4, 5)
+
+
+async def test_a_pruned_event_cannot_be_gone_back_to(store: Store, key: SessionKey) -> None:
+    await five(store, key)
+    await store.events.prune(key, keep_last=2)
+
+    with pytest.raises(NotFoundError, match="3"):
+        await store.events.rewind(key, 3)
+    with pytest.raises(NotFoundError, match="3"):
+        await store.sessions.fork(key, at=3)
+    fork = await store.sessions.fork(key)
+    assert [event.content for event in await store.events.read(fork.key)] == [4, 5]
+    assert await store.state.merged(fork.key) == state(1, 2, 3, 4, 5)
+    assert fork.event_count == 2
+
+
+async def test_deleting_the_first_kept_event_keeps_the_state(store: Store, key: SessionKey) -> None:
+    await five(store, key)
+    await store.events.prune(key, keep_last=3)
+
+    await store.events.delete(key, ["e3"])
+    assert await store.state.merged(key) == state(1, 2, 3, 4, 5)
+    assert await store.state.at(key, 4) == state(1, 2, 3, 4)
+    await store.events.delete(key, ["e4", "e5"])
+    assert await store.state.merged(key) == state(1, 2, 3, 4, 5)
+    assert (await store.events.append(key, "6")).event.seq == 6
+    assert await store.state.at(key, 6) == state(1, 2, 3, 4, 5)

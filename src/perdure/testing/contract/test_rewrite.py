@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
@@ -398,3 +399,17 @@ async def test_the_notes_of_an_event_go_with_it_and_those_of_the_session_stay(
     assert list(await store.events.annotations(key)) == [kept]
     await store.events.append(key, NewEvent("new", id="e1"))
     assert list(await store.events.annotations(key, "e1")) == []
+
+
+async def test_a_retry_of_an_append_of_which_the_limit_left_a_part_stores_nothing_twice(
+    open_store: OpenStore, key: SessionKey
+) -> None:
+    store = await open_store(event_limit=3)
+    events = [NewEvent(n, id=f"e{n}") for n in range(5)]
+    await store.events.append(key, *events, expected_version=1)
+
+    with suppress(ConflictError):
+        await store.events.append(key, *events, expected_version=1)
+
+    assert ids(await store.events.read(key)) == ["e2", "e3", "e4"]
+    assert (await store.sessions.get(key)).last_seq == 5
