@@ -163,9 +163,13 @@ class Talk:
         if seq == 0 and self.rootless:
             self.root, self.rootless = line[0].before, False
         self.head = seq
-        if left and not self.holds(left):
+        if left and not self.holds(left) and not self.reached(left):
             self.refs[f"line-{left}"] = left
         self.refs = self.branches()
+
+    def reached(self, seq: int) -> bool:
+        """Whether a line that was left goes through seq: then it is no tip to be named."""
+        return any(entry.seq == seq for tip in self.refs.values() for entry in self.line(tip))
 
     def put(self, events: Iterable[NewEvent], show: Callable[[NewEvent], Shown]) -> list[Entry]:
         placed = []
