@@ -20,6 +20,9 @@ class AsyncPeer(Protocol):
     async def append(self, session: int, number: int) -> object:
         """Store the event of that number, with its change of the state if it has states."""
 
+    async def renew(self, session: int) -> None:
+        """Make a new session and give it that number."""
+
     async def read(self, session: int, recent: int | None) -> int:
         """Read the last events, or all; how many there were."""
 

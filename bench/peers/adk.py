@@ -45,6 +45,11 @@ class AdkPeer:
         )
         return await self._service.append_event(self._sessions[session], event)
 
+    async def renew(self, session: int) -> None:
+        self._sessions[session] = await self._service.create_session(
+            app_name=APP, user_id=user_of(session)
+        )
+
     async def read(self, session: int, recent: int | None) -> int:
         config = None if recent is None else self._config(num_recent_events=recent)
         found = await self._service.get_session(

@@ -6,6 +6,7 @@ import asyncio
 import sqlite3
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from bench.peers import durability, load
 from bench.workload import id_of, message_of
@@ -35,6 +36,10 @@ class OpenAISQLite:
     async def append(self, session: int, number: int) -> object:
         await self._sessions[session].add_items([message_of(number)])
         return None
+
+    async def renew(self, session: int) -> None:
+        self._sessions[session].close()
+        self._sessions[session] = self._session(str(uuid4()), self._path)
 
     async def read(self, session: int, recent: int | None) -> int:
         return len(await self._sessions[session].get_items(recent))

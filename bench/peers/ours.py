@@ -57,6 +57,9 @@ class AwaitedPerdure:
     async def append(self, session: int, number: int) -> object:
         return await self._store.events.append(self._keys[session], event_of(number))
 
+    async def renew(self, session: int) -> None:
+        self._keys[session] = (await self._store.sessions.create(APP, user_of(session))).key
+
     async def read(self, session: int, recent: int | None) -> int:
         return len(await self._store.events.read(self._keys[session], recent=recent))
 
@@ -87,6 +90,10 @@ class BlockingPerdure:
     def append(self, session: int, number: int) -> object:
         """Store the event of that number."""
         return self.store.events.append(self._keys[session], event_of(number))
+
+    def renew(self, session: int) -> None:
+        """Make a new session and give it that number."""
+        self._keys[session] = self.store.sessions.create(APP, user_of(session)).key
 
     def fill(self, session: int, events: int) -> None:
         """Store that many events, many at a time."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -16,6 +16,8 @@ from bench.peers.raw import RawAppends
 from bench.timing import repeat, repeat_together
 
 MANY = 64
+#: Events of a session. ADK's store in memory looks through all of them at each append.
+LONGEST = 500
 
 
 def rows(_options: Options) -> Sequence[Row]:
@@ -65,7 +67,7 @@ def _async(make: Callable[[Path], AsyncPeer], clients: int) -> Setup:
     def opened(place: Place) -> Iterator[Opened]:
         peer = make(place.folder)
         settings = place.loop.run(peer.start(clients))
-        calls = [partial(peer.append, session) for session in range(clients)]
+        calls = [_awaiting(peer, session) for session in range(clients)]
         turn = partial(repeat_together, calls, peer.failures)
         yield Opened(settings, lambda seconds: place.loop.run(turn(seconds)))
         place.loop.run(peer.stop())
@@ -78,10 +80,39 @@ def _sync(*, on_file: bool) -> Setup:
     def opened(place: Place) -> Iterator[Opened]:
         peer = BlockingPerdure(url_of(place.folder) if on_file else MEMORY)
         peer.start(1)
-        yield Opened(peer.settings, partial(repeat, partial(peer.append, 0)))
+        yield Opened(peer.settings, partial(repeat, _blocking(peer, 0)))
         peer.stop()
 
     return opened
+
+
+def _awaiting(peer: AsyncPeer, session: int) -> Callable[[int], Awaitable[object]]:
+    """A client: it appends, and goes on in a new session when one is long."""
+    length = 0
+
+    async def append(number: int) -> None:
+        nonlocal length
+        if length == LONGEST:
+            await peer.renew(session)
+            length = 0
+        length += 1
+        await peer.append(session, number)
+
+    return append
+
+
+def _blocking(peer: BlockingPerdure, session: int) -> Callable[[int], object]:
+    length = 0
+
+    def append(number: int) -> None:
+        nonlocal length
+        if length == LONGEST:
+            peer.renew(session)
+            length = 0
+        length += 1
+        peer.append(session, number)
+
+    return append
 
 
 def _raw(batch: int) -> Setup:

@@ -28,7 +28,8 @@ class Config:
     ``PERDURE_URL``, else a SQLite file in the user's data folder. ``durability``: ``full``
     survives a power cut, ``normal`` may lose the last commits then (never on a crash of the
     process). ``busy_timeout``: seconds to wait for other programs (default 10).
-    ``event_limit``: keep only that many events a session (default None: all).
+    ``event_limit``: keep only that many events a session (default None: all); up to a tenth
+    more may be there before the oldest are deleted.
     ``deleted_grace``: how long a deleted session can be restored (default 30 days; zero
     removes at once). ``clock`` gives the time, ``ids`` new ids: for tests.
     """

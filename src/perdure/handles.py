@@ -68,10 +68,19 @@ class HandleState(MutableMapping[str, JSON]):
         """What was changed since the last append."""
         return dict(self._changes)
 
-    def stored(self, deltas: Mapping[str, JSON | Marker], values: Mapping[str, JSON]) -> None:
-        """Take over what a commit has made of the state; ``temp:`` keys are only here."""
-        for key in deltas:
-            self._changes.pop(key, None)
+    def stored(
+        self,
+        deltas: Mapping[str, JSON | Marker],
+        values: Mapping[str, JSON],
+        sent: Mapping[str, JSON | Marker],
+    ) -> None:
+        """Take over what a commit has made of the state; ``temp:`` keys are only here.
+
+        What was set again while the commit was under way still waits for the next one.
+        """
+        for key, value in sent.items():
+            if key in self._changes and self._changes[key] is value:
+                del self._changes[key]
         temp = {k: v for k, v in self._values.items() if k.startswith(TEMP_PREFIX)}
         temp |= {k: v for k, v in deltas.items() if k.startswith(TEMP_PREFIX)}
         kept = {key: value for key, value in temp.items() if value is not DELETE}
@@ -152,7 +161,7 @@ class SessionHandle(Feature[M]):
         kept = {key: value for key, value in deltas.items() if not key.startswith(TEMP_PREFIX)}
         values = {k: v for k, v in {**self.state}.items() if k not in kept}
         values |= {key: value for key, value in kept.items() if value is not DELETE}
-        self.state.stored(deltas, values)
+        self.state.stored(deltas, values, pending)
         self._advance(done)
         return done
 
@@ -174,7 +183,7 @@ class SessionHandle(Feature[M]):
         """Read again what others have written; what was set and not appended is kept."""
         loaded = yield from load(self._runner, self._settings, self.key, self._recent)
         self._take(loaded)
-        self.state.stored({}, loaded.state)
+        self.state.stored({}, loaded.state, {})
 
     def _events(self) -> Events[Any]:
         return Events(self._runner, self._settings)

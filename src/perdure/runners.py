@@ -11,7 +11,6 @@ from typing import Any
 
 from perdure.engines import Engine, Job
 from perdure.engines.delivery import AwaitingTask
-from perdure.errors import PerdureError
 from perdure.operation import Emit, Flow, Operation, Sleep, Step, Stream
 
 
@@ -43,7 +42,7 @@ class AsyncRunner:
             self._gathered.jobs = []
         try:
             self._engine.submit(jobs)
-        except PerdureError as error:
+        except Exception as error:  # noqa: BLE001 - nobody else would tell the waiting tasks
             for _, waiter in jobs:
                 waiter.tell(None, error)
 

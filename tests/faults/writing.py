@@ -38,6 +38,7 @@ class Writer:
     def __init__(
         self, url: str, name: str, *, tasks: bool = False, durability: str = "full"
     ) -> None:
+        self._told = b""
         self._out, into = os.pipe()
         self.pid = os.fork()
         if self.pid == 0:
@@ -56,15 +57,25 @@ class Writer:
         """Until something was acknowledged, or the writer is gone."""
         select.select([self._out], [], [], seconds)
 
+    def heard(self) -> set[str]:
+        """The names of what has been acknowledged up to now."""
+        while select.select([self._out], [], [], 0)[0] and self._read():
+            pass
+        return set(self._told.decode().split())
+
+    def _read(self) -> bytes:
+        read = os.read(self._out, 65536)
+        self._told += read
+        return read
+
     def kill(self) -> tuple[set[str], list[str]]:
         """Kill -9; the names of what was acknowledged before, and errors that are not ours."""
         os.kill(self.pid, signal.SIGKILL)
-        told = b""
-        while read := os.read(self._out, 65536):
-            told += read
+        while self._read():
+            pass
         os.close(self._out)
         os.waitpid(self.pid, 0)
-        names = told.decode().split()
+        names = self._told.decode().split()
         errors = [name for name in names if name.startswith("!")]
         return set(names) - set(errors), errors
 

@@ -110,7 +110,7 @@ class Comparing(RuleBasedStateMachine):
     def branch(self, key: SessionKey, n: int) -> str:
         """The name of a line that was left, or one that none has."""
         talk = self.model.live.get(key)
-        return _one_of([*talk.branches()] if talk else [], n, "none")
+        return _one_of([*talk.refs] if talk else [], n, "none")
 
     # -- comparing ---------------------------------------------------------------------------
 
@@ -141,8 +141,10 @@ class Comparing(RuleBasedStateMachine):
         first, *others = events.branches(key)
         assert (first.current, first.head_seq) == (True, talk.head)
         assert not any(branch.current for branch in others)
-        left = {b.name: b.head_seq for b in others if not talk.holds(b.head_seq)}
-        assert left == talk.branches()
+        left = {branch.name: branch.head_seq for branch in others}
+        assert talk.tips(left) == talk.tips(talk.refs)
+        # Their names are the store's to give.
+        talk.refs = left
         noted = [(note.name, note.event_id) for note in events.annotations(key)]
         assert noted == talk.notes
 

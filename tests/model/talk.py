@@ -97,9 +97,10 @@ class Talk:
             return None
         return next((entry for entry in self.entries.values() if entry.id == event_id), None)
 
-    def branches(self) -> dict[str, int]:
-        """The lines that were left: a tip that the active line holds is none."""
-        return {name: tip for name, tip in self.refs.items() if not self.holds(tip)}
+    def tips(self, refs: Mapping[str, int]) -> set[int]:
+        """Those that no other line goes through: after a delete a name may stand for less."""
+        lines = [self.line(), *(self.line(tip)[:-1] for tip in refs.values())]
+        return set(refs.values()) - {entry.seq for line in lines for entry in line}
 
     @property
     def state(self) -> State:
@@ -165,7 +166,7 @@ class Talk:
         self.head = seq
         if left and not self.holds(left) and not self.reached(left):
             self.refs[f"line-{left}"] = left
-        self.refs = self.branches()
+        self.refs = {name: tip for name, tip in self.refs.items() if not self.holds(tip)}
 
     def reached(self, seq: int) -> bool:
         """Whether a line that was left goes through seq: then it is no tip to be named."""

@@ -24,7 +24,7 @@ from perdure.engines.sqlite_checkpointer import Checkpointer
 from perdure.engines.sqlite_connection import connect, drive, path_of
 from perdure.engines.sqlite_readers import Readers
 from perdure.engines.turnstile import OpenTurnstile, Turnstile, turnstile_for
-from perdure.errors import BusyError, ClosedError, UnsupportedError
+from perdure.errors import BusyError, ClosedError, PerdureError, UnsupportedError
 from perdure.operation import Operation
 
 #: Files of which a forked child has connections in the middle of something.
@@ -254,10 +254,15 @@ class SqliteEngine:
         """After a failed write or sync the pages in memory are not to be trusted."""
         if self._memory or self._connection is None:
             return
-        self._connection.close()
-        self._connection = self._connect()
+        try:
+            fresh = self._connect()
+        except PerdureError:
+            # The trouble lasts: the next write meets it, or finds it gone.
+            return
         if self._checkpointer is not None:
-            self._connection.set_wal_hook(self._checkpointer.after_commit)
+            fresh.set_wal_hook(self._checkpointer.after_commit)
+        old, self._connection = self._connection, fresh
+        old.close()
 
     def _wait_for_turn(self, job: Job) -> bool:
         """True when inside; False if the wait was so long that the job was refused."""

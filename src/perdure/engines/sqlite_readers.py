@@ -79,8 +79,8 @@ class Readers:
             for number in range(0 if self._threads or self._closed else _THREADS):
                 name = f"perdure-reader-{number}"
                 thread = threading.Thread(target=self._serve, name=name, daemon=True)
-                self._threads.append(thread)
                 thread.start()
+                self._threads.append(thread)
 
     def _serve(self) -> None:
         while (job := self._jobs.get()) is not None:

@@ -139,7 +139,8 @@ def _insert(
     ]
     yield from _write(at.part, uid, placed, drafts)
     yield from apply_deltas(at, uid, drafts)
-    if settings.event_limit is not None and event_count > settings.event_limit:
+    # Not at each append over a large limit: a prune looks at all that it keeps.
+    if settings.event_limit and event_count > settings.event_limit * 11 // 10:
         yield from prune(at, Cut(keep_last=settings.event_limit, branches=True))
         placed = yield from _reread(at.part, uid, placed)
     return placed

@@ -56,7 +56,7 @@ def move_head(row: SessionRow, seq: int, limits: Limits, now: int) -> Plan[Sessi
 def _keep_beginning(row: SessionRow, old: Sequence[Run], now: int) -> Plan[None]:
     """What stood before the first kept event is the beginning, where there is no other one."""
     first, prev = yield from first_of(row.part, row.uid, old)
-    rooted = (yield EVENTS.at_root(part=row.part, uid=row.uid)) or (
+    rooted = (yield EVENTS.followers(part=row.part, uid=row.uid, seq=0)) or (
         yield STATE.logged(part=row.part, uid=row.uid, low=0, high=0)
     )
     if prev and not rooted:
@@ -133,7 +133,7 @@ def _keep_tips(row: SessionRow, new: Sequence[Run], now: int) -> Plan[None]:
 
 def _reached(row: SessionRow, refs: Rows) -> Plan[bool]:
     """Whether a line that was left goes through the head; looked up only where some line does."""
-    if not (yield EVENTS.continued(part=row.part, uid=row.uid, seq=row.head)):
+    if not (yield EVENTS.followers(part=row.part, uid=row.uid, seq=row.head)):
         return False
     for _, head, _ in refs:
         if holds((yield from runs(row.part, row.uid, head, row.head)), row.head):

@@ -46,23 +46,6 @@ ORDER BY e.seq DESC LIMIT 1
 -- name: timestamp_at
 SELECT e.timestamp FROM events e WHERE e.part = :part AND e.uid = :uid AND e.seq = :seq
 
--- name: continued[sqlite]
--- Whether a line goes on from the event: to the next seq, or by a jump.
-SELECT 1 FROM events e
-WHERE e.part = :part AND e.uid = :uid AND e.seq = :seq + 1 AND e.prev = :seq
-UNION ALL
-SELECT 1 FROM events e INDEXED BY events_jumps
-WHERE e.part = :part AND e.uid = :uid AND e.prev <> e.seq - 1 AND e.prev = :seq
-LIMIT 1
-
--- name: continued[postgres]
-SELECT 1 FROM events e
-WHERE e.part = :part AND e.uid = :uid AND e.seq = :seq + 1 AND e.prev = :seq
-UNION ALL
-SELECT 1 FROM events e
-WHERE e.part = :part AND e.uid = :uid AND e.prev <> e.seq - 1 AND e.prev = :seq
-LIMIT 1
-
 -- name: first_from
 SELECT e.seq, e.prev FROM events e
 WHERE e.part = :part AND e.uid = :uid AND e.seq >= :low ORDER BY e.seq LIMIT 1
@@ -130,9 +113,16 @@ DELETE FROM events WHERE part = :part AND uid = :uid AND seq BETWEEN :low AND :h
 UPDATE events SET prev = -1 WHERE part = :part AND uid = :uid AND seq = :seq
 
 -- name: relink
-UPDATE events SET prev = :prev WHERE part = :part AND uid = :uid AND prev = :seq
+UPDATE events SET prev = :prev WHERE part = :part AND uid = :uid AND seq = :seq
 
--- name: followers
+-- name: followers[sqlite]
+SELECT e.seq, e.version FROM events e
+WHERE e.part = :part AND e.uid = :uid AND e.seq = :seq + 1 AND e.prev = :seq
+UNION ALL
+SELECT e.seq, e.version FROM events e INDEXED BY events_jumps
+WHERE e.part = :part AND e.uid = :uid AND e.prev <> e.seq - 1 AND e.prev = :seq
+
+-- name: followers[postgres]
 SELECT e.seq, e.version FROM events e
 WHERE e.part = :part AND e.uid = :uid AND e.prev = :seq
 
@@ -198,6 +188,3 @@ DELETE FROM annotations WHERE part = :part AND uid = :uid AND event_id IN (
 
 -- name: prev_of
 SELECT e.prev FROM events e WHERE e.part = :part AND e.uid = :uid AND e.seq = :seq
-
--- name: at_root
-SELECT 1 FROM events e WHERE e.part = :part AND e.uid = :uid AND e.prev = 0 LIMIT 1

@@ -91,7 +91,7 @@ def claim(at: Target, expected: int | None, bumps: Bumps) -> Plan[SessionRow]:
     )
     if not rows:
         raise (yield from why_not_claimed(at, expected, bumps))
-    bumps[at.key] = bumps.get(at.key, 0) + 1
+    bump(bumps, at.key)
     return SessionRow._make(rows[0])
 
 
@@ -106,6 +106,11 @@ def hold(at: Target, expected: int | None, bumps: Bumps) -> Plan[SessionRow]:
     if not rows:
         raise (yield from why_not_claimed(at, expected, bumps))
     return SessionRow._make(rows[0])
+
+
+def bump(bumps: Bumps, key: SessionKey) -> None:
+    """Count a version that this transaction has added to a session."""
+    bumps[key] = bumps.get(key, 0) + 1
 
 
 def shifted(key: SessionKey, expected: int | None, bumps: Bumps) -> int | None:

@@ -146,7 +146,7 @@ def _remove(
         yield EVENTS.drop_notes_in(**span)
         yield EVENTS.remove_run(**span)
         yield STATE.unlog(**span)
-    if not (yield EVENTS.at_root(part=row.part, uid=row.uid)):
+    if not (yield EVENTS.followers(part=row.part, uid=row.uid, seq=0)):
         yield STATE.unlog(part=row.part, uid=row.uid, low=0, high=0)
     for seq, version, state in bases:
         yield from log(row.part, row.uid, seq, version, state, now)

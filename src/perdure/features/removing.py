@@ -10,10 +10,10 @@ from perdure.features.branches import settle
 from perdure.features.changes import changes, fold, log, same
 from perdure.features.drafts import EventRow
 from perdure.features.line import EVENTS, NO_SEQ, holds, runs
-from perdure.features.lookup import SESSIONS, SessionRow
+from perdure.features.lookup import SESSIONS, SessionRow, bump
 from perdure.features.scopes import STATE, Value
-from perdure.operation import Plan
-from perdure.records import DELETE
+from perdure.operation import Bumps, Plan
+from perdure.records import DELETE, SessionKey
 from perdure.values import decode_delta
 
 
@@ -90,7 +90,8 @@ def _remove_one(row: SessionRow, seq: int, event_id: str, now: int) -> Plan[Sess
     prev: int = (yield EVENTS.prev_of(part=row.part, uid=row.uid, seq=seq))[0][0]
     stays = yield from _state_beyond(row, seq, prev)
     yield EVENTS.drop_notes(part=row.part, uid=row.uid, event_id=event_id)
-    yield EVENTS.relink(part=row.part, uid=row.uid, prev=prev, seq=seq)
+    for follower, _ in (yield EVENTS.followers(part=row.part, uid=row.uid, seq=seq)):
+        yield EVENTS.relink(part=row.part, uid=row.uid, prev=prev, seq=follower)
     yield EVENTS.remove(part=row.part, uid=row.uid, seq=seq)
     yield STATE.unlog(part=row.part, uid=row.uid, low=seq, high=seq)
     for name, head, _ in (yield EVENTS.refs(part=row.part, uid=row.uid)):
@@ -167,7 +168,9 @@ class RedactedColumns(NamedTuple):
     format: str
 
 
-def redact(row: SessionRow, event_id: str, columns: RedactedColumns, now: int) -> Plan[EventRow]:
+def redact(
+    row: SessionRow, event_id: str, columns: RedactedColumns, now: int, bumps: Bumps
+) -> Plan[EventRow]:
     """Replace the content of an event, here and in the forks that copied it."""
     rows = yield EVENTS.by_id(part=row.part, uid=row.uid, event_id=event_id)
     if not rows:
@@ -182,7 +185,8 @@ def redact(row: SessionRow, event_id: str, columns: RedactedColumns, now: int) -
     yield EVENTS.add_rewrite(part=row.part, uid=row.uid, version=row.version, from_seq=event.seq)
     for uid, seq in copies:
         yield from _redact_in(row.part, uid, event_id, columns)
-        [(version,)] = yield SESSIONS.touched(part=row.part, uid=uid, now=now)
+        [(version, *key)] = yield SESSIONS.touched(part=row.part, uid=uid, now=now)
+        bump(bumps, SessionKey(*key))
         yield EVENTS.add_rewrite(part=row.part, uid=uid, version=version, from_seq=seq)
         yield from _refresh_preview(row.part, uid)
     yield from _refresh_preview(row.part, row.uid)

@@ -177,10 +177,12 @@ class Rewriting(Feature[M]):
         *,
         expected_version: int | None = None,
     ) -> Work[Event]:
-        """Put another content in the place of an event's, here and in the forks that copied it.
+        """Put another content in the place of an event's, here and wherever the user has it.
 
-        The text and the projection follow; id, seq and all other fields stay. A retry of the
-        append that stored the event still finds it. Raises `NotFoundError`.
+        That is in the forks that copied it, and in any other session of the same user with
+        an event of the same id and the same fields. The text and the projection follow; id,
+        seq and all other fields stay. A retry of the append that stored the event still finds
+        it. Raises `NotFoundError`.
         """
         at = self._at(key)
         text = check_text(event_id, "event id", self._settings.limits.text, blank=False)
@@ -189,7 +191,7 @@ class Rewriting(Feature[M]):
 
         def work(bumps: Bumps) -> Plan[Event]:
             row = yield from claim(at, expected, bumps)
-            return event_of((yield from removing.redact(row, text, columns, at.now)))
+            return event_of((yield from removing.redact(row, text, columns, at.now, bumps)))
 
         return work
 

@@ -15,6 +15,7 @@ from perdure.features.lookup import (
     SESSIONS,
     SessionRow,
     Target,
+    bump,
     claim,
     find,
     get,
@@ -99,7 +100,7 @@ class Sessions(Feature[M]):
             app, user, id, state, title, author, agent_type, tags, metadata, parent, ttl,
             created_at, imported,
         )  # fmt: skip
-        return lambda _: self._create(new)
+        return lambda bumps: self._create(new, bumps)
 
     @operation
     def get_or_create(
@@ -125,9 +126,9 @@ class Sessions(Feature[M]):
             created_at, imported,
         )  # fmt: skip
 
-        def work(_: Bumps) -> Plan[Session]:
+        def work(bumps: Bumps) -> Plan[Session]:
             row = yield from find(_target(new))
-            return session_of(row) if row else (yield from self._create(new))
+            return session_of(row) if row else (yield from self._create(new, bumps))
 
         return work
 
@@ -184,8 +185,10 @@ class Sessions(Feature[M]):
         terms = describing.terms(checked_tags, checked_metadata)
         return _New(row, split(state, settings.limits, "state"), terms, imported)
 
-    def _create(self, new: _New) -> Plan[Session]:
+    def _create(self, new: _New, bumps: Bumps) -> Plan[Session]:
         row = new.row
+        # What the transaction did to an earlier session of this id is not this one's.
+        bumps.pop(row.key, None)
         if new.imported:
             erased = yield UPKEEP.erased_at(part=row.part)
             if erased:
@@ -374,10 +377,11 @@ class Sessions(Feature[M]):
         """
         at = self._at(key)
 
-        def work(_: Bumps) -> Plan[bool]:
+        def work(bumps: Bumps) -> Plan[bool]:
             row = yield from find(at)
             if row is None:
                 return False
+            bump(bumps, at.key)
             yield from delete(row, children, self._settings, at.now)
             return True
 
@@ -391,7 +395,8 @@ class Sessions(Feature[M]):
         """
         at = self._at(key)
 
-        def work(_: Bumps) -> Plan[Session]:
+        def work(bumps: Bumps) -> Plan[Session]:
+            bump(bumps, at.key)
             row = yield from self._deleted(at, uid)
             if (yield from find(at)):
                 raise AlreadyExistsError(f"session id {at.key.id!r} is in use: delete it first")

@@ -84,7 +84,7 @@ WHERE part = :part AND uid = :uid
 -- name: touched
 -- A new version for a session that is changed along with another one.
 UPDATE sessions SET version = version + 1, updated_at = :now WHERE part = :part AND uid = :uid
-RETURNING version
+RETURNING version, app, user_id, id
 
 -- name: mark_deleted
 UPDATE sessions SET deleted_at = :now, version = version + 1

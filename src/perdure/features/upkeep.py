@@ -114,8 +114,6 @@ class Upkeep(Feature[M]):
             found = yield UPKEEP.purgeable(**moments, limit=_BATCH)
             for part, uid, _deleted in found:
                 yield from purge(part, uid)
-            if not found:
-                yield UPKEEP.drop_removed_state(before=moments["deleted_before"])
             return len(found)
 
         return Operation("store.sweep", (), {}, work)

@@ -35,6 +35,3 @@ LIMIT :limit
 SELECT CASE WHEN s.deleted_at IS NULL THEN 0 ELSE 1 END, COUNT(*) FROM sessions s
 WHERE s.deleted_at <= :deleted_before OR (s.deleted_at IS NULL AND s.expires_at <= :now)
 GROUP BY 1
-
--- name: drop_removed_state
-DELETE FROM state WHERE value IS NULL AND codec IS NULL AND updated_at <= :before
