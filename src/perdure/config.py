@@ -29,7 +29,8 @@ class Config:
     survives a power cut, ``normal`` may lose the last commits then (never on a crash of the
     process). ``busy_timeout``: seconds to wait for other programs (default 10).
     ``event_limit``: keep only that many events a session (default None: all); up to a tenth
-    more may be there before the oldest are deleted.
+    more may be there before the oldest are deleted. The id of a deleted event is forgotten: a
+    retry that late stores it again.
     ``deleted_grace``: how long a deleted session can be restored (default 30 days; zero
     removes at once). ``clock`` gives the time, ``ids`` new ids: for tests.
     """

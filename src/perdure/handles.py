@@ -144,6 +144,8 @@ class SessionHandle(Feature[M]):
 
         Raises `StaleSessionError` and stays as it was; else version, state, events and
         last_update_time advance. With no event, and something set, the state alone is stored.
+        What was set is part of the first event: a retry with that event's id must carry it
+        again, in its ``state_delta``.
         """
         given = [as_event(event) for event in events]
         pending = self.state.pending()
@@ -154,6 +156,10 @@ class SessionHandle(Feature[M]):
         done = yield from run(
             Events.append.of(self._events(), self.key, *sent, expected_version=self.version)
         )
+        if done.duplicate and not self._next(done):
+            # Stored before this handle was read: its state has that already, and what followed.
+            self.state.stored({}, {**self.state}, pending)
+            return done
         deltas: dict[str, Any] = {}
         for event in sent:
             if not event.partial:
@@ -167,16 +173,21 @@ class SessionHandle(Feature[M]):
 
     def _advance(self, done: Appended) -> None:
         stored = [event for event in done.events if not event.partial]
-        if done.duplicate:
-            # What an earlier, cancelled call stored is ours; what others wrote since is not.
-            known = {event.id for event in self.events}
-            stored = [event for event in stored if event.id not in known]
-            if not stored or stored[-1].version != self.version + 1:
-                return
-        self.version = stored[-1].version if stored else self.version
-        self.events.extend(stored)
         if stored:
+            self.version = stored[-1].version
             self.last_update_time = stored[-1].created_at
+        self.events.extend(stored)
+        limit = self._settings.event_limit
+        if limit and len(self.events) > limit * 11 // 10:
+            del self.events[:-limit]
+
+    def _next(self, done: Appended) -> bool:
+        """Whether what is stored already came right after what this handle has read.
+
+        Then an earlier call of its own, cancelled while it waited, has stored it.
+        """
+        stored = [event for event in done.events if not event.partial]
+        return bool(stored) and stored[-1].version == self.version + 1
 
     @flow
     def refresh(self) -> Flow[None]:

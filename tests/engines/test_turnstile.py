@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from fcntl import LOCK_EX, flock
 from functools import partial
 from pathlib import Path
 from signal import SIGCONT, SIGKILL
@@ -186,6 +187,17 @@ def test_a_store_can_be_opened_while_a_stopped_process_holds_the_turnstile(url: 
         go_on()
         assert in_time(store.events.append, KEY, "then").event.seq == 2
         store.close()
+
+
+def test_a_new_file_that_a_stuck_process_is_making_is_refused_in_time(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/new.db"
+    with Path(f"{tmp_path}/new.db-write").open("w") as side_file:
+        flock(side_file, LOCK_EX)
+        with pytest.raises(BusyError):
+            in_time(partial(perdure.open_sync, url, busy_timeout=0.3))
+
+    with perdure.open_sync(url) as store:
+        assert store.sessions.count() == 0
 
 
 def test_a_process_that_is_killed_inside_the_turnstile_holds_nobody_up(url: str) -> None:

@@ -203,6 +203,38 @@ def test_a_new_store_on_a_full_disk_is_refused_until_there_is_room(tmp_path: Pat
     assert seen == ["StorageFullError"] * 3 + ["event 0"]
 
 
+# -- no more files ---------------------------------------------------------------------------
+
+
+def run_out_of_files(url: str) -> list[str]:
+    """A process that may not open another file, and then may again."""
+    seen = []
+    few, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with perdure.open_sync(url) as store:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3, most))
+        for call in (
+            lambda: store.events.read(KEY),
+            lambda: perdure.open_sync(url),
+            lambda: perdure.open_sync(f"{url}.new"),
+        ):
+            try:
+                call()
+            except PerdureError:
+                seen.append("refused")
+        resource.setrlimit(resource.RLIMIT_NOFILE, (few, most))
+        store.events.append(KEY, "on it goes")
+        seen += [str(event.text) for event in store.events.read(KEY)]
+    return seen
+
+
+def test_a_process_that_runs_out_of_file_descriptors_gets_our_errors_and_recovers(
+    tmp_path: Path,
+) -> None:
+    seen = in_a_process(run_out_of_files, made(tmp_path / "store.db", 1))
+
+    assert seen == ["refused"] * 3 + ["text 0", "on it goes"]
+
+
 # -- read-only -------------------------------------------------------------------------------
 
 

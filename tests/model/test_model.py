@@ -9,6 +9,7 @@ from datetime import timedelta
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, rule
@@ -30,16 +31,24 @@ from tests.model.drawing import (
     settable,
 )
 
+# Making a failure small takes longer than finding it.
+pytestmark = pytest.mark.timeout(900)
+
 doubles = mostly("raise", "ignore")
 
 
 class InMemory(Comparing):
     """What people do to sessions, with ids, seqs and versions that often are not there."""
 
-    @initialize(state=deltas, given=st.lists(messages, min_size=1, max_size=5))
-    def begin(self, state: dict[str, Any], given: list[NewEvent]) -> None:
+    @initialize(
+        state=deltas,
+        given=st.lists(messages, min_size=1, max_size=5),
+        other=st.lists(messages, max_size=3),
+    )
+    def begin(self, state: dict[str, Any], given: list[NewEvent], other: list[NewEvent]) -> None:
         self.create(A, state, "first", again=False)
         self.append_marked(A, given)
+        self.append_marked(A, other, after=1)
 
     # -- events ------------------------------------------------------------------------------
 
@@ -308,8 +317,8 @@ def _settings(examples: int) -> settings:
 
 
 TestInMemory = InMemory.TestCase
-TestInMemory.settings = _settings(130)
+TestInMemory.settings = _settings(200)
 TestOnFile = OnFile.TestCase
-TestOnFile.settings = _settings(20)
+TestOnFile.settings = _settings(40)
 TestWithEventLimit = Limited.TestCase
-TestWithEventLimit.settings = _settings(30)
+TestWithEventLimit.settings = _settings(60)

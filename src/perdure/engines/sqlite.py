@@ -85,11 +85,15 @@ class SqliteEngine:
                 if not self._memory:
                     self._checkpointer = Checkpointer(self._connect, self._writing, self._watch)
                     connection.set_wal_hook(self._checkpointer.after_commit)
+                writer = threading.Thread(target=self._serve, name="perdure-writer", daemon=True)
+                writer.start()
             except BaseException:
+                if self._checkpointer is not None:
+                    self._checkpointer.close()
+                    self._checkpointer = None
                 self._disconnect()
                 raise
-            self._writer = threading.Thread(target=self._serve, name="perdure-writer", daemon=True)
-            self._writer.start()
+            self._writer = writer
             atexit.register(self.close)
 
     def _connect(self) -> apsw.Connection:

@@ -52,6 +52,7 @@ def append(call: Append, settings: Settings, bumps: Bumps) -> Plan[Appended]:
 def _append(call: Append, settings: Settings, bumps: Bumps) -> Plan[Appended]:
     stored = yield from _stored(call)
     if stored and len(stored) == len(call.drafts):
+        _check_place(call, stored)
         return (yield from _duplicate(call, stored, bumps))
     new = [draft for draft in call.drafts if draft.row.id not in stored]
     if call.after is not None:
@@ -85,6 +86,16 @@ def _check_same(draft: Draft, digest: str, on_duplicate: OnDuplicate) -> None:
         raise ConflictError(
             f"event {draft.row.id!r} is stored with other content: give a new id, "
             "or pass on_duplicate='ignore' to get the stored one"
+        )
+
+
+def _check_place(call: Append, stored: dict[str, EventRow]) -> None:
+    """What is to stand behind an older event must stand there already, to be a retry."""
+    first = stored[call.drafts[0].row.id]
+    if call.after is not None and first.prev not in {call.after, -1}:
+        raise ConflictError(
+            f"event {first.id!r} is stored already, behind event {first.prev} and not behind "
+            f"{call.after}: give it a new id"
         )
 
 

@@ -115,8 +115,9 @@ def apply(row: SessionRow, changed: Change, now: int) -> Plan[SessionRow]:
     for key in changed.removed:
         metadata.pop(key, None)
     text = encode_trusted(metadata)
-    if len(text) > changed.limit:
-        message = f"metadata grows to {len(text)} bytes of JSON, the limit is {changed.limit}"
+    size = len(text.encode())
+    if size > changed.limit:
+        message = f"metadata grows to {size} bytes of JSON, the limit is {changed.limit}"
         raise TooLargeError(message, "state", "metadata")
     row = row._replace(tags=encode_trusted(tags), metadata=text, **changed.columns)  # type: ignore[arg-type]
     row = row._replace(expires_at=None if row.ttl is None else now + row.ttl)

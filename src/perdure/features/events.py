@@ -314,9 +314,9 @@ class Events(Rewriting[M]):
         """New events as they are stored, by whatever process, without a gap or a repeat.
 
         Starts behind ``after_seq`` (0: from the first event), or behind what is there now.
-        Every event of every line comes, in seq order; a change of history comes as one
-        `Rewritten`. Looks every 10 to 200 ms, without end; raises `NotFoundError` when the
-        session is deleted.
+        Every event of every line comes, in seq order, but for those that a prune deletes
+        before this has looked; a change of history comes as one `Rewritten`. Looks every 10
+        to 200 ms, without end; raises `NotFoundError` when the session is deleted.
         """
         positive(after_seq, "after_seq")
         at = self._at(key)

@@ -26,22 +26,19 @@ def insert(row: SessionRow) -> Plan[None]:
 def delete(row: SessionRow, children: bool, settings: Settings, now: int) -> Plan[None]:
     """Delete the session, and with ``children`` those it opened; softly, if there is a grace."""
     doomed = {row.uid: row}
-    if children:
-        yield from _add_children(row, doomed)
+    waiting = [row] if children else []
+    while waiting:
+        parent = encode_trusted(list(waiting.pop().key))
+        for columns in (yield SESSIONS.children(part=row.part, parent=parent)):
+            child = SessionRow._make(columns)
+            if child.uid not in doomed:
+                doomed[child.uid] = child
+                waiting.append(child)
     for uid in doomed:
         if settings.deleted_grace:
             yield SESSIONS.mark_deleted(part=row.part, uid=uid, now=now)
         else:
             yield from purge(row.part, uid)
-
-
-def _add_children(row: SessionRow, doomed: dict[str, SessionRow]) -> Plan[None]:
-    found = yield SESSIONS.children(part=row.part, parent=encode_trusted(list(row.key)))
-    for columns in found:
-        child = SessionRow._make(columns)
-        if child.uid not in doomed:
-            doomed[child.uid] = child
-            yield from _add_children(child, doomed)
 
 
 def fork(

@@ -144,8 +144,8 @@ class Rewriting(Feature[M]):
         """Remove events for good, on whatever line they are; returns how many.
 
         They must match all that is given: their id, ``run_id``, ``branch``, a range of seqs
-        (both inclusive). What they brought to the state stays. Ids that are not there are
-        passed over.
+        (both inclusive). What they brought to the state of the active line stays. Ids that are
+        not there are passed over.
         """
         if ids is None and run_id is None and branch is None and seqs is None:
             raise InvalidError("say which events to delete, or call clear() for all", "ids")
