@@ -6,5 +6,5 @@ import os
 
 
 def rounds(usual: int) -> int:
-    """That often, times the environment's ``PERDURE_FAULT_FACTOR``."""
+    """That often, times ``PERDURE_FAULT_FACTOR`` (a large one needs ``--timeout=0``)."""
     return usual * int(os.environ.get("PERDURE_FAULT_FACTOR", "1"))

@@ -131,8 +131,13 @@ def window_low(row: SessionRow, last: int) -> Plan[int]:
 
 def _all_called(items: Sequence[Outline]) -> bool:
     """Whether every result stands behind its call: else the call is further down."""
-    called = {call for item in items for call in item.calls}
-    return all(result in called for item in items for result in item.results)
+    called: set[str] = set()
+    for item in items:
+        # In order: ids may be used again, and a later call is not what is answered.
+        if not called.issuperset(item.results):
+            return False
+        called.update(item.calls)
+    return True
 
 
 def positive(value: int | None, name: str, *, least: int = 0) -> int | None:

@@ -9,7 +9,7 @@ from perdure.errors import NotFoundError
 from perdure.features.branches import settle
 from perdure.features.changes import changes, fold, log, same
 from perdure.features.drafts import EventRow
-from perdure.features.line import EVENTS, NO_SEQ, holds, runs
+from perdure.features.line import EVENTS, NO_SEQ, Run, holds, runs
 from perdure.features.lookup import SESSIONS, SessionRow, bump
 from perdure.features.scopes import STATE, Value
 from perdure.operation import Bumps, Plan
@@ -82,8 +82,20 @@ def remove(row: SessionRow, found: Sequence[Found], now: int) -> Plan[int]:
         part=row.part, uid=row.uid, version=row.version, from_seq=min(found)[0]
     )
     line = yield from runs(row.part, row.uid, row.head)
+    yield from _drop_covered(row, line)
     yield from settle(row, line, row.head, row.event_count - active)
     return len(found)
+
+
+def _drop_covered(row: SessionRow, active: Sequence[Run]) -> Plan[None]:
+    """Forget the names of ends that another line goes through now."""
+    lines = [active]
+    refs = yield EVENTS.refs(part=row.part, uid=row.uid)
+    for name, head, _ in sorted(refs, key=lambda ref: -ref[1]):
+        if any(holds(line, head) for line in lines):
+            yield EVENTS.drop_ref(part=row.part, uid=row.uid, name=name)
+        else:
+            lines.append((yield from runs(row.part, row.uid, head)))
 
 
 def _remove_one(row: SessionRow, seq: int, event_id: str, now: int) -> Plan[SessionRow]:
