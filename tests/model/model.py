@@ -18,7 +18,7 @@ from perdure import (
     SessionKey,
     StaleSessionError,
 )
-from tests.model.talk import Entry, Shown, State, Talk, changed, scope_part, session_part
+from tests.model.talk import PRUNED, Entry, Shown, State, Talk, changed, scope_part, session_part
 
 
 class Model:
@@ -36,7 +36,6 @@ class Model:
         self.live: dict[SessionKey, Talk] = {}
         self.deleted: list[Talk] = []
         self.shared: dict[tuple[str, ...], State] = {}
-        self._born = 0
 
     def get(self, key: SessionKey) -> Talk:
         if key not in self.live:
@@ -62,10 +61,9 @@ class Model:
         if key in self.live:
             raise AlreadyExistsError(f"{key} exists")
         self._share(key, state)
-        self._born += 1
         root = changed({}, session_part(state))
         now = self._now()
-        talk = Talk(key, title, (), {}, None, now, now, root, self._born, self._born)
+        talk = Talk(key, title, (), {}, None, now, now, root)
         self.live[key] = talk
         return talk
 
@@ -122,10 +120,9 @@ class Model:
         if new_key in self.live:
             raise AlreadyExistsError(f"{new_key} exists")
         now = self._now()
-        self._born += 1
         talk = replace(
             source, key=new_key, origin=Origin(key, end), created_at=now, updated_at=now,
-            root=source.beginning, rootless=False, number=self._born, uid="", version=1,
+            root=source.beginning, rootless=False, uid="", version=1,
             last_seq=len(line), head=len(line), entries={}, refs={}, notes=[],
         )  # fmt: skip
         for seq, entry in enumerate(line, 1):
@@ -155,7 +152,7 @@ class Model:
             return []
         there = [talk.find(event.id) for event in whole]
         if on_duplicate == "raise" and any(there):
-            return _same(whole, there)
+            return _same(whole, there, after)
         if all(there):
             return [entry for entry in there if entry]
         self._claim(talk, expected_version)
@@ -243,8 +240,9 @@ class Model:
         if entry is None:
             raise NotFoundError(f"no event {event_id}")
         for other in [*self.live.values(), *self.deleted]:
-            copy = other.find(event_id) if other.family == talk.family else None
-            if copy and copy.given == entry.given:
+            copy = other.find(event_id) if other.key[:2] == key[:2] else None
+            # An event that somebody appended to another session is none, however equal.
+            if copy and copy.created_at == entry.created_at:
                 copy.content = content
                 # A bare text does not say who speaks: the event still does.
                 copy.shown = replace(self._show(NewEvent(content)), role=copy.shown.role)
@@ -289,11 +287,15 @@ class Model:
             raise StaleSessionError("stale", talk.version)
 
 
-def _same(given: Sequence[NewEvent], there: Sequence[Entry | None]) -> list[Entry]:
-    """What is stored of a call that came again: all of it, equal, one after the other."""
+def _same(
+    given: Sequence[NewEvent], there: Sequence[Entry | None], after: int | None
+) -> list[Entry]:
+    """What is stored of a call that came again: all of it, equal, in order, at that place."""
     stored = [entry for entry in there if entry]
     equal = all(entry.given == event for entry, event in zip(there, given, strict=True) if entry)
     seqs = [entry.seq for entry in stored]
     if not equal or len(stored) < len(given) or seqs != list(range(seqs[0], seqs[0] + len(seqs))):
         raise ConflictError("all or none")
+    if after is not None and stored[0].prev not in {after, PRUNED}:
+        raise ConflictError("stored at another place")
     return stored

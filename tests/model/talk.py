@@ -46,6 +46,7 @@ class Entry:
     author: str
     shown: Shown
     timestamp: datetime
+    created_at: datetime
     before: State
     left: State
     after: State
@@ -67,8 +68,6 @@ class Talk:
     updated_at: datetime
     root: State
     """What it is before the first event; lost (``rootless``) once all lines are pruned."""
-    number: int
-    family: int
     uid: str = ""
     version: int = 1
     last_seq: int = 0
@@ -186,6 +185,7 @@ class Talk:
                 author=given.author or shown.role,
                 shown=shown,
                 timestamp=given.timestamp or self.updated_at,
+                created_at=self.updated_at,
                 before=self.state,
                 left=self.state,
                 after=changed(self.state, session_part(given.state_delta)),

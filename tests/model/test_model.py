@@ -47,18 +47,18 @@ class InMemory(Comparing):
     )
     def begin(self, state: dict[str, Any], given: list[NewEvent], other: list[NewEvent]) -> None:
         self.create(A, state, "first", again=False)
-        self.append_marked(A, given)
-        self.append_marked(A, other, after=1)
+        self.append_all(A, given)
+        self.append_all(A, other, after=1)
 
     # -- events ------------------------------------------------------------------------------
 
     @rule(key=keys, given=st.lists(messages, min_size=1, max_size=3))
     def say(self, key: SessionKey, given: list[NewEvent]) -> None:
-        self.append_marked(key, given)
+        self.append_all(key, given)
 
     @rule(key=keys, given=st.lists(messages, min_size=1, max_size=2), n=places)
     def branch_off(self, key: SessionKey, given: list[NewEvent], n: int) -> None:
-        self.append_marked(key, given, after=self.seq(key, n))
+        self.append_all(key, given, after=self.seq(key, n))
 
     @rule(
         key=keys,
@@ -76,7 +76,7 @@ class InMemory(Comparing):
         doubles: str,
     ) -> None:
         whole = [event for event in given if not event.partial]
-        self.append_marked(
+        self.append_all(
             key,
             given,
             after=None if after is None else self.seq(key, after),
@@ -100,15 +100,9 @@ class InMemory(Comparing):
             given[-1] = replace(given[-1], metadata={"changed": True} if changed else None)
         off = off if given else None
         version = self.version(key, off)
-        self.append_as_given(key, given, expected_version=version, on_duplicate=doubles)
+        self.append_all(key, given, expected_version=version, on_duplicate=doubles)
 
-    def append_marked(self, key: SessionKey, given: Sequence[NewEvent], **options: Any) -> None:
-        """Append events that are another session's never: only a fork's copy is the same one."""
-        talk = self.model.live.get(key)
-        marked = [replace(e, extra={"session": talk.number if talk else 0}) for e in given]
-        self.append_as_given(key, marked, **options)
-
-    def append_as_given(self, key: SessionKey, given: Sequence[NewEvent], **options: Any) -> None:
+    def append_all(self, key: SessionKey, given: Sequence[NewEvent], **options: Any) -> None:
         done = self.both(
             lambda: self.model.append(key, *given, **options),
             lambda: self.store.events.append(key, *given, **options),

@@ -142,10 +142,12 @@ SET content = :content, codec = :codec, data = :data, text = :text, kind = :kind
 WHERE part = :part AND uid = :uid AND id = :event_id
 
 -- name: same_event
--- The copies of an event in forks of its session, made before or after.
+-- The copies of an event in forks of its session, made before or after: a copy keeps the time of
+-- storing, an equal event of another session has its own.
 SELECT e.uid, e.seq FROM sessions s CROSS JOIN events e
 WHERE s.part = :part AND s.uid <> :uid
   AND e.part = s.part AND e.uid = s.uid AND e.id = :event_id AND e.digest = :digest
+  AND e.created_at = :created_at
 
 -- name: digest_of
 SELECT e.digest FROM events e WHERE e.part = :part AND e.uid = :uid AND e.seq = :seq

@@ -192,7 +192,13 @@ def redact(
         # A bare text does not say who speaks: the event did.
         columns = columns._replace(role=event.role)
     digest = (yield EVENTS.digest_of(part=row.part, uid=row.uid, seq=event.seq))[0][0]
-    copies = yield EVENTS.same_event(part=row.part, uid=row.uid, event_id=event_id, digest=digest)
+    copies = yield EVENTS.same_event(
+        part=row.part,
+        uid=row.uid,
+        event_id=event_id,
+        digest=digest,
+        created_at=event.created_at,
+    )
     yield from _redact_in(row.part, row.uid, event_id, columns)
     yield EVENTS.add_rewrite(part=row.part, uid=row.uid, version=row.version, from_seq=event.seq)
     for uid, seq in copies:

@@ -177,12 +177,10 @@ class Rewriting(Feature[M]):
         *,
         expected_version: int | None = None,
     ) -> Work[Event]:
-        """Put another content in the place of an event's, here and wherever the user has it.
+        """Put another content in the place of an event's, here and in the forks that copied it.
 
-        That is in the forks that copied it, and in any other session of the same user with
-        an event of the same id and the same fields. The text and the projection follow; id,
-        seq and all other fields stay. A retry of the append that stored the event still finds
-        it. Raises `NotFoundError`.
+        The text and the projection follow; id, seq and all other fields stay. A retry of the
+        append that stored the event still finds it. Raises `NotFoundError`.
         """
         at = self._at(key)
         text = check_text(event_id, "event id", self._settings.limits.text, blank=False)
@@ -250,8 +248,11 @@ class Rewriting(Feature[M]):
         expected = positive(expected_version, "expected_version")
 
         def work(bumps: Bumps) -> Plan[Session]:
-            row = yield from claim(at, expected, bumps)
+            row = yield from hold(at, expected, bumps)
             head = yield from _head_of(row, name)
+            if head == row.head:
+                return session_of(row)
+            row = yield from claim(at, expected, bumps)
             moved = yield from move_head(row, head, self._settings.limits, at.now)
             return session_of(moved)
 
@@ -275,6 +276,8 @@ class Rewriting(Feature[M]):
 
 
 def _head_of(row: SessionRow, name: str) -> Plan[int]:
+    if name == branch_name(row.head):
+        return row.head
     there = yield EVENTS.refs(part=row.part, uid=row.uid)
     for found, head, _ in there:
         if found == name:

@@ -9,7 +9,7 @@ import pytest
 
 from perdure import DELETE, NewEvent, NotFoundError, SessionKey, Store
 from perdure.testing.clocks import START
-from perdure.testing.databases import NewKey, OpenStore
+from perdure.testing.databases import Dump, NewKey, OpenStore
 
 
 async def talk(store: Store, key: SessionKey, *numbers: int, **options: Any) -> None:
@@ -299,6 +299,37 @@ async def test_a_retry_of_an_event_on_a_line_that_was_left_finds_it(
 
     assert (done.duplicate, done.event.seq, done.version) == (True, 2, version)
     assert await seqs(store, key) == [1]
+
+
+async def test_switching_to_the_active_line_changes_nothing(
+    store: Store, key: SessionKey, dump: Dump
+) -> None:
+    await talk(store, key, 1, 2)
+    await store.events.rewind(key, 1)
+    before = await dump()
+
+    [active, _] = await store.events.branches(key)
+    session = await store.events.switch(key, active.name)
+
+    assert session == await store.sessions.get(key)
+    assert await dump() == before
+
+
+async def test_redacting_leaves_an_equal_event_that_is_no_copy(
+    store: Store, key: SessionKey, new_key: NewKey
+) -> None:
+    other = await new_key("other")
+    fork = (await store.sessions.fork(key)).key
+    for one in (key, other, fork):
+        await talk(store, one, 1)
+    later = (await store.sessions.fork(key)).key
+    versions = [(await store.sessions.get(one)).version for one in (other, fork)]
+
+    await store.events.redact(key, "e1")
+
+    texts = [(await store.events.get(one, "e1")).text for one in (key, later, other, fork)]
+    assert texts == ["[redacted]", "[redacted]", "1", "1"]
+    assert [(await store.sessions.get(one)).version for one in (other, fork)] == versions
 
 
 # -- what the list shows ---------------------------------------------------------------------
