@@ -23,6 +23,7 @@ from tests.engines.patience import begun, in_time, outcome
 from tests.engines.processes import meet, python, ran, side_by_side
 
 KEY = SessionKey("app", "user", "chat")
+#: The bounds that hold on a quiet machine; else those that hold on a busy one, too.
 STRICT = os.environ.get("PERDURE_STRICT_TIMING") == "1"
 
 # Stops itself between the beginning and the end of a transaction.

@@ -142,7 +142,7 @@ class Comparing(RuleBasedStateMachine):
         assert (first.current, first.head_seq) == (True, talk.head)
         assert not any(branch.current for branch in others)
         left = {branch.name: branch.head_seq for branch in others}
-        assert talk.tips(left) == talk.tips(talk.refs)
+        assert sorted(left.values()) == sorted(talk.tips(talk.refs))
         # Their names are the store's to give.
         talk.refs = left
         noted = [(note.name, note.event_id) for note in events.annotations(key)]

@@ -55,7 +55,7 @@ def connect(path: str, *, durability: str, busy_timeout: float) -> apsw.Connecti
         connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
         connection.wal_autocheckpoint(0)
         if not connection.readonly("main"):
-            connection.execute("PRAGMA journal_mode = WAL").fetchall()
+            _switch_to_wal(connection, busy_timeout)
         connection.execute(f"PRAGMA synchronous = {'FULL' if durability == 'full' else 'NORMAL'}")
         if durability == "full":
             # macOS: without these a sync does not empty the cache of the drive.
@@ -67,6 +67,20 @@ def connect(path: str, *, durability: str, busy_timeout: float) -> apsw.Connecti
     except apsw.Error as error:
         raise translate(error, path) from error
     return connection
+
+
+def _switch_to_wal(connection: apsw.Connection, busy_timeout: float) -> None:
+    """Set the journal mode; SQLite asks no busy handler while another one does the same."""
+    deadline = time.monotonic() + busy_timeout
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL").fetchall()
+        except apsw.BusyError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(random.uniform(0.001, 0.01))  # noqa: S311 - not for secrets
+        else:
+            return
 
 
 def _open(path: str) -> apsw.Connection:
