@@ -50,6 +50,7 @@ __all__ = [
     "Emit",
     "Feature",
     "Flow",
+    "Fused",
     "Many",
     "Operation",
     "Pending",
@@ -135,7 +136,18 @@ class Many(NamedTuple):
     rows: Sequence[tuple[Any, ...]]
 
 
-Plan: TypeAlias = Generator[Statement | Many, Rows, T]
+class Fused(NamedTuple):
+    """One statement that does the work of several, and the plan that does it otherwise.
+
+    An engine that has round trips to save runs the statement, the others the plan; both give
+    the same rows.
+    """
+
+    one: Statement
+    otherwise: Callable[[], Generator[Statement | Many | Fused, Rows, Rows]]
+
+
+Plan: TypeAlias = Generator[Statement | Many | Fused, Rows, T]
 #: How many versions the running transaction has already added to each session.
 Bumps: TypeAlias = "dict[SessionKey, int]"
 Work: TypeAlias = Callable[[Bumps], Plan[T]]

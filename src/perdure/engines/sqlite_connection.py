@@ -23,7 +23,7 @@ from perdure.errors import (
     TooLargeError,
     UnsupportedError,
 )
-from perdure.operation import Operation, Statement
+from perdure.operation import Many, Operation, Plan, Statement
 
 #: Writers and a checkpointer at once could corrupt a WAL before this version of SQLite.
 _OLDEST_SAFE = (3, 51, 3)
@@ -142,25 +142,31 @@ def _patience(seconds: float) -> Callable[[int], bool]:
 
 def drive(connection: apsw.Connection, op: Operation[Any]) -> Any:
     """The result of an operation's plan."""
-    # One cursor for the whole plan: its rows are fetched before the next statement runs.
-    execute = connection.cursor().execute
-    plan = op.plan()
-    rows: Any = None
     try:
-        while True:
-            step = plan.send(rows)
-            query = step.query
-            if isinstance(step, Statement):
-                rows = execute(query.texts["sqlite"], step.args).fetchall()
-            else:
-                connection.executemany(query.texts["sqlite"], step.rows)
-                rows = ()
-    except StopIteration as result:
-        return result.value
+        return _run(connection, connection.cursor(), op.plan())
     except apsw.Error as error:
         raise translate(error, op.name) from error
     except UnicodeDecodeError as error:
         raise CorruptError(f"{op.name}: a stored text is damaged: {error}") from error
+
+
+def _run(connection: apsw.Connection, cursor: apsw.Cursor, plan: Plan[Any]) -> Any:
+    # One cursor for the whole plan: its rows are fetched before the next statement runs.
+    execute = cursor.execute
+    rows: Any = None
+    try:
+        while True:
+            step = plan.send(rows)
+            if isinstance(step, Statement):
+                rows = execute(step.query.texts["sqlite"], step.args).fetchall()
+            elif isinstance(step, Many):
+                connection.executemany(step.query.texts["sqlite"], step.rows)
+                rows = ()
+            else:
+                # No round trip to save here: the plain statements are faster.
+                rows = _run(connection, cursor, step.otherwise())
+    except StopIteration as result:
+        return result.value
     finally:
         plan.close()
 

@@ -301,6 +301,19 @@ async def test_a_retry_of_an_event_on_a_line_that_was_left_finds_it(
     assert await seqs(store, key) == [1]
 
 
+async def test_ignoring_duplicates_gives_the_stored_event_wherever_it_stands(
+    store: Store, key: SessionKey, dump: Dump
+) -> None:
+    await talk(store, key, 1, 2)
+    before = await dump()
+
+    given = NewEvent("other words", id="e2")
+    done = await store.events.append(key, given, after=0, on_duplicate="ignore")
+
+    assert (done.duplicate, done.event.seq, done.event.content) == (True, 2, "2")
+    assert await dump() == before
+
+
 async def test_switching_to_the_active_line_changes_nothing(
     store: Store, key: SessionKey, dump: Dump
 ) -> None:
