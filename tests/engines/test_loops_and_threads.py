@@ -274,6 +274,26 @@ def test_closing_while_tasks_call_ends_each_call_one_way_or_the_other(file_url: 
             again.sessions.purge(KEY)
 
 
+def test_closing_a_store_that_its_first_calls_are_opening_ends_each_of_them(tmp_path: Path) -> None:
+    async def work(url: str, pauses: int) -> list[Any]:
+        store = perdure.open(url)
+        calls = [asyncio.create_task(store.sessions.create("app", "user")) for _ in range(3)]
+        for _ in range(pauses % 5):
+            await asyncio.sleep(0)
+        await asyncio.sleep(random.random() * 0.01)
+        await store.close()
+        return await asyncio.gather(*calls, return_exceptions=True)
+
+    for attempt in range(40):
+        url = f"sqlite:///{tmp_path}/{attempt}.db"
+        results = in_time(lambda url=url, n=attempt: asyncio.run(work(url, n)))
+
+        assert {type(result) for result in results} <= {perdure.Session, ClosedError}
+        with perdure.open_sync(url) as store:
+            made = [result for result in results if isinstance(result, perdure.Session)]
+            assert store.sessions.count() == len(made)
+
+
 def test_a_closed_store_refuses_every_call_and_may_be_closed_again(url: str) -> None:
     store = perdure.open_sync(url)
     store.sessions.create(*KEY)

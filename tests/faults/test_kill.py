@@ -73,6 +73,38 @@ def test_a_hundred_kills_lose_nothing_acknowledged_and_leave_nothing_by_halves(
     assert sum(kill.acknowledged > 0 for kill in kills) > len(kills) / 2
 
 
+def kill_while_reopening(url: str, count: int, seed: int) -> list[Kill]:
+    """Kill two writers at once that open and close the file for each of their events."""
+    chance = random.Random(seed)
+    kills = []
+    before: set[str] = set()
+    for number in range(count):
+        writers = [Writer(url, f"{name}{number}", reopens=True) for name in ("one", "two")]
+        sleep_until(time.monotonic() + chance.random() * 0.08)
+        acknowledged: set[str] = set()
+        wrong = []
+        for writer in writers:
+            told, errors = writer.kill()
+            acknowledged |= told
+            wrong += errors
+        stored, found = look(url)
+        wrong += [*found, *(f"lost: {name}" for name in (before | acknowledged) - stored)]
+        kills.append(Kill(len(acknowledged), len(stored - before - acknowledged), wrong))
+        before = stored
+    return kills
+
+
+def test_a_kill_while_opening_or_closing_loses_nothing_either(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/store.db"
+    make(url)
+    seed = random.randrange(2**32)
+
+    kills = in_a_process(kill_while_reopening, url, rounds(30), seed)
+
+    assert [kill.wrong for kill in kills if kill.wrong] == [], f"seed {seed}"
+    assert sum(kill.acknowledged for kill in kills) > 0
+
+
 def kill_while_others_write(url: str, role: str, seed: int) -> list[str]:
     """One process has its writers killed all the time, the others only write."""
     chance = random.Random(seed)

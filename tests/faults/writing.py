@@ -36,14 +36,20 @@ class Writer:
     """A forked process that writes until it is killed, or cannot write any more."""
 
     def __init__(
-        self, url: str, name: str, *, tasks: bool = False, durability: str = "full"
+        self,
+        url: str,
+        name: str,
+        *,
+        tasks: bool = False,
+        reopens: bool = False,
+        durability: str = "full",
     ) -> None:
         self._told = b""
         self._out, into = os.pipe()
         self.pid = os.fork()
         if self.pid == 0:
             os.close(self._out)
-            work = _as_tasks if tasks else _one_by_one
+            work = _as_tasks if tasks else _reopening if reopens else _one_by_one
             try:
                 work(url, name, lambda told: _tell(into, told), durability)
             except BaseException as error:  # noqa: BLE001 - told, and the child must not return
@@ -87,13 +93,23 @@ def _tell(into: int, name: str) -> None:
 def _one_by_one(url: str, name: str, tell: Callable[[str], None], durability: str) -> None:
     store = perdure.open_sync(url, durability=durability)
     for number in range(1_000_000):
-        event = _event(f"{name}.{number}")
-        if number % 3:
-            store.events.append(ONE, event)
-        else:
-            with store.turn() as turn:
-                _fill(turn, event)
-        tell(f"{event.id}")
+        tell(_write(store, f"{name}.{number}"))
+
+
+def _reopening(url: str, name: str, tell: Callable[[str], None], durability: str) -> None:
+    for number in range(1_000_000):
+        with perdure.open_sync(url, durability=durability) as store:
+            tell(_write(store, f"{name}.{number}"))
+
+
+def _write(store: SyncStore, name: str) -> str:
+    event = _event(name)
+    if number_of(name) % 3:
+        store.events.append(ONE, event)
+    else:
+        with store.turn() as turn:
+            _fill(turn, event)
+    return name
 
 
 def _as_tasks(url: str, name: str, tell: Callable[[str], None], durability: str) -> None:
