@@ -284,7 +284,7 @@ def test_closing_a_store_that_its_first_calls_are_opening_ends_each_of_them(tmp_
         await store.close()
         return await asyncio.gather(*calls, return_exceptions=True)
 
-    for attempt in range(40):
+    for attempt in range(25):
         url = f"sqlite:///{tmp_path}/{attempt}.db"
         results = in_time(lambda url=url, n=attempt: asyncio.run(work(url, n)))
 

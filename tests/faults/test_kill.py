@@ -99,7 +99,7 @@ def test_a_kill_while_opening_or_closing_loses_nothing_either(tmp_path: Path) ->
     make(url)
     seed = random.randrange(2**32)
 
-    kills = in_a_process(kill_while_reopening, url, rounds(30), seed)
+    kills = in_a_process(kill_while_reopening, url, rounds(20), seed)
 
     assert [kill.wrong for kill in kills if kill.wrong] == [], f"seed {seed}"
     assert sum(kill.acknowledged for kill in kills) > 0
@@ -181,7 +181,7 @@ def test_a_kill_in_the_middle_of_the_first_migration_leaves_all_of_it_or_nothing
     tmp_path: Path,
 ) -> None:
     seed = random.randrange(2**32)
-    tables, wrong = in_a_process(kill_migrations, str(tmp_path), rounds(40), seed)
+    tables, wrong = in_a_process(kill_migrations, str(tmp_path), rounds(30), seed)
 
     assert wrong == [], f"seed {seed}"
     assert len(set(tables)) <= 2
