@@ -52,7 +52,8 @@ def append(call: Append, settings: Settings, bumps: Bumps) -> Plan[Appended]:
 def _append(call: Append, settings: Settings, bumps: Bumps) -> Plan[Appended]:
     stored = yield from _stored(call)
     if stored and len(stored) == len(call.drafts):
-        _check_place(call, stored)
+        if call.on_duplicate == "raise":
+            _check_place(call, stored)
         return (yield from _duplicate(call, stored, bumps))
     new = [draft for draft in call.drafts if draft.row.id not in stored]
     if call.after is not None:
