@@ -23,6 +23,8 @@ Errors of drivers never reach the caller; they are the ``__cause__`` of one of t
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class PerdureError(Exception):
     """The base of all errors of perdure.
@@ -36,6 +38,18 @@ class PerdureError(Exception):
     http_status = 500
     exit_code = 1
     operation: tuple[int, str] | None = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Not by a call of the class, as exceptions do: it may want more than `args` holds.
+        return _again, (type(self), self.args), *super().__reduce__()[2:]
+
+
+def _again(kind: type[PerdureError], args: tuple[Any, ...]) -> PerdureError:
+    """The same error, out of a pickle or as a copy, before it gets its attributes."""
+    error = kind.__new__(kind, *args)
+    # An OSError with a constructor of its own has taken none yet.
+    error.args = args
+    return error
 
 
 class NotFoundError(PerdureError, LookupError):
