@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from perdure.config import Config
+    from perdure.embedded_postgres import EmbeddedPostgres
     from perdure.engines import register_engine
     from perdure.errors import (
         AlreadyExistsError,
@@ -80,6 +81,7 @@ __all__ = [
     "CorruptError",
     "Deferred",
     "DeniedError",
+    "EmbeddedPostgres",
     "ErasureReceipt",
     "Event",
     "EventError",
@@ -125,6 +127,7 @@ _PLACES = {
     name: module
     for module, names in {
         "perdure.config": "Config",
+        "perdure.embedded_postgres": "EmbeddedPostgres",
         "perdure.engines": "register_engine",
         "perdure.errors": (
             "AlreadyExistsError BusyError ClosedError ConflictError CorruptError DeniedError "
