@@ -219,8 +219,8 @@ def run_out_of_files(url: str) -> list[str]:
         ):
             try:
                 call()
-            except PerdureError:
-                seen.append("refused")
+            except PerdureError as error:
+                seen.append(type(error).__name__)
         resource.setrlimit(resource.RLIMIT_NOFILE, (few, most))
         store.events.append(KEY, "on it goes")
         seen += [str(event.text) for event in store.events.read(KEY)]
@@ -232,7 +232,7 @@ def test_a_process_that_runs_out_of_file_descriptors_gets_our_errors_and_recover
 ) -> None:
     seen = in_a_process(run_out_of_files, made(tmp_path / "store.db", 1))
 
-    assert seen == ["refused"] * 3 + ["text 0", "on it goes"]
+    assert seen == ["BusyError"] * 3 + ["text 0", "on it goes"]
 
 
 # -- read-only -------------------------------------------------------------------------------

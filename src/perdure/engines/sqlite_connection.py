@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import random
-import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -13,6 +11,8 @@ from urllib.parse import quote
 
 import apsw
 
+from perdure.engines.shortages import shortage_of_files
+from perdure.engines.sqlite_files import make_file
 from perdure.errors import (
     BusyError,
     CorruptError,
@@ -27,7 +27,6 @@ from perdure.operation import Many, Operation, Plan, Statement
 
 #: Writers and a checkpointer at once could corrupt a WAL before this version of SQLite.
 _OLDEST_SAFE = (3, 51, 3)
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 def path_of(url: str) -> str:
@@ -48,7 +47,7 @@ def connect(path: str, *, durability: str, busy_timeout: float) -> apsw.Connecti
     if tuple(map(int, apsw.sqlite_lib_version().split("."))) < _OLDEST_SAFE:
         raise UnsupportedError(f"SQLite {apsw.sqlite_lib_version()} can corrupt a WAL: update apsw")
     if path != ":memory:":
-        _make_file(path)
+        make_file(path)
     try:
         connection = _open(path)
         connection.set_busy_handler(_patience(busy_timeout))
@@ -98,32 +97,6 @@ def _open(path: str) -> apsw.Connection:
 
 def _may_write(path: str) -> bool:
     return os.access(path, os.W_OK, effective_ids=os.access in os.supports_effective_ids)
-
-
-def _make_file(path: str) -> None:
-    if os.path.isfile(path):
-        return
-    try:
-        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-        _make_private(path)
-    except FileExistsError:
-        # Somebody else was quicker.
-        return
-    except OSError as error:
-        if error.errno in _FULL:
-            raise StorageFullError(f"no space for {path}: {error.strerror}") from error
-        raise InvalidError(f"cannot make {path}: {error.strerror}", "url") from error
-
-
-def _make_private(path: str) -> None:
-    # Under another name first: closing any descriptor of a database drops all locks that this
-    # process has on it, and SQLite in another program would take the WAL away.
-    draft = f"{path}-{os.getpid()}-{threading.get_ident()}"
-    os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
-    try:
-        os.link(draft, path)
-    finally:
-        os.unlink(draft)
 
 
 def _patience(seconds: float) -> Callable[[int], bool]:
@@ -185,6 +158,8 @@ _MEANINGS: tuple[tuple[type[apsw.Error], type[PerdureError], str], ...] = (
 
 def translate(error: apsw.Error, what: str) -> PerdureError:
     """The perdure error for one of the driver's."""
+    if isinstance(error, apsw.CantOpenError) and (scarce := shortage_of_files(f"{what}: {error}")):
+        return scarce
     for driver_error, meaning, remedy in _MEANINGS:
         if isinstance(error, driver_error):
             return meaning(f"{what}: {error}: {remedy}")

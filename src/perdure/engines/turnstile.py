@@ -7,15 +7,21 @@ waiters of a flock in order, so the slowest of eight processes gets as much as t
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 import time
 from typing import Protocol
 
+from perdure.engines.shortages import shortage
+from perdure.errors import InvalidError
+
 try:
     import fcntl
 except ImportError:  # Windows: SQLite's busy handler, with short random sleeps, does alone.
     fcntl = None  # type: ignore[assignment]
+
+_NO_RIGHTS = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 
 class Turnstile(Protocol):
@@ -116,9 +122,15 @@ class FileTurnstile:
 def turnstile_for(path: str) -> Turnstile:
     """The turnstile of a database file.
 
-    Where the side files cannot be made, on a read-only medium say, SQLite's own lock is left.
+    Where nobody may make the side files, on a read-only medium say, SQLite's own lock is left.
     """
-    try:
-        return OpenTurnstile() if fcntl is None else FileTurnstile(path)
-    except OSError:
+    if fcntl is None:
         return OpenTurnstile()
+    try:
+        return FileTurnstile(path)
+    except OSError as error:
+        if error.errno in _NO_RIGHTS:
+            return OpenTurnstile()
+        # Not silently: who writes past the queue of the others can starve, or starve them.
+        refused = InvalidError(f"cannot make the side files of {path}: {error.strerror}", "url")
+        raise shortage(error, f"the side files of {path}") or refused from error
