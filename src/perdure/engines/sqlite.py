@@ -22,6 +22,7 @@ from perdure.engines.forks import watch_forks
 from perdure.engines.sqlite_batch import Batch
 from perdure.engines.sqlite_checkpointer import Checkpointer
 from perdure.engines.sqlite_connection import connect, drive, path_of
+from perdure.engines.sqlite_files import remove_leftovers
 from perdure.engines.sqlite_readers import Readers
 from perdure.engines.turnstile import OpenTurnstile, Turnstile, turnstile_for
 from perdure.errors import BusyError, ClosedError, PerdureError, UnsupportedError
@@ -77,6 +78,8 @@ class SqliteEngine:
                     f"forked while {self._path} was being written: use spawn, or another process"
                 )
                 raise UnsupportedError(message)
+            if not self._memory:
+                remove_leftovers(self._path)
             connection = self._connection = self._connect()
             try:
                 if not self._memory:
