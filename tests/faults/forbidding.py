@@ -11,8 +11,8 @@ import sys
 
 # Each call, and its sister that takes the descriptor of a folder: aarch64 has only that.
 _NUMBERS: dict[str, dict[str, tuple[int, ...]]] = {
-    "x86_64": {"link": (86, 265), "unlink": (87, 263)},
-    "aarch64": {"link": (37,), "unlink": (35,)},
+    "x86_64": {"link": (86, 265), "unlink": (87, 263), "mknod": (133, 259)},
+    "aarch64": {"link": (37,), "unlink": (35,), "mknod": (33,)},
 }
 _NO_NEW_PRIVILEGES, _SECCOMP, _FILTER = 38, 22, 2
 _ALLOW, _DENY, _KILL = 0x7FFF0000, 0x00050000, 0x80000000

@@ -48,8 +48,9 @@ def beside(path: Path) -> list[str]:
 # -- no hard links ---------------------------------------------------------------------------
 
 
-def open_without_links(path: str, session: str) -> int:
-    forbidding.deny("link")
+def open_without_links(path: str, session: str, *denied: str) -> int:
+    for call in ("link", *denied):
+        forbidding.deny(call)
     try:
         os.link(f"{path}.absent", f"{path}.link")
     except PermissionError:
@@ -59,10 +60,13 @@ def open_without_links(path: str, session: str) -> int:
 
 
 @needs_seccomp
-def test_where_links_are_denied_a_store_is_made_all_the_same(tmp_path: Path) -> None:
+@pytest.mark.parametrize("denied", [(), ("mknod",)])
+def test_where_links_are_denied_a_store_is_made_all_the_same(
+    denied: tuple[str, ...], tmp_path: Path
+) -> None:
     path = tmp_path / "store.db"
 
-    assert in_a_process(open_without_links, str(path), "chat") == 1
+    assert in_a_process(open_without_links, str(path), "chat", *denied) == 1
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert beside(path) == []
 
