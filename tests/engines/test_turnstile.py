@@ -13,6 +13,7 @@ from fcntl import LOCK_EX, flock
 from functools import partial
 from pathlib import Path
 from signal import SIGCONT, SIGKILL
+from statistics import median
 from typing import Any, NamedTuple
 
 import pytest
@@ -86,24 +87,50 @@ def append_for(url: str, session: str, seconds: float) -> Rate:
     return Rate(count, slowest)
 
 
-def test_writers_of_several_processes_get_equal_shares_and_waste_little(tmp_path: Path) -> None:
-    fairness, share, patience = (0.8, 0.7, 0.1) if STRICT else (0.5, 0.3, 1.0)
-    totals: list[float] = []
+class Share(NamedTuple):
+    """What so many writers got in one round, beside one alone in the same round."""
 
-    for number in (1, 2, 4, 8):
-        url = f"sqlite:///{tmp_path}/of {number}.db"
+    per_second: float
+    of_one_alone: float
+    fairness: float
+    slowest: float
+
+
+def measured(folder: Path, numbers: tuple[int, ...]) -> list[Share]:
+    """One round; the first number is the one that the others are compared with."""
+    shares: list[Share] = []
+    for number in numbers:
+        url = f"sqlite:///{folder}/of {number}.db"
         rates = side_by_side(append_for, [(url, f"chat {n}", 1.5) for n in range(number)])
         counts = [rate.calls for rate in rates]
+        total = sum(counts) / 1.5
+        alone = shares[0].per_second if shares else total
         slowest = max(rate.slowest for rate in rates)
-        totals.append(sum(counts) / 1.5)
+        shares.append(Share(total, total / alone, min(counts) / max(counts), slowest))
+    return shares
+
+
+def test_writers_of_several_processes_get_equal_shares_and_waste_little(tmp_path: Path) -> None:
+    fairness, share, patience = (0.8, 0.7, 0.1) if STRICT else (0.5, 0.3, 1.0)
+    numbers = (1, 2, 4, 8)
+    rounds: list[list[Share]] = []
+
+    # On a shared machine the one alone of a single round is noise.
+    for number in range(3 if STRICT else 1):
+        folder = tmp_path / f"round {number}"
+        folder.mkdir()
+        rounds.append(measured(folder, numbers))
+
+    middles = [Share(*map(median, zip(*of, strict=True))) for of in zip(*rounds, strict=True)]
+    for number, middle in zip(numbers, middles, strict=True):
         sys.stdout.write(
-            f"{number} writer processes: {totals[-1]:.0f}/s, {totals[-1] / totals[0]:.2f} of one "
-            f"alone; slowest {min(counts) / max(counts):.2f} of the fastest; longest call "
-            f"{slowest * 1000:.0f} ms\n"
+            f"{number} writer processes: {middle.per_second:.0f}/s, {middle.of_one_alone:.2f} of "
+            f"one alone; slowest {middle.fairness:.2f} of the fastest; longest call "
+            f"{middle.slowest * 1000:.0f} ms; medians of {len(rounds)}\n"
         )
-        assert min(counts) / max(counts) >= fairness
-        assert totals[-1] / totals[0] >= share
-        assert slowest <= patience
+    assert min(middle.fairness for middle in middles) >= fairness
+    assert min(middle.of_one_alone for middle in middles) >= share
+    assert max(middle.slowest for middle in middles) <= patience
 
 
 # -- somebody is stuck -----------------------------------------------------------------------
