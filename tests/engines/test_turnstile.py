@@ -21,7 +21,7 @@ import pytest
 import perdure
 from perdure import BusyError, SessionKey, SyncStore
 from tests.engines.patience import begun, in_time, outcome
-from tests.engines.processes import meet, python, ran, side_by_side
+from tests.engines.processes import in_a_process, meet, python, ran, side_by_side
 
 KEY = SessionKey("app", "user", "chat")
 #: The bounds that hold on a quiet machine; else those that hold on a busy one, too.
@@ -329,6 +329,23 @@ def test_a_second_store_of_the_same_process_does_not_uncover_the_first(url: str)
         store.events.append(KEY, "two")
 
         assert ran(LOOKS_AND_LEAVES, url.removeprefix("sqlite:///")) == ["one,two"]
+
+
+def use_two_sqlites(url: str) -> tuple[bool, list[str]]:
+    path = url.removeprefix("sqlite:///")
+    with perdure.open_sync(url) as store:
+        store.events.append(KEY, "one")
+        other = sqlite3.connect(path)
+        other.execute("SELECT count(*) FROM events").fetchall()
+        other.close()
+        covered = Path(f"{path}-wal").exists()
+        store.events.append(KEY, "two")
+        return covered, ran(LOOKS_AND_LEAVES, path)
+
+
+def test_another_sqlite_in_the_same_process_breaks_the_locks_as_the_docs_warn(url: str) -> None:
+    # If this fails the warning in docs/durability.md can go.
+    assert in_a_process(use_two_sqlites, url) == (False, ["one"])
 
 
 def test_the_lookers_sqlite_is_one_that_deletes_the_wal_when_it_may(url: str) -> None:
