@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -18,6 +19,12 @@ from perdure.values import Limits, check_text, to_micros
 
 _TRUE = {"1", "true", "yes", "on"}
 _FALSE = {"0", "false", "no", "off"}
+#: PostgreSQL cuts longer names without a word.
+_SCHEMA_BYTES = 63
+_QUERY_PASSWORD = re.compile(r"((?:^|&)(?:ssl)?password=)[^&]*")
+_FROM_ENVIRONMENT = (
+    "url", "tenant", "durability", "busy_timeout", "event_limit", "schema", "pool_min", "pool_max",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +35,11 @@ class Config:
     ``PERDURE_URL``, else a SQLite file in the user's data folder. ``durability``: ``full``
     survives a power cut, ``normal`` may lose the last commits then (never on a crash of the
     process). ``busy_timeout``: seconds to wait for other programs (default 10).
+    On PostgreSQL ``busy_timeout`` is also how long a server that cannot be reached is tried.
+    ``schema``: where the tables are, made if missing (default ``public``). ``pool_min`` and
+    ``pool_max``: connections kept, and at most (default 2 and 10). ``prepared_statements``:
+    False behind PgBouncer in transaction mode (default True). ``pool``: an `asyncpg.Pool` of
+    the application's, used on its own event loop and left open; then there is no ``url``.
     ``event_limit``: keep only that many events a session (default None: all); up to a tenth
     more may be there before the oldest are deleted. The id of a deleted event is forgotten: a
     retry that late stores it again.
@@ -45,6 +57,11 @@ class Config:
     limits: Limits | None = None
     clock: Callable[[], datetime] | None = None
     ids: Callable[[], str] | None = None
+    schema: str | None = None
+    pool_min: int | None = None
+    pool_max: int | None = None
+    prepared_statements: bool | None = None
+    pool: Any = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +73,11 @@ class Resolved:
     auto_migrate: bool
     busy_timeout: float
     settings: Settings
+    schema: str = "public"
+    pool_min: int = 2
+    pool_max: int = 10
+    prepared_statements: bool = True
+    pool: Any = None
 
     @property
     def display_url(self) -> str:
@@ -70,8 +92,9 @@ def resolve(config: Config, environment: Mapping[str, str] | None = None) -> Res
     if durability not in {"full", "normal"}:
         raise InvalidError(f"durability is 'full' or 'normal', not {durability!r}", "durability")
     grace = given["deleted_grace"]
+    pool_max = _whole(given["pool_max"], "pool_max") or 10
     return Resolved(
-        url=_url(given["url"]),
+        url=_url(given["url"], given["pool"]),
         durability=durability,
         auto_migrate=given["auto_migrate"] is not False,
         busy_timeout=_number(given["busy_timeout"], "busy_timeout") or 10.0,
@@ -83,23 +106,38 @@ def resolve(config: Config, environment: Mapping[str, str] | None = None) -> Res
             event_limit=_whole(given["event_limit"], "event_limit") or None,
             deleted_grace=_grace(timedelta(days=30) if grace is None else grace),
         ),
+        schema=_schema(given["schema"] or "public"),
+        pool_min=min(_whole(given["pool_min"], "pool_min") or 2, pool_max),
+        pool_max=pool_max,
+        prepared_statements=given["prepared_statements"],
+        pool=given["pool"],
     )
 
 
 def _with_environment(config: Config, environment: Mapping[str, str]) -> dict[str, Any]:
     given = {field.name: getattr(config, field.name) for field in fields(config)}
-    for name in ("url", "tenant", "durability", "busy_timeout", "event_limit"):
+    for name in _FROM_ENVIRONMENT:
         if given[name] is None:
             given[name] = environment.get(f"PERDURE_{name.upper()}") or None
-    if given["auto_migrate"] is None:
-        given["auto_migrate"] = _flag(environment.get("PERDURE_AUTO_MIGRATE") or "on")
+    if given["pool"] is not None and config.url is None:
+        given["url"] = None
+    for name in ("auto_migrate", "prepared_statements"):
+        if given[name] is None:
+            given[name] = _flag(environment.get(f"PERDURE_{name.upper()}") or "on", name)
     return given
 
 
-def _flag(text: str) -> bool:
+def _flag(text: str, name: str) -> bool:
     if text.lower() in _TRUE | _FALSE:
         return text.lower() in _TRUE
-    raise InvalidError(f"PERDURE_AUTO_MIGRATE is on or off, not {text!r}", "auto_migrate")
+    raise InvalidError(f"PERDURE_{name.upper()} is on or off, not {text!r}", name)
+
+
+def _schema(name: str) -> str:
+    check_text(name, "schema", _SCHEMA_BYTES)
+    if name.startswith("pg_"):
+        raise InvalidError(f"schema {name!r}: names with pg_ are PostgreSQL's own", "schema")
+    return name
 
 
 def _number(value: float | str | None, name: str) -> float:
@@ -142,7 +180,11 @@ def _clock(clock: Callable[[], datetime] | None) -> Callable[[], int]:
     return lambda: to_micros(clock(), "clock")
 
 
-def _url(url: str | None) -> str:
+def _url(url: str | None, pool: object) -> str:
+    if pool is not None:
+        if url is not None:
+            raise InvalidError("a pool knows its server: give the pool or a url, not both", "pool")
+        return "postgresql://"
     if url is None:
         return f"sqlite:///{data_folder()}/perdure.db"
     if not isinstance(url, str) or ":" not in url:
@@ -164,8 +206,11 @@ def data_folder() -> str:
 def hide_password(url: str) -> str:
     """The URL with ``***`` for its password, as it may be shown."""
     parts = urlsplit(url)
-    if parts.password is None:
+    query = _QUERY_PASSWORD.sub(r"\1***", parts.query)
+    netloc = parts.netloc
+    if parts.password is not None:
+        user_info, _, host = netloc.rpartition("@")
+        netloc = f"{user_info.partition(':')[0]}:***@{host}"
+    if (netloc, query) == (parts.netloc, parts.query):
         return url
-    user_info, _, host = parts.netloc.rpartition("@")
-    user = user_info.partition(":")[0]
-    return urlunsplit(parts._replace(netloc=f"{user}:***@{host}"))
+    return urlunsplit(parts._replace(netloc=netloc, query=query))

@@ -10,6 +10,7 @@ PerdureError
 │   └── TooLargeError        a limit was passed
 ├── DeniedError              not allowed
 ├── BusyError                the store is locked by others; try again
+├── UnknownOutcomeError      the server was lost at commit; look before you do it again
 ├── StorageFullError         no space left
 ├── ReadOnlyError            the store cannot be written
 ├── CorruptError             what is stored is damaged
@@ -144,6 +145,17 @@ class BusyError(PerdureError, TimeoutError):
     def __init__(self, message: str, retry_after: float = 1.0) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+
+
+class UnknownOutcomeError(PerdureError):
+    """The connection was lost at commit, and the server cannot say what became of it.
+
+    Either all of the call is stored or nothing: read, before you do it again.
+    """
+
+    code = "unknown_outcome"
+    http_status = 504
+    exit_code = 7
 
 
 class StorageFullError(PerdureError, OSError):

@@ -136,21 +136,44 @@ class Many(NamedTuple):
     rows: Sequence[tuple[Any, ...]]
 
 
-class Fused(NamedTuple):
-    """One statement that does the work of several, and the plan that does it otherwise.
-
-    An engine that has round trips to save runs the statement, the others the plan; both give
-    the same rows.
-    """
-
-    one: Statement
-    otherwise: Callable[[], Generator[Statement | Many | Fused, Rows, Rows]]
-
-
-Plan: TypeAlias = Generator[Statement | Many | Fused, Rows, T]
+Plan: TypeAlias = Generator[Statement | Many, Rows, T]
 #: How many versions the running transaction has already added to each session.
 Bumps: TypeAlias = "dict[SessionKey, int]"
 Work: TypeAlias = Callable[[Bumps], Plan[T]]
+
+
+class Fused(Generic[T]):
+    """Work that one statement can do whole; called, it gives the plan like any other work.
+
+    An engine that has round trips to save sends ``one()`` as a transaction of its own, and
+    ``result`` makes the value of its rows. None from there says that the statement did not
+    apply, and then that it changed nothing: the plan of ``again`` is run instead. It is run,
+    too, when nobody knows whether the statement took effect, so it finds what is stored.
+
+    A writing statement gives exactly one row, of NULLs alone where it did not apply.
+    ``order`` is the row of its own that it locks: such statements may share a transaction,
+    in this order. With None it goes alone.
+    """
+
+    __slots__ = ("again", "one", "order", "result", "work")
+
+    def __init__(
+        self,
+        work: Work[T],
+        one: Callable[[], Statement],
+        result: Callable[[Rows], T | None],
+        again: Work[T],
+        order: tuple[str, ...] | None = None,
+    ) -> None:
+        self.work = work
+        self.one = one
+        self.result = result
+        self.again = again
+        self.order = order
+
+    def __call__(self, bumps: Bumps) -> Plan[T]:
+        """The plan, as the part of a transaction."""
+        return self.work(bumps)
 
 
 @dataclass(frozen=True, slots=True)

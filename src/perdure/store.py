@@ -208,6 +208,11 @@ def open(  # noqa: A001 - perdure.open, as gzip.open
     limits: Limits | None = None,
     clock: Callable[[], datetime] | None = None,
     ids: Callable[[], str] | None = None,
+    schema: str | None = None,
+    pool_min: int | None = None,
+    pool_max: int | None = None,
+    prepared_statements: bool | None = None,
+    pool: Any = None,
 ) -> Store:
     """A store for async code; options as in `Config`, arguments win over its values.
 
@@ -218,6 +223,8 @@ def open(  # noqa: A001 - perdure.open, as gzip.open
         "tenant": tenant, "durability": durability, "auto_migrate": auto_migrate,
         "busy_timeout": busy_timeout, "event_limit": event_limit,
         "deleted_grace": deleted_grace, "limits": limits, "clock": clock, "ids": ids,
+        "schema": schema, "pool_min": pool_min, "pool_max": pool_max,
+        "prepared_statements": prepared_statements, "pool": pool,
     }  # fmt: skip
     return Store(_config(url, given))
 
@@ -234,12 +241,19 @@ def open_sync(
     limits: Limits | None = None,
     clock: Callable[[], datetime] | None = None,
     ids: Callable[[], str] | None = None,
+    schema: str | None = None,
+    pool_min: int | None = None,
+    pool_max: int | None = None,
+    prepared_statements: bool | None = None,
+    pool: Any = None,
 ) -> SyncStore:
     """A store for code that does not await, opened: see `open`."""
     given = {
         "tenant": tenant, "durability": durability, "auto_migrate": auto_migrate,
         "busy_timeout": busy_timeout, "event_limit": event_limit,
         "deleted_grace": deleted_grace, "limits": limits, "clock": clock, "ids": ids,
+        "schema": schema, "pool_min": pool_min, "pool_max": pool_max,
+        "prepared_statements": prepared_statements, "pool": pool,
     }  # fmt: skip
     return SyncStore(_config(url, given))
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from perdure import SyncStore
-from perdure.engines import Engine, EngineOptions, Setup, engine_for, register_engine
+from perdure.engines import Engine, EngineOptions, Setup, at_url, engine_for, register_engine
 from perdure.engines.delivery import BlockedCaller
 from perdure.operation import Bumps, Operation, Plan, Query, Statement
 
@@ -81,15 +81,9 @@ def _counted(op: Operation[Any]) -> Operation[Any]:
     return Operation(op.name, op.args, op.kwargs, work, op.reads)
 
 
-class _Inner:
-    def __init__(self, options: EngineOptions) -> None:
-        self.url = options.url.removeprefix("counting+")
-        self.durability = options.durability
-        self.busy_timeout = options.busy_timeout
-
-
 def _around(options: EngineOptions, setup: Setup) -> Engine:
-    return _Counting(engine_for(_Inner(options), setup))
+    inner = at_url(options, options.url.removeprefix("counting+"))
+    return _Counting(engine_for(inner, setup))
 
 
 register_engine("counting+sqlite", _around)

@@ -1,4 +1,4 @@
-"""Statements that do the work of several: SQLite has no round trip to save, and runs the plan."""
+"""Work that one statement can do whole: SQLite has no round trip to save, and runs the plan."""
 
 from __future__ import annotations
 
@@ -7,40 +7,39 @@ from typing import Any
 import pytest
 
 import perdure
-from perdure.operation import Fused, Plan, Rows
-from tests.engines.plans import engine_of, operation, sql
+from perdure.operation import Bumps, Fused, Operation, Plan
+from tests.engines.plans import engine_of, sql
 
 
-def test_sqlite_runs_the_plan_and_gives_its_rows_to_the_rest() -> None:
-    def several() -> Plan[Rows]:
+def fused(plan: Any) -> Operation[Any]:
+    def work(_: Bumps) -> Plan[Any]:
+        return (yield from plan())
+
+    def never(*_: Any) -> Any:
+        raise AssertionError("SQLite asks for no statement and no second plan")
+
+    return Operation("test.fused", (), {}, Fused(work, never, never, never, ("a",)))
+
+
+def test_sqlite_runs_the_plan() -> None:
+    def several() -> Plan[Any]:
         first = yield sql("SELECT 20")
         second = yield sql("SELECT 22 + 0 * ?1", first[0][0])
-        return [(first[0][0] + second[0][0],)]
-
-    def plan() -> Plan[Any]:
-        rows = yield Fused(sql("SELECT 'the one statement'"), several)
-        more = yield sql("SELECT ?1 || ' and on'", str(rows[0][0]))
-        return more[0][0]
+        return first[0][0] + second[0][0]
 
     with perdure.open_sync("memory:") as store:
-        result = engine_of(store).run(operation(plan))
-
-    assert result == "42 and on"
+        assert engine_of(store).run(fused(several)) == 42
 
 
 def test_an_error_in_the_plan_is_the_operations_own() -> None:
-    def several() -> Plan[Rows]:
-        yield sql("SELECT 1")
-        raise perdure.InvalidError("no")
-
-    def plan() -> Plan[Any]:
+    def failing() -> Plan[Any]:
         yield sql("CREATE TABLE left_over (x)")
-        return (yield Fused(sql("SELECT 1"), several))
+        raise perdure.InvalidError("no")
 
     with perdure.open_sync("memory:") as store:
         engine = engine_of(store)
 
         with pytest.raises(perdure.InvalidError, match="no"):
-            engine.run(operation(plan))
+            engine.run(fused(failing))
 
         assert store.sessions.count() == 0

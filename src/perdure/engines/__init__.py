@@ -7,13 +7,14 @@ given to `register_engine`, or an entry point of the group ``perdure.engines``.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from copy import copy
 from typing import Any, Protocol
 
 from perdure.engines.delivery import Waiter
 from perdure.errors import InvalidError
 from perdure.operation import Operation
 
-__all__ = ["Engine", "EngineOptions", "Factory", "engine_for", "register_engine"]
+__all__ = ["Engine", "EngineOptions", "Factory", "at_url", "engine_for", "register_engine"]
 
 Job = tuple[Operation[Any], Waiter]
 
@@ -53,7 +54,35 @@ class EngineOptions(Protocol):
 
     @property
     def busy_timeout(self) -> float:
-        """Seconds to wait for a store that others have locked."""
+        """Seconds to wait for a store that others have locked, or that cannot be reached."""
+
+    @property
+    def schema(self) -> str:
+        """Of a server: the schema that holds the tables."""
+
+    @property
+    def pool_min(self) -> int:
+        """Of a server: how many connections are kept open."""
+
+    @property
+    def pool_max(self) -> int:
+        """Of a server: how many connections there may be."""
+
+    @property
+    def prepared_statements(self) -> bool:
+        """Of a server: whether a connection remembers what was prepared on it."""
+
+    @property
+    def pool(self) -> Any:
+        """Of a server: a pool of the application's, or None."""
+
+
+def at_url(options: EngineOptions, url: str) -> EngineOptions:
+    """The same options with another URL: for an engine around another one."""
+    changed = copy(options)
+    # They are frozen, as a caller sees them; this copy nobody has seen yet.
+    object.__setattr__(changed, "url", url)
+    return changed
 
 
 #: ``setup`` reads whether the schema is as it should be, and gives the operation that makes
@@ -82,11 +111,15 @@ def _factory(scheme: str) -> Factory:
         from perdure.engines.sqlite import SqliteEngine  # noqa: PLC0415 - only when it is used
 
         return SqliteEngine
+    if scheme in {"postgresql", "postgres"}:
+        from perdure.engines.postgres import PostgresEngine  # noqa: PLC0415 - needs an extra
+
+        return PostgresEngine
     # It pulls in much, and only engines of others need it.
     from importlib.metadata import entry_points  # noqa: PLC0415
 
     for point in entry_points(group="perdure.engines", name=scheme):
         return point.load()  # type: ignore[no-any-return]
-    known = ["memory:", "sqlite:///file.db", *(f"{name}:" for name in _factories)]
+    known = ["memory:", "sqlite:///file.db", "postgresql://…", *(f"{name}:" for name in _factories)]
     # Not the whole URL: a password may stand in it.
     raise InvalidError(f"no engine for URLs of {scheme!r}: a URL starts as one of {known}", "url")

@@ -23,7 +23,7 @@ from perdure.errors import (
     TooLargeError,
     UnsupportedError,
 )
-from perdure.operation import Many, Operation, Plan, Statement
+from perdure.operation import Operation, Plan, Statement
 
 #: Writers and a checkpointer at once could corrupt a WAL before this version of SQLite.
 _OLDEST_SAFE = (3, 51, 3)
@@ -132,12 +132,9 @@ def _run(connection: apsw.Connection, cursor: apsw.Cursor, plan: Plan[Any]) -> A
             step = plan.send(rows)
             if isinstance(step, Statement):
                 rows = execute(step.query.texts["sqlite"], step.args).fetchall()
-            elif isinstance(step, Many):
+            else:
                 connection.executemany(step.query.texts["sqlite"], step.rows)
                 rows = ()
-            else:
-                # No round trip to save here: the plain statements are faster.
-                rows = _run(connection, cursor, step.otherwise())
     except StopIteration as result:
         return result.value
     finally:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from perdure.errors import ConflictError, InvalidError
 from perdure.features.branches import move_head
@@ -13,7 +13,7 @@ from perdure.features.line import EVENTS
 from perdure.features.lookup import SESSIONS, Target, claim, find, get, shifted, why_not_claimed
 from perdure.features.pruning import Cut, prune
 from perdure.features.scopes import STATE, Entry, rows
-from perdure.operation import Bumps, Plan, Settings
+from perdure.operation import Bumps, Fused, Plan, Rows, Settings, Statement, Work
 from perdure.records import Appended
 
 OnDuplicate = Literal["raise", "ignore"]
@@ -27,6 +27,86 @@ class Append(NamedTuple):
     expected: int | None
     after: int | None
     on_duplicate: OnDuplicate
+
+
+def work(call: Append, settings: Settings) -> Work[Appended]:
+    """The work of an append; one statement can do the usual ones."""
+
+    def plain(bumps: Bumps) -> Plan[Appended]:
+        return append(call, settings, bumps)
+
+    drafts = call.drafts
+    if not drafts or call.after is not None or settings.event_limit:
+        return plain
+    if any(draft.partial for draft in drafts):
+        return plain
+
+    def again(bumps: Bumps) -> Plan[Appended]:
+        # The first time may have stored them, also under the ids that are ours.
+        named = [draft._replace(named=True) for draft in drafts]
+        return append(call._replace(drafts=named), settings, bumps)
+
+    shared = any(draft.delta.user or draft.delta.app for draft in drafts)
+    order = None if shared else (call.at.part, call.at.key.id)
+    return Fused(plain, lambda: _at_once(call), lambda rows: _appended(drafts, rows), again, order)
+
+
+def _at_once(call: Append) -> Statement:
+    """The whole append as one statement."""
+    at, drafts = call.at, call.drafts
+    state = [
+        *((at.part, True, *entry) for entry in _sorted(drafts, "session")),
+        *((at.part, False, *entry) for entry in _sorted(drafts, "user")),
+        *((at.app_part, False, *entry) for entry in _sorted(drafts, "app")),
+    ]
+    values: dict[str, Any] = {
+        "part": at.part,
+        "id": at.key.id,
+        "now": at.now,
+        "expected": call.expected,
+        "added": len(drafts),
+        "last_event_at": drafts[-1].row.timestamp,
+        "preview": preview_of([draft.row for draft in drafts]),
+        "event_ids": [draft.row.id for draft in drafts],
+    }
+    rows = [(row[3], draft.digest, *row[4:]) for row, draft in ((d.row, d) for d in drafts)]
+    if len(rows) == 1:
+        name = "append_one"
+        values.update(zip(_COLUMNS, rows[0], strict=True))
+    else:
+        name = "append_many"
+        values.update(zip(_COLUMNS, map(list, zip(*rows, strict=True)), strict=True))
+    if state:
+        values.update(zip(_STATE_COLUMNS, map(list, zip(*state, strict=True)), strict=True))
+    return EVENTS.pick(name, "stated" if state else "plain")(**values)
+
+
+_COLUMNS = ("event_id", "digest", *EventRow._fields[4:])
+_STATE_COLUMNS = (
+    "state_parts", "state_owns", "state_names", "state_values", "state_codecs", "state_data",
+)  # fmt: skip
+
+
+def _sorted(drafts: Sequence[Draft], scope: str) -> list[Entry]:
+    """The entries of a scope by name, so that no two statements lock them crosswise."""
+    last = {entry[0]: entry for draft in drafts for entry in getattr(draft.delta, scope)}
+    return [last[name] for name in sorted(last)]
+
+
+def _appended(drafts: Sequence[Draft], rows: Rows) -> Appended:
+    """What the one statement has stored."""
+    _, version, last_seq, head = rows[0]
+    placed = _placed(drafts, version, last_seq, head)
+    return Appended(tuple(map(event_of, placed)), version)
+
+
+def _placed(drafts: Sequence[Draft], version: int, last_seq: int, head: int) -> list[EventRow]:
+    """The rows at their place: the last seq is the last one's, the head what they follow."""
+    first = last_seq - len(drafts) + 1
+    return [
+        EventRow(seq, head if seq == first else seq - 1, version, *draft.row[3:])
+        for seq, draft in enumerate(drafts, first)
+    ]
 
 
 def append(call: Append, settings: Settings, bumps: Bumps) -> Plan[Appended]:
@@ -144,11 +224,7 @@ def _insert(
         raise (yield from why_not_claimed(at, expected, bumps))
     bumps[at.key] = bumps.get(at.key, 0) + step
     uid, version, last_seq, head, event_count = claimed[0]
-    first = last_seq - len(drafts) + 1
-    placed = [
-        EventRow(seq, head if seq == first else seq - 1, version, *draft.row[3:])
-        for seq, draft in enumerate(drafts, first)
-    ]
+    placed = _placed(drafts, version, last_seq, head)
     yield from _write(at.part, uid, placed, drafts)
     yield from apply_deltas(at, uid, drafts)
     # Not at each append over a large limit: a prune looks at all that it keeps.

@@ -11,7 +11,7 @@ from perdure.features import appending, following, reading
 from perdure.features.cursors import check_limit, pack, unpack
 from perdure.features.drafts import EventRow, check_batch, draft, event_of
 from perdure.features.line import EVENTS, NO_SEQ
-from perdure.features.lookup import get
+from perdure.features.lookup import get, hold
 from perdure.features.reading import Filter, positive
 from perdure.features.rewriting import Rewriting
 from perdure.formats import convert, system_text
@@ -71,7 +71,7 @@ class Events(Rewriting[M]):
             positive(after, "after"),
             appending.check_on_duplicate(on_duplicate),
         )
-        return lambda bumps: appending.append(call, self._settings, bumps)
+        return appending.work(call, self._settings)
 
     # -- reading -----------------------------------------------------------------------------
 
@@ -354,7 +354,8 @@ class Events(Rewriting[M]):
         note_id = self._settings.ids()
 
         def work(_: Bumps) -> Plan[Annotation]:
-            row = yield from get(at)
+            # Held: the event must not be removed before its note is there.
+            row = yield from hold(at, None, {})
             found = event_id is None or (
                 yield EVENTS.by_id(part=row.part, uid=row.uid, event_id=event_id)
             )

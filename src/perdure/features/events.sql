@@ -13,6 +13,87 @@ VALUES (:part, :uid, :seq, :prev, :version, :id, :digest, :timestamp, :created_a
     :run_id, :branch, :filter_key, :kind, :role, :calls, :results, :format, :state_delta, :error,
     :usage, :metadata, :extra, :content, :codec, :data, :text)
 
+-- define: place_of_append
+    UPDATE sessions
+    SET version = version + 1, updated_at = :now, expires_at = :now + ttl,
+        left_head = head, head = last_seq + :added, last_seq = last_seq + :added,
+        event_count = event_count + :added, last_event_at = :last_event_at,
+        preview = COALESCE(:preview, preview)
+    WHERE part = :part AND id = :id AND deleted_at IS NULL
+      AND (expires_at IS NULL OR expires_at > :now)
+      AND (CAST(:expected AS BIGINT) IS NULL OR version = :expected)
+      AND NOT EXISTS (SELECT FROM events e
+                      WHERE e.part = :part AND e.uid = sessions.uid AND e.id = ANY(:event_ids))
+    RETURNING uid, version, last_seq, left_head
+
+-- define: state_of_append
+    INSERT INTO state (part, uid, name, value, codec, data, version, updated_at)
+    SELECT s.part, CASE WHEN s.own THEN place.uid ELSE '' END, s.name, s.value, s.codec, s.data,
+        1, :now
+    FROM place, unnest(CAST(:state_parts AS TEXT[]), CAST(:state_owns AS BOOLEAN[]),
+        CAST(:state_names AS TEXT[]), CAST(:state_values AS TEXT[]),
+        CAST(:state_codecs AS TEXT[]), CAST(:state_data AS BYTEA[])
+    ) AS s (part, own, name, value, codec, data)
+    ON CONFLICT (part, uid, name) DO UPDATE
+    SET value = excluded.value, codec = excluded.codec, data = excluded.data,
+        version = state.version + 1, updated_at = excluded.updated_at
+
+-- name: append_one[postgres]
+-- for: with_state = plain: | stated: , stated AS ({state_of_append})
+-- The whole append of one event: a row of NULLs, and no change, where it does not apply.
+WITH place AS (
+{place_of_append}
+), added AS (
+    INSERT INTO events (
+        part, uid, seq, prev, version, id, digest, timestamp, created_at, author, run_id,
+        branch, filter_key, kind, role, calls, results, format, state_delta, error, usage,
+        metadata, extra, content, codec, data, text)
+    SELECT CAST(:part AS TEXT), place.uid, place.last_seq, place.left_head, place.version,
+        CAST(:event_id AS TEXT), CAST(:digest AS TEXT), CAST(:timestamp AS BIGINT),
+        CAST(:created_at AS BIGINT), CAST(:author AS TEXT), CAST(:run_id AS TEXT),
+        CAST(:branch AS TEXT), CAST(:filter_key AS TEXT), CAST(:kind AS TEXT),
+        CAST(:role AS TEXT), CAST(:calls AS TEXT), CAST(:results AS TEXT),
+        CAST(:format AS TEXT), CAST(:state_delta AS TEXT), CAST(:error AS TEXT),
+        CAST(:usage AS TEXT), CAST(:metadata AS TEXT), CAST(:extra AS TEXT),
+        CAST(:content AS TEXT), CAST(:codec AS TEXT), CAST(:data AS BYTEA), CAST(:text AS TEXT)
+    FROM place
+){with_state}
+SELECT place.uid, place.version, place.last_seq, place.left_head
+FROM (VALUES (1)) AS always (one) LEFT JOIN place ON TRUE
+
+-- name: append_many[postgres]
+-- for: with_state = plain: | stated: , stated AS ({state_of_append})
+-- The same for several events, each column of them an array.
+WITH place AS (
+{place_of_append}
+), added AS (
+    INSERT INTO events (
+        part, uid, seq, prev, version, id, digest, timestamp, created_at, author, run_id,
+        branch, filter_key, kind, role, calls, results, format, state_delta, error, usage,
+        metadata, extra, content, codec, data, text)
+    SELECT CAST(:part AS TEXT), place.uid, place.last_seq - :added + e.place,
+        CASE e.place WHEN 1 THEN place.left_head ELSE place.last_seq - :added + e.place - 1 END,
+        place.version,
+        e.event_id, e.digest, e.timestamp, e.created_at, e.author, e.run_id, e.branch,
+        e.filter_key, e.kind, e.role, e.calls, e.results, e.format, e.state_delta, e.error,
+        e.usage, e.metadata, e.extra, e.content, e.codec, e.data, e.text
+    FROM place, unnest(
+        CAST(:event_id AS TEXT[]), CAST(:digest AS TEXT[]), CAST(:timestamp AS BIGINT[]),
+        CAST(:created_at AS BIGINT[]), CAST(:author AS TEXT[]), CAST(:run_id AS TEXT[]),
+        CAST(:branch AS TEXT[]), CAST(:filter_key AS TEXT[]), CAST(:kind AS TEXT[]),
+        CAST(:role AS TEXT[]), CAST(:calls AS TEXT[]), CAST(:results AS TEXT[]),
+        CAST(:format AS TEXT[]), CAST(:state_delta AS TEXT[]), CAST(:error AS TEXT[]),
+        CAST(:usage AS TEXT[]), CAST(:metadata AS TEXT[]), CAST(:extra AS TEXT[]),
+        CAST(:content AS TEXT[]), CAST(:codec AS TEXT[]), CAST(:data AS BYTEA[]),
+        CAST(:text AS TEXT[])
+    ) WITH ORDINALITY AS e (
+        event_id, digest, timestamp, created_at, author, run_id, branch, filter_key, kind, role,
+        calls, results, format, state_delta, error, usage, metadata, extra, content, codec,
+        data, text, place)
+){with_state}
+SELECT place.uid, place.version, place.last_seq, place.left_head
+FROM (VALUES (1)) AS always (one) LEFT JOIN place ON TRUE
+
 -- name: stored
 -- The event of an id with its digest, for an append that may be a retry.
 SELECT e.digest, {columns} FROM sessions s

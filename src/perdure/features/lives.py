@@ -8,7 +8,7 @@ from perdure.errors import AlreadyExistsError, NotFoundError
 from perdure.features.branches import length, settle
 from perdure.features.changes import Change, changes, fold, log, restore
 from perdure.features.line import EVENTS, Run, clip, first_of, holds, runs
-from perdure.features.lookup import SESSIONS, SessionRow, Target, find, get, session_of
+from perdure.features.lookup import SESSIONS, SessionRow, Target, find, hold, session_of
 from perdure.features.scopes import Value
 from perdure.features.upkeep import purge
 from perdure.operation import Plan, Settings
@@ -45,7 +45,8 @@ def fork(
     source: Target, seq: int | None, new_id: str, uid: str, settings: Settings
 ) -> Plan[Session]:
     """A new session with the active line of another up to an event."""
-    row = yield from get(source)
+    # Held: what is copied must not be pruned or rewritten between two statements.
+    row = yield from hold(source, None, {})
     line = yield from runs(row.part, row.uid, row.head)
     if seq is not None and seq != 0 and not holds(line, seq):
         raise NotFoundError(f"session {row.id!r} has no event {seq} on its active line")

@@ -70,9 +70,12 @@ def entry(name: str, value: Value, limits: Limits, path: str) -> Entry:
 
 
 def rows(part: str, uid: str, entries: Iterable[Entry], now: int) -> list[tuple[Any, ...]]:
-    """The rows that `put` in state.sql takes; of a key given twice the last one counts."""
+    """The rows that `put` in state.sql takes; of a key given twice the last one counts.
+
+    By name, so that no two transactions lock the same keys crosswise.
+    """
     last = {entry[0]: entry for entry in entries}
-    return [(part, uid, *columns, now) for columns in last.values()]
+    return [(part, uid, *last[name], now) for name in sorted(last)]
 
 
 def merge(found: Iterable[tuple[int, str, str | None, str | None, bytes | None]]) -> dict[str, Any]:

@@ -128,7 +128,13 @@ class Sessions(Feature[M]):
 
         def work(bumps: Bumps) -> Plan[Session]:
             row = yield from find(_target(new))
-            return session_of(row) if row else (yield from self._create(new, bumps))
+            if row is None:
+                try:
+                    return (yield from self._create(new, bumps))
+                except AlreadyExistsError:
+                    # Somebody else made it between two statements.
+                    row = yield from get(_target(new))
+            return session_of(row)
 
         return work
 
@@ -378,9 +384,10 @@ class Sessions(Feature[M]):
         at = self._at(key)
 
         def work(bumps: Bumps) -> Plan[bool]:
-            row = yield from find(at)
-            if row is None:
+            found = yield SESSIONS.hold(part=at.part, id=at.key.id, now=at.now, expected=None)
+            if not found:
                 return False
+            row = SessionRow._make(found[0])
             bump(bumps, at.key)
             yield from delete(row, children, self._settings, at.now)
             return True
@@ -402,6 +409,8 @@ class Sessions(Feature[M]):
                 raise AlreadyExistsError(f"session id {at.key.id!r} is in use: delete it first")
             yield SESSIONS.retire_expired(part=at.part, id=at.key.id, now=at.now)
             restored = yield SESSIONS.mark_restored(part=row.part, uid=row.uid, now=at.now)
+            if not restored:
+                raise AlreadyExistsError(f"session {at.key.id!r} was restored by another caller")
             return session_of(SessionRow._make(restored[0]))
 
         return work

@@ -43,6 +43,21 @@ WHERE part = :part AND id = :id AND deleted_at IS NULL
   AND (CAST(:expected AS BIGINT) IS NULL OR version = :expected)
 RETURNING {returned}
 
+-- name: hold_uid
+-- The row for this transaction alone, before what hangs on it is removed.
+UPDATE sessions SET left_head = left_head WHERE part = :part AND uid = :uid
+
+-- name: hold_purgeable
+-- The same for a sweep: what was restored or written in the meantime is not swept.
+UPDATE sessions SET left_head = left_head
+WHERE part = :part AND uid = :uid
+  AND (deleted_at <= :deleted_before OR (deleted_at IS NULL AND expires_at <= :now))
+RETURNING uid
+
+-- name: hold_all
+-- Every session of a person.
+UPDATE sessions SET left_head = left_head WHERE part = :part
+
 -- name: claim_append
 -- The right side of SET sees the old row: left_head keeps the head that the new events follow.
 -- The step is 0 where the same transaction has taken its version already.
@@ -88,12 +103,12 @@ RETURNING version, app, user_id, id
 
 -- name: mark_deleted
 UPDATE sessions SET deleted_at = :now, version = version + 1
-WHERE part = :part AND uid = :uid
+WHERE part = :part AND uid = :uid AND deleted_at IS NULL
 
 -- name: mark_restored
 UPDATE sessions
 SET deleted_at = NULL, version = version + 1, updated_at = :now, expires_at = :now + ttl
-WHERE part = :part AND uid = :uid
+WHERE part = :part AND uid = :uid AND deleted_at IS NOT NULL
 RETURNING {returned}
 
 -- name: children
@@ -125,7 +140,7 @@ SELECT part, :new_uid, digest FROM session_terms WHERE part = :part AND uid = :u
 
 -- name: count
 -- for: scope = user: s.part = :owner | app: s.app_part = :owner | tenant: s.tenant = :owner
--- for: which = live: s.deleted_at IS NULL AND (s.expires_at IS NULL OR s.expires_at > :now) | every: :now > 0
+-- for: which = live: s.deleted_at IS NULL AND (s.expires_at IS NULL OR s.expires_at > :now) | every: CAST(:now AS BIGINT) > 0
 SELECT COUNT(*) FROM sessions s WHERE {filters}
 
 -- define: page
@@ -136,18 +151,18 @@ LIMIT :limit
 
 -- name: list
 -- for: scope = user: s.part = :owner | app: s.app_part = :owner | tenant: s.tenant = :owner
--- for: which = live: s.deleted_at IS NULL AND (s.expires_at IS NULL OR s.expires_at > :now) | every: :now > 0
+-- for: which = live: s.deleted_at IS NULL AND (s.expires_at IS NULL OR s.expires_at > :now) | every: CAST(:now AS BIGINT) > 0
 -- for: by = updated_at: s.updated_at | created_at: s.created_at | last_event_at: COALESCE(s.last_event_at, s.created_at) | title: s.title | id: s.id
 -- for: way, beyond = up: ASC, > | down: DESC, <
--- for: start = first: :after IS NULL AND :after_id IS NULL AND :after_uid IS NULL | next: ({by}, s.id, s.uid) {beyond} (:after, :after_id, :after_uid)
+-- for: start = first: CAST(:after AS TEXT) IS NULL AND CAST(:after_id AS TEXT) IS NULL AND CAST(:after_uid AS TEXT) IS NULL | next: ({by}, s.id, s.uid) {beyond} (:after, :after_id, :after_uid)
 {page}
 
 -- name: list_stated
 -- for: scope = user: s.part = :owner | app: s.app_part = :owner | tenant: s.tenant = :owner
--- for: which = live: s.deleted_at IS NULL AND (s.expires_at IS NULL OR s.expires_at > :now) | every: :now > 0
+-- for: which = live: s.deleted_at IS NULL AND (s.expires_at IS NULL OR s.expires_at > :now) | every: CAST(:now AS BIGINT) > 0
 -- for: by = updated_at: s.updated_at | created_at: s.created_at | last_event_at: COALESCE(s.last_event_at, s.created_at) | title: s.title | id: s.id
 -- for: way, beyond = up: ASC, > | down: DESC, <
--- for: start = first: :after IS NULL AND :after_id IS NULL AND :after_uid IS NULL | next: ({by}, s.id, s.uid) {beyond} (:after, :after_id, :after_uid)
+-- for: start = first: CAST(:after AS TEXT) IS NULL AND CAST(:after_id AS TEXT) IS NULL AND CAST(:after_uid AS TEXT) IS NULL | next: ({by}, s.id, s.uid) {beyond} (:after, :after_id, :after_uid)
 -- One row a state key, with the scope as in `merged` of state.sql; the rows stand in no order.
 WITH page AS ({page})
 SELECT page.*, CASE WHEN st.part = page.app_part THEN 1 WHEN st.uid = '' THEN 2 ELSE 3 END,

@@ -9,7 +9,7 @@ from perdure.errors import ConflictError, InvalidError, NotFoundError, StateKeyE
 from perdure.features.changes import Change, changes, fold
 from perdure.features.cursors import check_limit, pack, unpack
 from perdure.features.line import first_of, holds, runs
-from perdure.features.lookup import SessionRow, claim, get, target
+from perdure.features.lookup import SessionRow, claim, get, hold, target
 from perdure.features.reading import positive
 from perdure.features.scopes import (
     APP_PREFIX,
@@ -170,13 +170,13 @@ class State(Feature[M]):
         text = encode_delta({name: DELETE}, "values", self._settings.limits)
 
         def work(bumps: Bumps) -> Plan[bool]:
-            if (yield from _find(owner, name, self._settings)) is None:
-                return False
             uid = ""
             if owner.key is not None:
+                held = yield from hold(self._target(owner.key, owner.now), None, bumps)
+                if not (yield STATE.find(part=owner.part, uid=held.uid, name=name)):
+                    return False
                 uid = yield from self._note(owner.key, text, owner.now, bumps)
-            yield STATE.put.many(rows(owner.part, uid, [(name, None, None, None)], owner.now))
-            return True
+            return bool((yield STATE.remove(part=owner.part, uid=uid, name=name, now=owner.now)))
 
         return work
 

@@ -23,6 +23,13 @@ WHERE part = :part AND uid = :uid AND name = :name AND version = :expected
   AND (value IS NOT NULL OR codec IS NOT NULL)
 RETURNING version
 
+-- name: remove
+UPDATE state
+SET value = NULL, codec = NULL, data = NULL, version = version + 1, updated_at = :now
+WHERE part = :part AND uid = :uid AND name = :name
+  AND (value IS NOT NULL OR codec IS NOT NULL)
+RETURNING version
+
 -- name: find
 SELECT name, value, codec, data, version, updated_at FROM state
 WHERE part = :part AND uid = :uid AND name = :name

@@ -28,12 +28,14 @@ from perdure.tables import TABLES, Table
 from perdure.values import FIRST_MICROS, decode, encode_trusted, from_micros
 
 UPKEEP = load("perdure.features", "upkeep.sql")
+SESSIONS = load("perdure.features", "sessions.sql")
 
 _BATCH = 20
 
 
 def purge(part: str, uid: str) -> Plan[None]:
     """Remove a session's rows from every table."""
+    yield SESSIONS.hold_uid(part=part, uid=uid)
     for table in TABLES:
         if table.session:
             yield UPKEEP.pick("purge", table.name)(part=part, uid=uid)
@@ -58,6 +60,8 @@ class Upkeep(Feature[M]):
 
         def work(_: Bumps) -> Plan[ErasureReceipt]:
             removed: dict[str, int] = {}
+            # First, so that who writes at the same moment comes before all of it or after.
+            yield SESSIONS.hold_all(part=part)
             for table in TABLES:
                 if table.person:
                     counted = yield UPKEEP.pick("rows_of", table.name)(part=part)
@@ -113,7 +117,8 @@ class Upkeep(Feature[M]):
         def work(_: Bumps) -> Plan[int]:
             found = yield UPKEEP.purgeable(**moments, limit=_BATCH)
             for part, uid, _deleted in found:
-                yield from purge(part, uid)
+                if (yield SESSIONS.hold_purgeable(part=part, uid=uid, **moments)):
+                    yield from purge(part, uid)
             return len(found)
 
         return Operation("store.sweep", (), {}, work)

@@ -6,6 +6,14 @@ SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'perdure_migrations'
 -- name: exists[postgres]
 SELECT 1 WHERE to_regclass('perdure_migrations') IS NOT NULL
 
+-- name: lock[sqlite]
+-- Who writes has the file to himself.
+SELECT 1
+
+-- name: lock[postgres]
+-- Before any DDL: of two that make the same table at once one fails, IF NOT EXISTS or not.
+SELECT CAST(pg_advisory_xact_lock(7306642715) AS TEXT)
+
 -- name: create
 CREATE TABLE IF NOT EXISTS perdure_migrations (
     number     BIGINT NOT NULL PRIMARY KEY,

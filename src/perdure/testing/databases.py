@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import count
 from typing import Any, Protocol
 
 from perdure.config import Config
-from perdure.engines import Engine, EngineOptions, Job, Setup, engine_for, register_engine
+from perdure.engines import Engine, EngineOptions, Job, Setup, at_url, engine_for, register_engine
 from perdure.errors import ClosedError
 from perdure.migrations import nothing_to_set_up
 from perdure.operation import Operation, Plan, Query, Row, Statement
@@ -52,13 +51,6 @@ class NewKey(Protocol):
         """The key of a session of the same user."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Options:
-    url: str
-    durability: str
-    busy_timeout: float
-
-
 class _Shared:
     """An engine that several stores use; closing it leaves it open for the others.
 
@@ -99,8 +91,7 @@ class _Shared:
 def _shared(options: EngineOptions, setup: Setup) -> Engine:
     name, _, url = options.url.removeprefix(f"{SCHEME}:").partition(":")
     if name not in _engines:
-        inner = _Options(url, options.durability, options.busy_timeout)
-        _engines[name] = engine_for(inner, nothing_to_set_up())
+        _engines[name] = engine_for(at_url(options, url), nothing_to_set_up())
     return _Shared(_engines[name], setup)
 
 

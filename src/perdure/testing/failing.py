@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import Any, NamedTuple, cast
 
 from perdure.config import Config, resolve
-from perdure.engines import Engine, EngineOptions, Job, Setup, engine_for, register_engine
+from perdure.engines import Engine, EngineOptions, Job, Setup, at_url, engine_for, register_engine
 from perdure.engines.delivery import BlockedCaller, Outcome, Waiter, deliver
 from perdure.operation import Operation
 from perdure.store import Store, SyncStore
@@ -132,13 +132,6 @@ class _Untold:
         self._waiter.tell(None, error or self._rule.error())
 
 
-@dataclass(frozen=True, slots=True)
-class _Options:
-    url: str
-    durability: str
-    busy_timeout: float
-
-
 class Failing(NamedTuple):
     """A store, and the engine below it that makes it fail."""
 
@@ -177,6 +170,5 @@ def _failing(config: str | Config) -> Config:
 
 
 def _around(options: EngineOptions, setup: Setup) -> Engine:
-    url = options.url.removeprefix(PREFIX)
-    inner = _Options(url, options.durability, options.busy_timeout)
+    inner = at_url(options, options.url.removeprefix(PREFIX))
     return FailingEngine(engine_for(inner, setup))

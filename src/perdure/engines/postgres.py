@@ -1,0 +1,316 @@
+"""PostgreSQL: one round trip where one statement does it, short transactions for the rest.
+
+The engine has a thread of its own with an event loop, and a pool of connections in it. What
+waits there when a connection is free, and may share a transaction, goes out in one trip.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import threading
+from collections.abc import Coroutine, Sequence
+from typing import Any, TypeVar
+
+import asyncpg
+
+from perdure.engines import EngineOptions, Job, Setup
+from perdure.engines.delivery import BlockedCaller, Outcome, deliver
+from perdure.engines.forks import watch_forks
+from perdure.engines.postgres_connection import (
+    Server,
+    connect_arguments,
+    for_a_transaction,
+    probe,
+    quoted,
+    session_settings,
+    state_of,
+    translate,
+)
+from perdure.engines.postgres_lanes import Lane
+from perdure.engines.postgres_transactions import Transactions, Ways
+from perdure.errors import ClosedError, InvalidError, PerdureError
+from perdure.operation import Fused, Operation
+
+T = TypeVar("T")
+
+_READING = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+#: Whatever the role's default is: plans lock the rows they decide by, and then look.
+_WRITING = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
+_SCHEMA_IS_THERE = "SELECT TRUE FROM pg_namespace WHERE nspname = $1"
+_CLOSE_SECONDS = 15.0
+_DUPLICATES = {"23505", "42P06"}
+
+#: Engines of the parent, kept in a forked child: collecting them would close its sockets.
+_inherited: list[PostgresEngine] = []
+
+
+class PostgresEngine:
+    """The engine of ``postgresql://user:password@host:port/database``.
+
+    One instance may serve any number of threads and event loops. ``fused=False`` runs plain
+    transactions alone, as it does on Citus.
+    """
+
+    dialect = "postgres"
+
+    def __init__(self, options: EngineOptions, setup: Setup, *, fused: bool = True) -> None:
+        self._options = options
+        self._setup = setup
+        self._fused = fused
+        self._own_pool = options.pool is None
+        self._pool: Any = options.pool
+        self._life = threading.RLock()
+        #: Held for moments: what is handed over before the store is closed is still done.
+        self._handing = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+        self._ready = False
+        self._closed = ""
+        self._running: set[asyncio.Task[None]] = set()
+        self._transactions: Transactions | None = None
+        self._lanes: dict[str, Lane] = {}
+        watch_forks(self)
+
+    # -- life ------------------------------------------------------------------------------
+
+    def open(self) -> None:
+        """Connect, bring the schema up to date. Blocks."""
+        with self._life:
+            self._refuse_if_closed()
+            if self._ready:
+                return
+            if self._loop is None:
+                self._loop = self._start()
+            self._call(self._set_up())
+            self._ready = True
+            atexit.register(self.close)
+
+    def _start(self) -> asyncio.AbstractEventLoop:
+        if not self._own_pool:
+            loop: asyncio.AbstractEventLoop = self._pool._loop
+            return loop
+        loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(
+            target=self._serve, args=(loop,), name="perdure-postgres", daemon=True
+        )
+        self._thread.start()
+        return loop
+
+    @staticmethod
+    def _serve(loop: asyncio.AbstractEventLoop) -> None:
+        asyncio.set_event_loop(loop)
+        try:
+            loop.run_forever()
+        finally:
+            loop.close()
+
+    def _call(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run it on the engine's loop and wait for it, in any other thread."""
+        loop = self._required_loop
+        if _running_loop() is loop:
+            work.close()
+            raise InvalidError(
+                "a pool works on its own event loop: with open(pool=…), await the store there",
+                "pool",
+            )
+        return asyncio.run_coroutine_threadsafe(work, loop).result()
+
+    @property
+    def _required_loop(self) -> asyncio.AbstractEventLoop:
+        if self._loop is None:
+            raise ClosedError("the store is closed")
+        return self._loop
+
+    async def _set_up(self) -> None:
+        try:
+            if self._pool is None:
+                self._pool = await asyncpg.create_pool(**connect_arguments(self._options))
+            server = await self._server()
+            server.warn()
+            self._transactions = Transactions(
+                self._pool.acquire, self._ways(server), self._options.busy_timeout
+            )
+            await self._make_schema()
+            todo = await self._transactions.read(self._setup)
+            if todo is not None:
+                await self._transactions.write(todo)
+        except PerdureError:
+            await self._drop_pool()
+            raise
+        except Exception as error:
+            await self._drop_pool()
+            raise translate(error, self._where) from error
+
+    async def _server(self) -> Server:
+        async with self._pool.acquire() as connection:
+            server = await probe(connection)
+        self._fused = self._fused and not server.citus
+        return server
+
+    def _ways(self, server: Server) -> Ways:
+        wrapped = not self._own_pool or not self._options.prepared_statements
+        suffix = ""
+        if wrapped:
+            settings = session_settings(self._options)
+            if self._options.durability == "full" and server.acknowledges_early:
+                settings["synchronous_commit"] = "on"
+            suffix = for_a_transaction(settings)
+        return Ways(_WRITING + suffix, _READING + suffix, wrapped, traceable=not server.citus)
+
+    @property
+    def _where(self) -> str:
+        return "postgresql" if self._own_pool else "the pool"
+
+    async def _make_schema(self) -> None:
+        schema = self._options.schema
+        async with self._pool.acquire() as connection:
+            if await connection.fetchval(_SCHEMA_IS_THERE, schema):
+                return
+            try:
+                await connection.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted(schema)}")
+            except asyncpg.PostgresError as error:
+                # Somebody else made it at the same moment: IF NOT EXISTS does not see that.
+                if state_of(error) not in _DUPLICATES:
+                    raise
+
+    async def _drop_pool(self) -> None:
+        pool, self._transactions = self._pool, None
+        if self._own_pool:
+            self._pool = None
+            if pool is not None:
+                pool.terminate()
+
+    def close(self) -> None:
+        """Finish what was accepted, close the connections that are ours. Blocks; idempotent."""
+        with self._life:
+            if self._closed:
+                return
+            with self._handing:
+                self._closed = "the store is closed"
+            atexit.unregister(self.close)
+            loop, self._loop = self._loop, None
+            if loop is None:
+                return
+            if _running_loop() is not loop and loop.is_running():
+                asyncio.run_coroutine_threadsafe(self._drain(), loop).result()
+            if self._thread is not None:
+                loop.call_soon_threadsafe(loop.stop)
+                self._thread.join()
+
+    async def _drain(self) -> None:
+        while self._running:
+            await asyncio.wait(self._running)
+        self._transactions = None
+        if self._own_pool and self._pool is not None:
+            try:
+                await asyncio.wait_for(self._pool.close(), _CLOSE_SECONDS)
+            except (TimeoutError, OSError, asyncpg.InterfaceError):
+                # Its server is gone: there is nobody to say goodbye to.
+                self._pool.terminate()
+
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called, or this is a copy in a forked child."""
+        return bool(self._closed)
+
+    def _refuse_if_closed(self) -> None:
+        if self._closed:
+            raise ClosedError(self._closed)
+
+    # -- the port --------------------------------------------------------------------------
+
+    def submit(self, jobs: Sequence[Job]) -> None:
+        """Take these operations; each waiter is told the outcome. Does not block."""
+        if not self._ready:
+            self._refuse_if_closed()
+            threading.Thread(
+                target=self._open_and_submit, args=(jobs,), name="perdure-open", daemon=True
+            ).start()
+            return
+        with self._handing:
+            self._refuse_if_closed()
+            self._required_loop.call_soon_threadsafe(self._accept, jobs)
+
+    def _open_and_submit(self, jobs: Sequence[Job]) -> None:
+        try:
+            self.open()
+            self.submit(jobs)
+        except Exception as error:  # noqa: BLE001 - it belongs to the callers
+            _refuse(jobs, error)
+
+    def run(self, op: Operation[Any]) -> Any:
+        """Run one operation and return its result."""
+        if not self._ready:
+            self.open()
+        if _running_loop() is self._loop:
+            raise InvalidError("a pool works on its own event loop: await the store there", "pool")
+        waiter = BlockedCaller()
+        self.submit([(op, waiter)])
+        return waiter.wait()
+
+    # -- on the engine's loop ----------------------------------------------------------------
+
+    def _accept(self, jobs: Sequence[Job]) -> None:
+        transactions = self._transactions
+        if transactions is None:
+            _refuse(jobs, ClosedError(self._closed))
+            return
+        for job in jobs:
+            op = job[0]
+            if op.reads:
+                self._spawn(self._one(transactions.read(op), job))
+            elif self._fused and isinstance(op.work, Fused):
+                self._take(job, op.work, transactions)
+            else:
+                self._spawn(self._one(transactions.write(op), job))
+
+    def _take(self, job: Job, fused: Fused[Any], transactions: Transactions) -> None:
+        statement = fused.one()
+        text = statement.query.texts["postgres"]
+        lane = self._lanes.get(text)
+        if lane is None:
+            lane = Lane(text, transactions, self._spawn, self._options.pool_max)
+            self._lanes[text] = lane
+        lane.add(job, fused, statement.args)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+
+    @staticmethod
+    async def _one(work: Coroutine[Any, Any, Any], job: Job) -> None:
+        _, waiter = job
+        try:
+            outcome = Outcome(waiter, await work)
+        except Exception as error:  # noqa: BLE001 - it belongs to the caller
+            outcome = Outcome(waiter, error=error)
+        deliver([outcome])
+
+    # -- forks -----------------------------------------------------------------------------
+
+    def before_fork(self) -> None:
+        """Nothing has to rest: a child uses none of it."""
+
+    def after_fork_in_parent(self) -> None:
+        """Nothing was stopped."""
+
+    def after_fork_in_child(self) -> None:
+        """Be closed, without touching the connections that the parent still uses."""
+        self._closed = "this store was opened before a fork: open another one in the child"
+        self._life = threading.RLock()
+        self._handing = threading.Lock()
+        atexit.unregister(self.close)
+        _inherited.append(self)
+
+
+def _refuse(jobs: Sequence[Job], error: Exception) -> None:
+    deliver([Outcome(waiter, error=error) for _, waiter in jobs])
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
