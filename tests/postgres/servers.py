@@ -17,7 +17,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -26,7 +26,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from perdure import EmbeddedPostgres, MissingExtraError, UnsupportedError
+from perdure import EmbeddedPostgres, MissingExtraError, PerdureError, UnsupportedError
 from perdure.embedded_postgres.programs import Programs, find
 
 asyncpg = pytest.importorskip("asyncpg", reason="needs asyncpg: pip install 'perdure[postgres]'")
@@ -168,8 +168,17 @@ class Pair:
         self.standby.run("psql", "-XAtqc", "SELECT pg_promote()")
 
 
-# A node that a test has killed for good leaves nothing outside its folder.
 _TIDY = {"dynamic_shared_memory_type": "mmap"}
+
+
+@contextmanager
+def _tidied(node: EmbeddedPostgres) -> Iterator[None]:
+    """Run it; one that was killed is started once more, to give back its shared memory."""
+    with node:
+        yield
+        if node.pid is None:
+            with suppress(PerdureError):
+                node.start()
 
 
 @contextmanager
@@ -184,9 +193,9 @@ def pair(*, synchronous: bool = True) -> Iterator[Pair]:
     try:
         primary = EmbeddedPostgres(home / "primary", settings=_TIDY)
         standby = EmbeddedPostgres(home / "standby", settings=_TIDY)
-        with primary:
+        with _tidied(primary):
             _back_up(primary, standby)
-            with standby:
+            with _tidied(standby):
                 if synchronous:
                     _wait_for_standby(primary)
                 yield Pair(primary, standby)
