@@ -61,6 +61,21 @@ def _started(node: EmbeddedPostgres) -> str:
     return node.start().url()
 
 
+@contextmanager
+def reachable_folder(*, in_memory: bool = True) -> Iterator[Path]:
+    """A folder for servers: pytest's own are for one account, which for root is not theirs.
+
+    In memory where there is room: a killed server loses nothing of it, and it is faster.
+    """
+    place = programs().account.temp_folder(in_memory=in_memory)
+    folder = Path(tempfile.mkdtemp(prefix="perdure-test-", dir=place))
+    folder.chmod(0o711)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def fresh_database(dsn: str, *, template: str | None = None, locale: str | None = None) -> str:
     """The address of a new database on that server, with a random name.
 
@@ -187,10 +202,7 @@ def pair(*, synchronous: bool = True) -> Iterator[Pair]:
 
     Synchronous: a commit is told only when the standby has it on disk.
     """
-    programs()
-    home = Path(tempfile.mkdtemp(prefix="perdure-test-pair-"))
-    home.chmod(0o711)
-    try:
+    with reachable_folder() as home:
         primary = EmbeddedPostgres(home / "primary", settings=_TIDY)
         standby = EmbeddedPostgres(home / "standby", settings=_TIDY)
         with _tidied(primary):
@@ -199,8 +211,6 @@ def pair(*, synchronous: bool = True) -> Iterator[Pair]:
                 if synchronous:
                     _wait_for_standby(primary)
                 yield Pair(primary, standby)
-    finally:
-        shutil.rmtree(home, ignore_errors=True)
 
 
 def _back_up(primary: EmbeddedPostgres, standby: EmbeddedPostgres) -> None:

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -24,9 +25,11 @@ from perdure import (
     UnsupportedError,
 )
 from perdure.embedded_postgres.programs import _is_copy
-from tests.postgres.servers import asyncpg, fetch, programs, wait_until
+from tests.postgres.servers import asyncpg, fetch, programs, reachable_folder, wait_until
 
-as_root = pytest.mark.skipif(os.geteuid() != 0, reason="about what root may not do")
+as_root = pytest.mark.skipif(
+    sys.platform == "win32" or os.geteuid() != 0, reason="about what root may not do"
+)
 
 _TELLS = """
 import sys
@@ -39,12 +42,8 @@ sys.stdin.read()
 
 @pytest.fixture
 def home() -> Iterator[Path]:
-    """A folder the server's account can reach; pytest's own are for one account alone."""
-    programs()
-    folder = Path(tempfile.mkdtemp(prefix="perdure-test-"))
-    folder.chmod(0o711)
-    yield folder
-    shutil.rmtree(folder, ignore_errors=True)
+    with reachable_folder() as folder:
+        yield folder
 
 
 @pytest.fixture
@@ -145,6 +144,23 @@ def test_a_second_server_on_the_folder_is_refused_with_the_number_of_the_first(h
         pytest.raises(BusyError, match=str(first.pid)),
     ):
         EmbeddedPostgres(home / "kept").start()
+
+
+def test_of_two_that_make_the_same_folder_at_once_one_has_it(home: Path) -> None:
+    def start(server: EmbeddedPostgres) -> str:
+        try:
+            return server.start().url()
+        except BusyError:
+            return ""
+
+    servers = [EmbeddedPostgres(home / "kept") for _ in range(2)]
+    with ThreadPoolExecutor(2) as threads:
+        urls = sorted(threads.map(start, servers))
+
+    assert urls[0] == ""
+    assert fetch(urls[1], "SELECT 1") == [(1,)]
+    for server in servers:
+        server.close()
 
 
 def test_a_port_of_somebody_else_is_refused() -> None:
@@ -262,12 +278,17 @@ def test_root_hears_which_folder_the_servers_account_may_not_search(home: Path) 
 
 @as_root
 def test_roots_server_takes_programs_from_where_only_root_can_read(
-    home: Path, monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     found = programs()
     if "embedded_postgres" not in str(found.folder) or found.account.user is None:
         pytest.skip("needs the package embedded-postgres, and another account")
-    installed, place, temp = found.folder.parents[2], home / "private", home / "temp"
+    with reachable_folder(in_memory=False) as home:  # programs may not run in memory
+        copy_and_use(found.folder.parents[2], home, monkeypatch)
+
+
+def copy_and_use(installed: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place, temp = home / "private", home / "temp"
     for name in ("embedded_postgres/pginstall", "embedded_postgres.libs"):
         shutil.copytree(installed / name, place / name, symlinks=True, copy_function=link)
     place.chmod(0o700)

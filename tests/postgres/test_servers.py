@@ -55,13 +55,24 @@ def test_a_database_is_copied_from_a_template(database: str) -> None:
     drop_database(copy)
 
 
-def test_a_database_sorts_as_people_do_when_it_is_asked_to(database: str) -> None:
-    ask = "SELECT string_agg(t, '' ORDER BY t) FROM unnest(ARRAY['a', 'B', 'A', 'b']) AS t"
+def test_a_database_sorts_as_people_do_when_it_is_asked_to() -> None:
+    ask = "SELECT string_agg(t, '' ORDER BY t{}) FROM unnest(ARRAY['a', 'B', 'A', 'b']) AS t"
     english = fresh_database(server(), locale="en_US")
 
-    assert fetch(database, ask) == [("ABab",)]
-    assert fetch(english, ask) == [("aAbB",)]
+    assert fetch(english, ask.format("")) == [("aAbB",)]
+    assert fetch(english, ask.format(' COLLATE "C"')) == [("ABab",)]
     drop_database(english)
+
+
+def test_the_helpers_may_be_called_where_an_event_loop_runs() -> None:
+    async def use() -> list[Any]:
+        url = fresh_database(server())
+        try:
+            return fetch(url, "SELECT 1")
+        finally:
+            drop_database(url)
+
+    assert asyncio.run(use()) == [(1,)]
 
 
 def test_a_commit_is_on_the_standby_which_takes_over_at_the_same_address() -> None:

@@ -15,7 +15,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Literal, Self
 from urllib.parse import quote
@@ -50,9 +51,10 @@ class EmbeddedPostgres:
 
     For one box: development, tests, a program with a machine of its own. ``folder`` keeps the
     data, the log and the password of its user ``postgres`` (0600); it is made when it is not
-    there. Without a folder everything is in the temp directory, gone at `close`, and open to
-    every account of this machine. A new major version of PostgreSQL does not read the data of an
-    older one: dump with the old (``run("pg_dumpall")``), restore into a new folder.
+    there. Without a folder everything is in the temp directory and gone at `close`, and any
+    account of this machine may connect, as its superuser. A new major version of PostgreSQL does
+    not read the data of an older one: dump with the old (``run("pg_dumpall")``), restore into a
+    new folder.
 
     ``port`` 0 or None is a free one, kept for the life of the object. ``settings`` are those of
     ``postgresql.conf`` and overrule it, ``environment`` is added to the server's few variables.
@@ -186,8 +188,9 @@ class EmbeddedPostgres:
     def _start(self, programs: Programs) -> None:
         atexit.register(self.close)
         self._make_folder(programs.account)
-        if not (self.folder / "data" / "PG_VERSION").exists():
-            self._initialise(programs)
+        with _alone(self.folder):
+            if not (self.folder / "data" / "PG_VERSION").exists():
+                self._initialise(programs)
         self._check_version(programs)
         self._launch(programs)
 
@@ -329,6 +332,19 @@ class EmbeddedPostgres:
             with guard:  # closes its input, too late for it to act
                 guard.kill()
         self._process = self._guard = None
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Until its end no other process is in such a block for that folder."""
+    import fcntl  # noqa: PLC0415 - not on Windows
+
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _private(path: Path) -> IO[bytes]:
