@@ -23,6 +23,7 @@ from perdure.engines.postgres_connection import (
     for_a_transaction,
     probe,
     quoted,
+    schema_of,
     session_settings,
     state_of,
     translate,
@@ -163,7 +164,7 @@ class PostgresEngine:
         return "postgresql" if self._own_pool else "the pool"
 
     async def _make_schema(self) -> None:
-        schema = self._options.schema
+        schema = schema_of(self._options)
         async with self._pool.acquire() as connection:
             if await connection.fetchval(_SCHEMA_IS_THERE, schema):
                 return
@@ -241,9 +242,10 @@ class PostgresEngine:
 
     def run(self, op: Operation[Any]) -> Any:
         """Run one operation and return its result."""
+        self._refuse_if_closed()
         if not self._ready:
             self.open()
-        if _running_loop() is self._loop:
+        if _running_loop() is self._required_loop:
             raise InvalidError("a pool works on its own event loop: await the store there", "pool")
         waiter = BlockedCaller()
         self.submit([(op, waiter)])

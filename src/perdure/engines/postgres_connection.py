@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import parse_qsl, quote, urlencode
 
 try:
     import asyncpg
@@ -118,7 +118,7 @@ async def _leave_as_it_is(_connection: Connection) -> None:
 def session_settings(options: EngineOptions) -> dict[str, str]:
     """The settings that every connection, or every transaction, has."""
     settings = {
-        "search_path": quoted(options.schema),
+        "search_path": quoted(schema_of(options)),
         "statement_timeout": f"{STATEMENT_SECONDS * 1000}",
         "lock_timeout": f"{max(1, int(options.busy_timeout * 1000))}",
         "idle_in_transaction_session_timeout": f"{_IDLE_SECONDS * 1000}",
@@ -138,12 +138,18 @@ def for_a_transaction(settings: Mapping[str, str]) -> str:
 
 def dsn_of(url: str) -> str:
     """The URL as libpq knows it; of several hosts the one that can be written, unless said."""
-    head, mark, query = url.partition("?")
-    if "," in head and "target_session_attrs" not in dict(parse_qsl(query)):
-        wanted = urlencode({"target_session_attrs": "read-write"})
-        query = f"{query}&{wanted}" if query else wanted
-        mark = "?"
-    return f"{head}{mark}{query}"
+    head, _, query = url.partition("?")
+    settings = dict(parse_qsl(query, keep_blank_values=True))
+    settings.pop("schema", None)
+    if "," in head:
+        settings.setdefault("target_session_attrs", "read-write")
+    return f"{head}?{urlencode(settings, quote_via=quote)}" if settings else head
+
+
+def schema_of(options: EngineOptions) -> str:
+    """The schema; one in the URL is for those who can give nothing else, on a command line."""
+    query = dict(parse_qsl(options.url.partition("?")[2]))
+    return query.get("schema", options.schema)
 
 
 async def drive(connection: Connection, plan: Plan[Any]) -> Any:

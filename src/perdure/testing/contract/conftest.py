@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from inspect import iscoroutinefunction
 from pathlib import Path
@@ -17,8 +18,13 @@ from perdure.records import SessionKey
 from perdure.store import Store
 from perdure.testing.clocks import FixedClock
 from perdure.testing.databases import Database, Dump, NewKey, OpenStore, Reopen
+from perdure.testing.postgres import FORMS, empty_schema
 
-OWN_URLS = {"memory": "memory:", "sqlite": "sqlite:///{folder}/agent.db"}
+OWN_URLS = {
+    "memory": "memory:",
+    "sqlite": "sqlite:///{folder}/agent.db",
+    **{form: f"{form}:{{schema}}" for form in FORMS},
+}
 
 
 def _urls() -> dict[str, str]:
@@ -46,7 +52,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
 def _no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
     """What the developer's shell says about perdure is not part of the contract."""
     for name in [name for name in os.environ if name.startswith("PERDURE_")]:
-        if name != "PERDURE_CONTRACT_URL":
+        if name not in {"PERDURE_CONTRACT_URL", "PERDURE_TEST_PG"}:
             monkeypatch.delenv(name)
 
 
@@ -61,13 +67,24 @@ def database(
     request: pytest.FixtureRequest, clock: FixedClock, tmp_path: Path
 ) -> Iterator[Database]:
     url, sync = request.param
-    shared = "{folder}" not in url and "{name}" not in url
-    fresh = url.replace("{folder}", str(tmp_path)).replace("{name}", uuid4().hex)
     # Power cuts are the business of other tests, and syncing is what takes the time in these.
     defaults = {"clock": clock, "durability": "normal"}
-    made = Database(fresh, sync=sync, shared=shared, defaults=defaults)
-    yield made
-    asyncio.run(made.close())
+    # Those who open it by themselves find nothing at all.
+    alone = not {"lone", "engine_url"}.isdisjoint(request.fixturenames)
+    with _fresh(url, tmp_path, with_tables=not alone) as fresh:
+        shared = url == fresh
+        made = Database(fresh, sync=sync, shared=shared, defaults=defaults)
+        yield made
+        asyncio.run(made.close())
+
+
+@contextmanager
+def _fresh(url: str, folder: Path, *, with_tables: bool) -> Iterator[str]:
+    if url.endswith(":{schema}"):
+        with empty_schema(url.partition(":")[0], with_tables=with_tables) as address:
+            yield address
+    else:
+        yield url.replace("{folder}", str(folder)).replace("{name}", uuid4().hex)
 
 
 @pytest.fixture
