@@ -7,10 +7,11 @@ import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from inspect import isawaitable
-from typing import Any
+from typing import Any, cast
 
 from perdure.engines import Engine, Job
 from perdure.engines.delivery import AwaitingTask
+from perdure.errors import UnsupportedError
 from perdure.operation import Emit, Flow, Operation, Sleep, Step, Stream
 
 
@@ -88,6 +89,21 @@ class AsyncRunner:
             return await asyncio.sleep(step.seconds)
         result = step.function(*step.args)
         return await result if isawaitable(result) else result
+
+
+class Joining(AsyncRunner):
+    """Runs operations inside the transaction of a connection of the application's."""
+
+    def __init__(self, engine: Engine, connection: Any) -> None:
+        super().__init__(engine)
+        self._join = getattr(engine, "join", None)
+        self._connection = connection
+        if self._join is None:
+            raise UnsupportedError("only PostgreSQL can join a transaction: leave out connection=")
+
+    async def operate(self, op: Operation[Any]) -> Any:
+        """Run one operation there; the application commits it, or does not."""
+        return await cast("Any", self._join)(op, self._connection)
 
 
 class SyncRunner:

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any, Generic, Self
 
 from perdure.config import Config, Resolved, resolve
-from perdure.engines import engine_for
+from perdure.engines import Engine, engine_for
+from perdure.errors import UnsupportedError
 from perdure.features.events import Events
 from perdure.features.sessions import Sessions
 from perdure.features.state import State
 from perdure.features.upkeep import Upkeep
 from perdure.handles import SessionHandle, load
 from perdure.migrations import check, migrate, nothing_to_set_up, set_up
+from perdure.migrations.distribution import distribute, undistributed
 from perdure.operation import Async, Flow, M, Runner, Sync, run
 from perdure.records import JSON, ErasureReceipt, SessionKey, Swept
-from perdure.runners import AsyncRunner, SyncRunner
+from perdure.runners import AsyncRunner, Joining, SyncRunner
 from perdure.turns import AsyncTurn, SyncTurn
 from perdure.values import Limits
 
@@ -96,9 +99,16 @@ class Store(_Store[Async]):
         """Finish what was accepted and close; idempotent."""
         await asyncio.to_thread(self._engine.close)
 
-    def turn(self) -> AsyncTurn:
-        """Several writes as one transaction: see `Turn`."""
-        return AsyncTurn(self._runner, self._settings)
+    def turn(self, *, connection: Any = None) -> AsyncTurn:
+        """Several writes as one transaction: see `Turn`.
+
+        ``connection``: an asyncpg connection of the application's to the same database. The
+        writes become part of the transaction it is in (`InvalidError` if it is in none), and are
+        stored when that is committed. On other engines than PostgreSQL `UnsupportedError`.
+        """
+        if connection is None:
+            return AsyncTurn(self._runner, self._settings)
+        return AsyncTurn(Joining(self._engine, connection), self._settings)
 
     async def session(
         self,
@@ -273,12 +283,53 @@ def migrate_store(resolved: Resolved) -> list[str]:
     return _on_bare_engine(resolved, migrate)
 
 
+def undistributed_tables(resolved: Resolved) -> list[str]:
+    """The tables that Citus does not keep in shards yet; writes nothing.
+
+    `UnsupportedError` where there is no Citus.
+    """
+    with _sharding_engine(resolved) as engine:
+        names: list[str] = engine.run(undistributed())
+        return names
+
+
+def distribute_store(resolved: Resolved) -> Iterator[str]:
+    """Have Citus keep every table in shards by ``part``; each table's name as it is done.
+
+    A table is one transaction: it copies the rows while those who write to the table wait. What
+    is distributed already is left alone, so that after a failure the rest can be done by the
+    same again. `UnsupportedError` where there is no Citus. Tried against stand-ins for its
+    functions, not against a real Citus.
+    """
+    with _sharding_engine(resolved) as engine:
+        for table in engine.run(undistributed()):
+            if engine.run(distribute(table)):
+                yield table
+
+
+@contextmanager
+def _sharding_engine(resolved: Resolved) -> Iterator[Engine]:
+    with _bare_engine(resolved) as engine:
+        if engine.dialect != "postgres":
+            raise UnsupportedError(
+                f"{resolved.display_url} is one file or less: only a PostgreSQL database with "
+                "Citus can be distributed, see the docs page beyond-one-machine"
+            )
+        yield engine
+
+
 def _on_bare_engine(resolved: Resolved, op_of: Callable[[int], Any]) -> list[str]:
     """Run one operation on a store whose schema is not looked at first."""
-    engine = engine_for(resolved, nothing_to_set_up())
-    try:
-        engine.open()
+    with _bare_engine(resolved) as engine:
         names: list[str] = engine.run(op_of(resolved.settings.clock()))
         return names
+
+
+@contextmanager
+def _bare_engine(resolved: Resolved) -> Iterator[Engine]:
+    """An engine whose schema is not looked at first; its first operation opens it."""
+    engine = engine_for(resolved, nothing_to_set_up())
+    try:
+        yield engine
     finally:
         engine.close()

@@ -17,6 +17,9 @@ _LAZY = {
     "erase": Lazy("people:erase", "Remove everything of a person for good."),
     "sweep": Lazy("upkeep:sweep", "Purge what has expired."),
     "migrate": Lazy("schema:migrate", "Bring the schema of the store up to date."),
+    "distribute": Lazy(
+        "distributing:distribute", "Spread the tables over the machines of a Citus cluster."
+    ),
     "status": Lazy("upkeep:status", "Where the store is, and how much is in it."),
     "demo": Lazy("demo:demo", "See a store at work."),
     "completion": Lazy("completion:completion", "Completion for bash, zsh or fish."),

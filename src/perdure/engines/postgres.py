@@ -18,8 +18,10 @@ from perdure.engines import EngineOptions, Job, Setup
 from perdure.engines.delivery import BlockedCaller, Outcome, deliver
 from perdure.engines.forks import watch_forks
 from perdure.engines.postgres_connection import (
+    Connection,
     Server,
     connect_arguments,
+    drive,
     for_a_transaction,
     probe,
     quoted,
@@ -157,7 +159,13 @@ class PostgresEngine:
             if self._options.durability == "full" and server.acknowledges_early:
                 settings["synchronous_commit"] = "on"
             suffix = for_a_transaction(settings)
-        return Ways(_WRITING + suffix, _READING + suffix, wrapped, traceable=not server.citus)
+        return Ways(
+            writing=_WRITING + suffix,
+            reading=_READING + suffix,
+            fused=self._fused,
+            wrapped=wrapped,
+            traceable=not server.citus,
+        )
 
     @property
     def _where(self) -> str:
@@ -250,6 +258,33 @@ class PostgresEngine:
         waiter = BlockedCaller()
         self.submit([(op, waiter)])
         return waiter.wait()
+
+    async def join(self, op: Operation[Any], connection: Connection) -> Any:
+        """Run a writing operation in the transaction of a connection of the application's.
+
+        On the loop that the connection belongs to. If it fails, what the application did before
+        stands, and its transaction can go on.
+        """
+        self._refuse_if_closed()
+        if not self._ready:
+            await asyncio.to_thread(self.open)
+        if not connection.is_in_transaction():
+            message = (
+                "begin a transaction on the connection first: async with connection.transaction()"
+            )
+            raise InvalidError(message, "connection")
+        try:
+            async with connection.transaction():
+                before = await connection.fetchval("SHOW search_path")
+                schema = quoted(schema_of(self._options))
+                await connection.execute(f"SET LOCAL search_path = {schema}")
+                result = await drive(connection, op.plan())
+                await connection.execute("SELECT set_config('search_path', $1, TRUE)", before)
+                return result
+        except PerdureError:
+            raise
+        except Exception as error:
+            raise translate(error, op.name) from error
 
     # -- on the engine's loop ----------------------------------------------------------------
 

@@ -48,6 +48,8 @@ class Ways(NamedTuple):
 
     writing: str
     reading: str
+    #: Whether one statement may do the work of several.
+    fused: bool
     #: Whether a lone statement needs a transaction around it, to have its settings.
     wrapped: bool
     #: Whether `pg_xact_status` can tell what became of a transaction.
@@ -68,19 +70,19 @@ class Transactions:
 
     async def read(self, op: Operation[Any]) -> Any:
         """The result of a reading operation, all of it from one snapshot."""
-        if isinstance(op.work, Fused) and op.name not in self._many:
-            found = await self._read_at_once(op, op.work)
+        if self._ways.fused and isinstance(op.work, Fused):
+            found = await self._read_at_once(op.name, op.work)
             if found is not None:
                 return found
         return await self._patiently(op.name, lambda: self._read(op))
 
-    async def _read_at_once(self, op: Operation[Any], work: Fused[Any]) -> Any:
+    async def _read_at_once(self, name: str, work: Fused[Any]) -> Any:
         statement = work.one()
-
-        async def attempt() -> Any:
-            return await self.send(statement.query.texts["postgres"], [statement.args])
-
-        return work.result(await self._patiently(op.name, attempt))
+        text = statement.query.texts["postgres"]
+        rows = await self._patiently(
+            name, lambda: self.send(text, [statement.args], self._ways.reading)
+        )
+        return work.result(rows)
 
     async def _read(self, op: Operation[Any]) -> Any:
         async with self._borrow() as connection:
@@ -178,12 +180,14 @@ class Transactions:
 
     # -- one statement -----------------------------------------------------------------------
 
-    async def send(self, text: str, rows: Sequence[tuple[Any, ...]]) -> list[Row]:
+    async def send(
+        self, text: str, rows: Sequence[tuple[Any, ...]], begin: str | None = None
+    ) -> list[Row]:
         """Run one statement for each of these values, in one transaction and one round trip."""
         async with self._borrow() as connection:
             if not self._ways.wrapped:
                 return as_rows(await _sent(connection, text, rows))
-            await connection.execute(self._ways.writing)
+            await connection.execute(begin or self._ways.writing)
             try:
                 found = as_rows(await _sent(connection, text, rows))
             except BaseException:

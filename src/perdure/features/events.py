@@ -153,7 +153,7 @@ class Events(Rewriting[M]):
             rows.reverse()
             return [event_of(found) for found in rows]
 
-        return work
+        return reading.at_once(work, at, wanted, limit or 0)
 
     @reads
     def list(

@@ -141,6 +141,26 @@ e.part = :part AND e.uid = :uid AND e.seq BETWEEN :low AND :high
 -- for: way = up: ASC | down: DESC
 SELECT {columns} FROM events e WHERE {within} ORDER BY e.seq {way} LIMIT :limit
 
+-- name: last[postgres]
+-- The session, the last jump of its line, and the newest events above it: NULLs for no event.
+WITH session AS MATERIALIZED (
+    SELECT s.uid, s.head FROM sessions s
+    WHERE s.part = :part AND s.id = :id AND s.deleted_at IS NULL
+      AND (s.expires_at IS NULL OR s.expires_at > :now)
+), jump AS MATERIALIZED (
+    SELECT e.seq, e.prev FROM session s JOIN events e ON e.part = :part AND e.uid = s.uid
+    WHERE e.seq <= s.head AND e.prev <> e.seq - 1
+    ORDER BY e.seq DESC LIMIT 1
+)
+SELECT COALESCE((SELECT prev FROM jump), 0), {columns}
+FROM session s LEFT JOIN LATERAL (
+    SELECT * FROM events e
+    WHERE e.part = :part AND e.uid = s.uid
+      AND e.seq BETWEEN GREATEST((SELECT seq FROM jump), :low) AND LEAST(s.head, :high)
+    ORDER BY e.seq DESC LIMIT :limit
+) e ON TRUE
+ORDER BY e.seq DESC
+
 -- name: count
 SELECT COUNT(*) FROM events e WHERE {within}
 

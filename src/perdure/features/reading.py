@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from perdure.errors import InvalidError
-from perdure.features.drafts import EventRow
+from perdure.features.drafts import EventRow, event_of
 from perdure.features.line import EVENTS, NO_SEQ, Run, clip, runs
-from perdure.features.lookup import SessionRow
+from perdure.features.lookup import SessionRow, Target
 from perdure.formats import window_start
-from perdure.operation import Plan
+from perdure.operation import Fused, Plan, Rows, Statement, Work
+from perdure.records import Event
 from perdure.values import decode
 
 _WINDOW_PAGE = 200
@@ -43,6 +44,34 @@ def newest(row: SessionRow, wanted: Filter, limit: int) -> Plan[list[EventRow]]:
             break
         found += yield from _read(row, run, wanted, "down", limit - len(found))
     return found
+
+
+def at_once(work: Work[list[Event]], at: Target, wanted: Filter, limit: int) -> Work[list[Event]]:
+    """The work of reading the last events; one statement can do it where nothing is filtered."""
+    if wanted._replace(low=1, high=NO_SEQ) != Filter() or not limit > 0:
+        return work
+
+    def one() -> Statement:
+        return EVENTS.last(
+            part=at.part,
+            id=at.key.id,
+            now=at.now,
+            low=wanted.low,
+            high=wanted.high,
+            limit=limit,
+        )
+
+    return Fused(work, one, lambda rows: _found(rows, wanted.low, limit), work)
+
+
+def _found(rows: Rows, low: int, limit: int) -> list[Event] | None:
+    """The events of `last` in events.sql, oldest first; None if there may be more below."""
+    if not rows:
+        return None
+    events = [] if rows[0][1] is None else [event_of(EventRow._make(row[1:])) for row in rows]
+    events.reverse()
+    below = rows[0][0]
+    return events if len(events) == limit or below < low else None
 
 
 def oldest(row: SessionRow, wanted: Filter, limit: int) -> Plan[list[EventRow]]:
