@@ -312,22 +312,24 @@ def _sharding_engine(resolved: Resolved) -> Iterator[Engine]:
     with _bare_engine(resolved) as engine:
         if engine.dialect != "postgres":
             raise UnsupportedError(
-                f"{resolved.display_url} is one file or less: only a PostgreSQL database with "
+                f"{resolved.display_url} stays on one machine: only a PostgreSQL database with "
                 "Citus can be distributed, see the docs page beyond-one-machine"
             )
+        engine.open()
         yield engine
 
 
 def _on_bare_engine(resolved: Resolved, op_of: Callable[[int], Any]) -> list[str]:
     """Run one operation on a store whose schema is not looked at first."""
     with _bare_engine(resolved) as engine:
+        engine.open()
         names: list[str] = engine.run(op_of(resolved.settings.clock()))
         return names
 
 
 @contextmanager
 def _bare_engine(resolved: Resolved) -> Iterator[Engine]:
-    """An engine whose schema is not looked at first; its first operation opens it."""
+    """An engine whose schema is not looked at first, not yet opened."""
     engine = engine_for(resolved, nothing_to_set_up())
     try:
         yield engine

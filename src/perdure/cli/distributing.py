@@ -13,8 +13,8 @@ from perdure.cli.schema import CHECK_FAILED
 from perdure.store import distribute_store, undistributed_tables
 
 _LEFTOVER = (
-    "once you have looked, free the room of the copies that Citus left behind: "
-    "SELECT truncate_local_data_after_distributing_table('sessions')"
+    "Citus hides the rows that it has copied, and they still take room here: for each table "
+    "truncate_local_data_after_distributing_table frees it"
 )
 
 

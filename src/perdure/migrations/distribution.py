@@ -12,7 +12,7 @@ Tried against stand-ins for Citus's functions only: there was no Citus where thi
 from __future__ import annotations
 
 from perdure.errors import PerdureError, UnsupportedError
-from perdure.migrations import check
+from perdure.migrations import LEDGER, check
 from perdure.operation import Bumps, Operation, Plan
 from perdure.sql import load
 from perdure.tables import TABLES
@@ -44,6 +44,8 @@ def distribute(table: str) -> Operation[bool]:
 
     def work(_: Bumps) -> Plan[bool]:
         yield DISTRIBUTE.unhurried()
+        # One at a time, and not beside a migration; who comes second looks again.
+        yield LEDGER.lock()
         if table not in (yield from _undistributed()):
             return False
         beside = _ALONE if table == _FIRST else _FIRST
