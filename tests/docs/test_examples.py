@@ -4,7 +4,9 @@ The blocks of a page run in order, in one fresh namespace and an empty folder; t
 What a block of docs/ prints is what its ``# -> …`` comments say, line by line, or the block of
 ``text`` that follows it at once; ``…`` in either stands for any text. A block marked
 ``python notest`` is only compiled; one of ``python test_it.py`` is saved under that name, and
-pytest runs what a page has saved.
+pytest runs what a page has saved. Where a page says `SERVER` it means a real PostgreSQL: the
+address of an empty database stands there when the page is run, and where there is no server the
+page is skipped.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Coroutine, Iterator
-from contextlib import redirect_stdout
+from contextlib import contextmanager, redirect_stdout
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -29,6 +31,8 @@ from perdure import engines, formats
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+#: How a page writes the address of a PostgreSQL server.
+SERVER = "postgresql://app:secret@db.example/agents"
 #: Blocks that cannot run here, by page: they need another package or another machine.
 NOT_RUN: dict[str, int] = {}
 
@@ -124,10 +128,40 @@ def check(example: Example, page: Path, namespace: dict[str, Any]) -> None:
     assert (wrong, len(lines)) == ([], len(said)), f"{where} prints {lines}"
 
 
+@contextmanager
+def with_a_server(page: str) -> Iterator[str]:
+    """The page with a real database in the place of `SERVER`; skips where there is none."""
+    if SERVER not in page:
+        yield page
+        return
+    pytest.importorskip("asyncpg", reason="needs asyncpg: pip install 'perdure[postgres]'")
+    from tests.postgres import servers  # noqa: PLC0415 - it needs asyncpg
+
+    url = servers.fresh_database(servers.server())
+    try:
+        yield page.replace(SERVER, url)
+    finally:
+        servers.drop_database(url)
+
+
 def run_the_tests_of_a_page() -> None:
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
     ran = subprocess.run(command, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stdout
+
+
+def run_the_blocks(told: list[Example], page: Path) -> None:
+    namespace: dict[str, Any] = {"__name__": "__main__"}
+    try:
+        for example in told:
+            if example.mark.endswith(".py"):
+                Path(example.mark).write_text(example.source, encoding="utf-8")
+            elif example.mark == "notest":
+                compiled(example, page)
+            else:
+                check(example, page, namespace)
+    finally:
+        close_stores(namespace)
 
 
 @pytest.fixture
@@ -146,18 +180,9 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("elsewhere")
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_the_examples_of_a_page_run_and_print_what_it_shows(page: Path) -> None:
-    namespace: dict[str, Any] = {"__name__": "__main__"}
-    told = examples(page.read_text(encoding="utf-8"))
-    try:
-        for example in told:
-            if example.mark.endswith(".py"):
-                Path(example.mark).write_text(example.source, encoding="utf-8")
-            elif example.mark == "notest":
-                compiled(example, page)
-            else:
-                check(example, page, namespace)
-    finally:
-        close_stores(namespace)
+    with with_a_server(page.read_text(encoding="utf-8")) as text:
+        told = examples(text)
+        run_the_blocks(told, page)
     if any(example.mark.endswith(".py") for example in told):
         run_the_tests_of_a_page()
 
