@@ -1,0 +1,52 @@
+"""Every named statement of perdure, and those that may ask more than one part."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
+from importlib.resources import files
+
+from perdure.operation import Query
+from perdure.sql import load
+
+#: Reads that go through a whole app, a whole tenant or everything. A sharded database asks all
+#: its machines for them; all others ask one.
+BY_MANY_PARTS = {
+    "events.locate": "an event by its id alone, in all sessions of an app",
+    "sessions.count app": "of an app",
+    "sessions.count tenant": "of a tenant",
+    "sessions.list app": "of an app",
+    "sessions.list tenant": "of a tenant",
+    "sessions.list_stated app": "of an app",
+    "sessions.list_stated tenant": "of a tenant",
+    "upkeep.purgeable": "a sweep",
+    "upkeep.count_purgeable": "a sweep",
+}
+
+#: What touches state of the user, and of the user's app, which is another part.
+BY_TWO_PARTS = {
+    "events.append_many*stated": "state of session, user and app, with the event",
+    "events.append_one*stated": "state of session, user and app, with the event",
+    "sessions.list_stated user": "the state of the app is merged in",
+    "state.merged": "the state of the app is merged in",
+}
+
+
+def named(package: str) -> dict[str, Query]:
+    """The statements of all files of that package, each as ``file.name choice choice``."""
+    return {
+        f"{file.name.removesuffix('.sql')}.{query.name}": query
+        for file in files(package).iterdir()
+        if file.name.endswith(".sql") and not file.name[0].isdigit()
+        for query in load(package, file.name)
+    }
+
+
+FEATURES = named("perdure.features")
+EVERY = {**FEATURES, **named("perdure.migrations")}
+POSTGRES = {name: query for name, query in EVERY.items() if "postgres" in query.texts}
+
+
+def is_of(name: str, listed: Iterable[str]) -> bool:
+    """Whether the statement, or the choices that its name begins with, are in the list."""
+    return any(fnmatchcase(name, begin) or fnmatchcase(name, f"{begin} *") for begin in listed)
