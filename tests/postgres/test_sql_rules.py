@@ -34,17 +34,15 @@ def breaking(pattern: str, texts: dict[str, str]) -> list[str]:
 
 
 def test_every_key_begins_with_the_part() -> None:
+    key = r"(?:PRIMARY KEY|UNIQUE|FOREIGN KEY|REFERENCES \w+|UNIQUE INDEX \w+ ON \w+)"
     keys = [
         (name, columns)
         for name, text in DDL.items()
-        for columns in re.findall(
-            r"(?:PRIMARY KEY|UNIQUE|FOREIGN KEY|REFERENCES \w+|UNIQUE INDEX \w+ ON \w+) \(([^)]+)\)",
-            text,
-        )
+        for columns in re.findall(rf"{key} \(([^)]+)\)", text)
     ]
 
     assert len(keys) > 2 * len(TABLES)
-    assert [key for key in keys if not re.match(r"part\b", key[1])] == []
+    assert [one for one in keys if not re.match(r"part\b", one[1])] == []
 
 
 def test_every_table_has_a_part_that_is_never_null_and_a_primary_key() -> None:

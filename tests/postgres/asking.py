@@ -1,0 +1,176 @@
+"""Asking a schema about statements: do they parse, with which types, by which plan."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from perdure.engines.postgres_connection import dsn_of, quoted
+from tests.postgres.servers import asyncpg
+
+APP_PART = "md5('app')"
+
+_FILL = [
+    """
+    INSERT INTO sessions
+    SELECT md5('user' || u), 'u' || s, 's' || s, 'tenant', 'app', 'user' || u, md5('app'), {e} + 1,
+        {e}, {e}, {e}, {e}, s, 1000 * u + s, s, NULL, CASE s WHEN 3 THEN 2 END,
+        CASE s WHEN 4 THEN 2 END, 'Title', '', '', '[]', '[]', NULL, NULL, 'hello'
+    FROM generate_series(1, {u}) u, generate_series(1, {s}) s
+    """,
+    "INSERT INTO session_terms SELECT part, uid, 'd1' FROM sessions",
+    """
+    INSERT INTO events
+    SELECT part, uid, e, CASE e WHEN 5 THEN 2 ELSE e - 1 END, e + 1, 'e' || e, 'd' || e, e, e, '',
+        'run', '', '', 'message', 'user', NULL, NULL, 'plain', CASE e % 4 WHEN 1 THEN '{{}}' END,
+        NULL, NULL, NULL, NULL, '"hello"', NULL, NULL, 'hello'
+    FROM sessions, generate_series(1, {e}) e
+    """,
+    "INSERT INTO refs SELECT part, uid, 'left', 4, 1 FROM sessions",
+    "INSERT INTO rewrites SELECT part, uid, 3, 2 FROM sessions",
+    """
+    INSERT INTO state
+    SELECT part, uid, 'k' || k, '1', NULL, NULL, 1, 1 FROM sessions, generate_series(1, 3) k
+    UNION ALL
+    SELECT md5('user' || u), '', 'k' || k, '1', NULL, NULL, 1, 1
+    FROM generate_series(1, {u}) u, generate_series(1, 3) k
+    UNION ALL
+    SELECT md5('app'), '', 'k' || k, '1', NULL, NULL, 1, 1 FROM generate_series(1, 3) k
+    """,
+    "INSERT INTO state_log SELECT part, uid, 2, 3, '{{}}', 1 FROM sessions",
+    "INSERT INTO annotations SELECT part, uid, 'a1', 'e1', 'score', '1', '', 1 FROM sessions",
+    "INSERT INTO erasures SELECT md5('user' || u), 1 FROM generate_series(1, {u}) u",
+]
+
+
+class Asked:
+    """One connection to a schema of our tables; whatever is run on it is rolled back."""
+
+    def __init__(self, url: str, schema: str) -> None:
+        self._runner = asyncio.Runner()
+        self._connection: Any = self._runner.run(
+            asyncpg.connect(dsn_of(url), server_settings={"search_path": quoted(schema)})
+        )
+
+    def run(self, text: str) -> None:
+        """Run statements without parameters, for good."""
+        self._runner.run(self._connection.execute(text))
+
+    def rows(self, text: str, *values: object) -> list[tuple[Any, ...]]:
+        """The rows of one statement."""
+        return [tuple(row) for row in self._runner.run(self._connection.fetch(text, *values))]
+
+    def fill(self, *, users: int, sessions: int, events: int) -> None:
+        """That many users of one app, sessions a user, events a session."""
+        for text in _FILL:
+            self.run(text.format(u=users, s=sessions, e=events))
+        self.run("ANALYZE")
+
+    @contextmanager
+    def prepared(self, text: str) -> Iterator[list[str]]:
+        """The types of its parameters, while it is prepared by the name ``asked``."""
+        self.run(f"PREPARE asked AS {text}")
+        try:
+            [(types,)] = self.rows(
+                "SELECT parameter_types::TEXT[] FROM pg_prepared_statements WHERE name = 'asked'"
+            )
+            yield types
+        finally:
+            self.run("DEALLOCATE asked")
+
+    def plan(self, arguments: list[str], *, generic: bool) -> dict[str, Any]:
+        """The plan of what is prepared, carried out with these literals and undone."""
+        mode = "force_generic_plan" if generic else "force_custom_plan"
+        given = f"({', '.join(arguments)})" if arguments else ""
+        self.run(f"BEGIN; SET LOCAL plan_cache_mode = {mode}")
+        try:
+            [(found,)] = self.rows(
+                f"EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) EXECUTE asked{given}"
+            )
+        finally:
+            self.run("ROLLBACK")
+        plan: dict[str, Any] = json.loads(found)[0]["Plan"]
+        return plan
+
+    def close(self) -> None:
+        """Hang up."""
+        self._runner.run(self._connection.close())
+        self._runner.close()
+
+
+@contextmanager
+def asking(url: str) -> Iterator[Asked]:
+    """A connection to the schema of a store's URL, whatever the form it is run in."""
+    address, _, schema = url.rpartition("schema=")
+    asked = Asked(f"postgresql:{address.rstrip('?&').partition(':')[2]}", schema)
+    try:
+        yield asked
+    finally:
+        asked.close()
+
+
+def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The plan and all below it."""
+    yield plan
+    for below in plan.get("Plans", ()):
+        yield from nodes(below)
+
+
+#: One session that `fill` has made, and what may be asked of it.
+_VALUES: Mapping[str, object] = {
+    "id": "s1", "uid": "u1", "new_uid": "u2", "event_id": "e5", "digest": "d5", "name": "k1",
+    "seq": 5, "at": 6, "low": 1, "high": 6, "limit": 20, "added": 1, "now": 1_000_000,
+    "deleted_before": 10, "created_at": 5, "after": 0, "after_id": "s0", "after_uid": "u0",
+    "tenant": "tenant", "value": "2", "content": '"hello"', "text": None, "delta": "{}",
+    "expected": None, "after_time": None, "branch": None, "run_id": None, "updated_after": None,
+    "parent": None, "terms": 0, "digests": "", "deleted_at": None, "ttl": None, "data": None,
+    "codec": None, "state_names": "k1", "state_owns": True, "state_data": None, "version": 0,
+    "from_seq": 2, "base": 1000, "prev": 4, "step": 1,
+}  # fmt: skip
+#: What a statement needs of its own, so that it finds or makes a row.
+_OF_STATEMENT: Mapping[str, Mapping[str, object]] = {
+    "events.insert": {
+        "seq": 1000, "id": "new", "text": "", "author": "", "branch": "", "run_id": "",
+    },
+    "events.append_one": {"event_id": "new", "text": "", "branch": "", "run_id": ""},
+    "events.append_many": {"event_id": "new", "text": "", "branch": "", "run_id": ""},
+    "events.annotate": {"id": "new"},
+    "events.redact": {"text": ""},
+    "events.drop_ref": {"name": "left"},
+    "sessions.insert": {"id": "new", "uid": "new"},
+    "sessions.children": {"parent": "none"},
+    "sessions.find_deleted": {"id": "s4"},
+    "sessions.mark_restored": {"uid": "u4"},
+    "sessions.hold_purgeable": {"uid": "u4"},
+    "sessions.retire_expired": {"id": "s3"},
+    "state.put_absent": {"name": "new"},
+    "state.put_expected": {"expected": 1},
+}  # fmt: skip
+
+
+def literals(name: str, params: tuple[str, ...], types: list[str]) -> list[str]:
+    """Values for the parameters of a statement, as SQL."""
+    own = _OF_STATEMENT.get(name.partition(" ")[0], {})
+    given = {**_VALUES, **own}
+    return [_literal(name, param, kind, given) for param, kind in zip(params, types, strict=True)]
+
+
+def _literal(name: str, param: str, kind: str, given: Mapping[str, object]) -> str:
+    scalar = kind.removesuffix("[]")
+    if param in {"part", "owner", "app_part", "state_parts"}:
+        value = APP_PART if param == "app_part" else "md5('user7')"
+        if param == "owner" and " app " in f"{name} ":
+            value = APP_PART
+        if param == "owner" and " tenant " in f"{name} ":
+            value = "'tenant'"
+        if param == "state_parts":
+            return "ARRAY[md5('user7'), md5('app')]"
+    else:
+        found = given.get(param, "x" if scalar == "text" else 1)
+        value = "NULL" if found is None else "'" + str(found) + "'"
+    if param.startswith("state_") and kind.endswith("[]"):
+        return f"ARRAY[{value}, {value}]::{kind}"
+    return f"ARRAY[{value}]::{kind}" if kind.endswith("[]") else f"{value}::{kind}"
