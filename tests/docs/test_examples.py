@@ -134,8 +134,7 @@ def with_a_server(page: str) -> Iterator[str]:
     if SERVER not in page:
         yield page
         return
-    pytest.importorskip("asyncpg", reason="needs asyncpg: pip install 'perdure[postgres]'")
-    from tests.postgres import servers  # noqa: PLC0415 - it needs asyncpg
+    from tests.postgres import servers  # noqa: PLC0415 - it skips without asyncpg
 
     url = servers.fresh_database(servers.server())
     try:

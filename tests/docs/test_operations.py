@@ -11,9 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 
 import perdure
-
-pytest.importorskip("asyncpg", reason="needs asyncpg: pip install 'perdure[postgres]'")
-from tests.postgres import servers  # noqa: E402 - it needs asyncpg
+from tests.postgres import servers
 
 PAGE = Path(__file__).parents[2] / "docs" / "operations.md"
 SQL = re.compile(r"^```sql\n(.*?)^```$", re.MULTILINE | re.DOTALL)
