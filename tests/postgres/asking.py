@@ -12,6 +12,7 @@ from perdure.engines.postgres_connection import dsn_of, quoted
 from tests.postgres.servers import asyncpg
 
 APP_PART = "md5('app')"
+USER_PART = "md5('user7')"
 
 _FILL = [
     """
@@ -21,19 +22,19 @@ _FILL = [
         CASE s WHEN 4 THEN 2 END, 'Title', '', '', '[]', '[]', NULL, NULL, 'hello'
     FROM generate_series(1, {u}) u, generate_series(1, {s}) s
     """,
-    "INSERT INTO session_terms SELECT part, uid, 'd1' FROM sessions",
+    "INSERT INTO session_terms SELECT part, uid, 'd1' FROM sessions WHERE uid <> 'u2'",
     """
     INSERT INTO events
     SELECT part, uid, e, CASE e WHEN 5 THEN 2 ELSE e - 1 END, e + 1, 'e' || e, 'd' || e, e, e, '',
         'run', '', '', 'message', 'user', NULL, NULL, 'plain', CASE e % 4 WHEN 1 THEN '{{}}' END,
         NULL, NULL, NULL, NULL, '"hello"', NULL, NULL, 'hello'
-    FROM sessions, generate_series(1, {e}) e
+    FROM sessions, generate_series(1, {e}) e WHERE uid <> 'u2'
     """,
     "INSERT INTO refs SELECT part, uid, 'left', 4, 1 FROM sessions",
     "INSERT INTO rewrites SELECT part, uid, 3, 2 FROM sessions",
     """
     INSERT INTO state
-    SELECT part, uid, 'k' || k, '1', NULL, NULL, 1, 1 FROM sessions, generate_series(1, 3) k
+    SELECT part, uid, 'k' || k, '1', NULL, NULL::BYTEA, 1, 1 FROM sessions, generate_series(1, 3) k
     UNION ALL
     SELECT md5('user' || u), '', 'k' || k, '1', NULL, NULL, 1, 1
     FROM generate_series(1, {u}) u, generate_series(1, 3) k
@@ -81,9 +82,11 @@ class Asked:
         finally:
             self.run("DEALLOCATE asked")
 
-    def plan(self, arguments: list[str], *, generic: bool) -> dict[str, Any]:
-        """The plan of what is prepared, carried out with these literals and undone."""
-        mode = "force_generic_plan" if generic else "force_custom_plan"
+    def plan(self, arguments: list[str], mode: str) -> dict[str, Any]:
+        """The plan of what is prepared, carried out with these literals and undone.
+
+        ``mode`` is a `plan_cache_mode`.
+        """
         given = f"({', '.join(arguments)})" if arguments else ""
         self.run(f"BEGIN; SET LOCAL plan_cache_mode = {mode}")
         try:
@@ -151,26 +154,28 @@ _OF_STATEMENT: Mapping[str, Mapping[str, object]] = {
 }  # fmt: skip
 
 
+_PARTS = {"app": APP_PART, "tenant": "'tenant'", "user": USER_PART}
+_STATE_ARRAYS = {"state_owns", "state_names", "state_values", "state_codecs", "state_data"}
+
+
 def literals(name: str, params: tuple[str, ...], types: list[str]) -> list[str]:
     """Values for the parameters of a statement, as SQL."""
-    own = _OF_STATEMENT.get(name.partition(" ")[0], {})
-    given = {**_VALUES, **own}
-    return [_literal(name, param, kind, given) for param, kind in zip(params, types, strict=True)]
+    base, *choices = name.split(" ")
+    given = {**_VALUES, **_OF_STATEMENT.get(base, {})}
+    if choices[-1:] == ["first"]:
+        given |= {"after": None, "after_id": None, "after_uid": None}
+    texts = {"part": USER_PART, "app_part": APP_PART, "owner": _PARTS.get("".join(choices[:1]), "")}
+    texts["state_parts"] = f"ARRAY[{USER_PART}, {APP_PART}]"
+    return [
+        texts.get(param) or _literal(param, kind, given)
+        for param, kind in zip(params, types, strict=True)
+    ]
 
 
-def _literal(name: str, param: str, kind: str, given: Mapping[str, object]) -> str:
-    scalar = kind.removesuffix("[]")
-    if param in {"part", "owner", "app_part", "state_parts"}:
-        value = APP_PART if param == "app_part" else "md5('user7')"
-        if param == "owner" and " app " in f"{name} ":
-            value = APP_PART
-        if param == "owner" and " tenant " in f"{name} ":
-            value = "'tenant'"
-        if param == "state_parts":
-            return "ARRAY[md5('user7'), md5('app')]"
-    else:
-        found = given.get(param, "x" if scalar == "text" else 1)
-        value = "NULL" if found is None else "'" + str(found) + "'"
-    if param.startswith("state_") and kind.endswith("[]"):
-        return f"ARRAY[{value}, {value}]::{kind}"
-    return f"ARRAY[{value}]::{kind}" if kind.endswith("[]") else f"{value}::{kind}"
+def _literal(param: str, kind: str, given: Mapping[str, object]) -> str:
+    found = given.get(param, "x" if kind.startswith("text") else 1)
+    value = "NULL" if found is None else f"'{found}'"
+    if not kind.endswith("[]"):
+        return f"{value}::{kind}"
+    # The state of an append is of the user and of the app; its events are one.
+    return f"ARRAY[{', '.join([value] * (2 if param in _STATE_ARRAYS else 1))}]::{kind}"

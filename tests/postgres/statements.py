@@ -19,6 +19,7 @@ BY_MANY_PARTS = {
     "sessions.list tenant": "of a tenant",
     "sessions.list_stated app": "of an app",
     "sessions.list_stated tenant": "of a tenant",
+    "sessions.list_stated user": "joins state by an OR, of which no plan sees that it is two parts",
     "upkeep.purgeable": "a sweep",
     "upkeep.count_purgeable": "a sweep",
 }
@@ -27,7 +28,6 @@ BY_MANY_PARTS = {
 BY_TWO_PARTS = {
     "events.append_many*stated": "state of session, user and app, with the event",
     "events.append_one*stated": "state of session, user and app, with the event",
-    "sessions.list_stated user": "the state of the app is merged in",
     "state.merged": "the state of the app is merged in",
 }
 
