@@ -26,6 +26,10 @@ def event_of(number: int) -> perdure.NewEvent:
 def _durability(url: str) -> str:
     if url == MEMORY:
         return "in memory"
+    if url.startswith("postgresql:"):
+        from bench.peers.postgres import durability_of  # noqa: PLC0415 - it needs this module
+
+        return durability_of(url)
     connection = connect(url.removeprefix("sqlite:///"), durability="full", busy_timeout=10)
     try:
         return durability(connection.pragma("journal_mode"), connection.pragma("synchronous"))
@@ -45,32 +49,32 @@ class AwaitedPerdure:
 
     def __init__(self, url: str) -> None:
         self._url = url
-        self._store = perdure.open(url)
+        self.store = perdure.open(url)
         self._keys: list[perdure.SessionKey] = []
 
     async def start(self, sessions: int) -> str:
-        await self._store
+        await self.store
         self._keys = [key_of(number) for number in range(sessions)]
-        await asyncio.gather(*(self._store.sessions.create(*key) for key in self._keys))
-        return _durability(self._url)
+        await asyncio.gather(*(self.store.sessions.create(*key) for key in self._keys))
+        return await asyncio.to_thread(_durability, self._url)
 
     async def append(self, session: int, number: int) -> object:
-        return await self._store.events.append(self._keys[session], event_of(number))
+        return await self.store.events.append(self._keys[session], event_of(number))
 
     async def renew(self, session: int) -> None:
-        self._keys[session] = (await self._store.sessions.create(APP, user_of(session))).key
+        self._keys[session] = (await self.store.sessions.create(APP, user_of(session))).key
 
     async def read(self, session: int, recent: int | None) -> int:
-        return len(await self._store.events.read(self._keys[session], recent=recent))
+        return len(await self.store.events.read(self._keys[session], recent=recent))
 
     async def list(self) -> int:
-        return len([one async for one in self._store.sessions.iter(APP)])
+        return len([one async for one in self.store.sessions.iter(APP)])
 
     async def page(self) -> int:
-        return len((await self._store.sessions.list(APP, limit=50)).items)
+        return len((await self.store.sessions.list(APP, limit=50)).items)
 
     async def stop(self) -> None:
-        await self._store.close()
+        await self.store.close()
 
 
 class BlockingPerdure:

@@ -17,7 +17,7 @@ from bench.workload import APP
 from perdure.engines.sqlite_connection import connect
 from perdure.features.events import Events
 from perdure.features.sessions import Sessions
-from perdure.operation import Fused, Many, Operation
+from perdure.operation import Many, Operation
 
 if TYPE_CHECKING:
     import apsw
@@ -50,8 +50,6 @@ def statements(connection: apsw.Connection, op: Operation[Any]) -> list[Ran]:
     try:
         while True:
             step = plan.send(rows)
-            if isinstance(step, Fused):
-                raise TypeError("the raw driver runs plain statements")
             text = step.query.texts["sqlite"]
             for args in step.rows if isinstance(step, Many) else [step.args]:
                 rows = connection.execute(text, args).fetchall()

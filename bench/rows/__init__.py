@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from bench.contest import Options, Row
-from bench.rows import append, memory, processes, read, startup
+from bench.rows import append, memory, postgres, processes, read, startup
 
 FAMILIES: Mapping[str, Callable[[Options], Sequence[Row]]] = {
-    "append": append.rows,
-    "read": read.rows,
+    "append": lambda options: [*append.rows(options), *postgres.appends()],
+    "read": lambda options: [*read.rows(options), *postgres.reads(options)],
     "processes": processes.rows,
     "import": startup.rows,
     "memory": memory.rows,

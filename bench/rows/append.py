@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from bench.contest import Contestant, Opened, Options, Place, Row, Setup
+from bench.contest import Contestant, Opened, Options, Place, Row, Sample, Setup
 from bench.peers import AsyncPeer
 from bench.peers.adk import AdkDatabase, AdkMemory, AdkSqlite
 from bench.peers.openai_agents import OpenAISQLite
@@ -24,33 +25,33 @@ def rows(_options: Options) -> Sequence[Row]:
     """On a file and in memory, by one client and by many."""
     return [
         Row("append", "append, 1 client", "append", [
-            Contestant("perdure, async", _async(_on_file, 1), ours=True),
+            Contestant("perdure, async", by_clients(_on_file, 1), ours=True),
             Contestant("perdure, sync", _sync(on_file=True), ours=True),
             Contestant("raw apsw, a commit each", _raw(1)),
             *_file_peers(1),
         ]),
         Row("append", f"append, {MANY} concurrent", "append", [
-            Contestant("perdure, async", _async(_on_file, MANY), ours=True),
+            Contestant("perdure, async", by_clients(_on_file, MANY), ours=True),
             Contestant(f"raw apsw, batches of {MANY}", _raw(MANY)),
             *_file_peers(MANY),
         ]),
         Row("append", "append in memory, 1 client", "append", [
-            Contestant("perdure, async", _async(_in_memory, 1), ours=True),
+            Contestant("perdure, async", by_clients(_in_memory, 1), ours=True),
             Contestant("perdure, sync", _sync(on_file=False), ours=True),
-            Contestant("ADK InMemorySessionService", _async(AdkMemory, 1)),
+            Contestant("ADK InMemorySessionService", by_clients(AdkMemory, 1)),
         ]),
         Row("append", f"append in memory, {MANY} concurrent", "append", [
-            Contestant("perdure, async", _async(_in_memory, MANY), ours=True),
-            Contestant("ADK InMemorySessionService", _async(AdkMemory, MANY)),
+            Contestant("perdure, async", by_clients(_in_memory, MANY), ours=True),
+            Contestant("ADK InMemorySessionService", by_clients(AdkMemory, MANY)),
         ]),
     ]  # fmt: skip
 
 
 def _file_peers(clients: int) -> Sequence[Contestant]:
     return [
-        Contestant("ADK DatabaseSessionService", _async(AdkDatabase, clients)),
-        Contestant("ADK SqliteSessionService", _async(AdkSqlite, clients)),
-        Contestant("OpenAI SQLiteSession", _async(OpenAISQLite, clients)),
+        Contestant("ADK DatabaseSessionService", by_clients(AdkDatabase, clients)),
+        Contestant("ADK SqliteSessionService", by_clients(AdkSqlite, clients)),
+        Contestant("OpenAI SQLiteSession", by_clients(OpenAISQLite, clients)),
     ]
 
 
@@ -62,7 +63,14 @@ def _in_memory(_folder: Path) -> AwaitedPerdure:
     return AwaitedPerdure(MEMORY)
 
 
-def _async(make: Callable[[Path], AsyncPeer], clients: int) -> Setup:
+def for_each(sample: Sample, batch: int) -> Sample:
+    """The sample of calls that do a batch each, by the unit."""
+    return replace(sample, each=sample.each / batch)
+
+
+def by_clients(make: Callable[[Path], AsyncPeer], clients: int) -> Setup:
+    """So many tasks of one store, each with a session of its own."""
+
     @contextmanager
     def opened(place: Place) -> Iterator[Opened]:
         peer = make(place.folder)

@@ -48,13 +48,13 @@ def rows(options: Options) -> Sequence[Row]:
 
 def _reads(history: int, recent: int | None) -> Sequence[Contestant]:
     return [
-        Contestant("perdure, async", _async(_on_file, history, recent), ours=True),
+        Contestant("perdure, async", of_peer(_on_file, history, recent), ours=True),
         Contestant("perdure, sync", _ours(history, recent), ours=True),
         Contestant("raw SELECT", _raw(history, recent)),
-        Contestant("ADK DatabaseSessionService", _async(AdkDatabase, history, recent)),
-        Contestant("ADK SqliteSessionService", _async(AdkSqlite, history, recent)),
-        Contestant("ADK InMemorySessionService", _async(AdkMemory, history, recent)),
-        Contestant("OpenAI SQLiteSession", _async(OpenAISQLite, history, recent)),
+        Contestant("ADK DatabaseSessionService", of_peer(AdkDatabase, history, recent)),
+        Contestant("ADK SqliteSessionService", of_peer(AdkSqlite, history, recent)),
+        Contestant("ADK InMemorySessionService", of_peer(AdkMemory, history, recent)),
+        Contestant("OpenAI SQLiteSession", of_peer(OpenAISQLite, history, recent)),
     ]
 
 
@@ -72,7 +72,9 @@ def _on_file(folder: Path) -> AwaitedPerdure:
     return AwaitedPerdure(url_of(folder))
 
 
-def _async(make: Callable[[Path], AsyncPeer], history: int, recent: int | None) -> Setup:
+def of_peer(make: Callable[[Path], AsyncPeer], history: int, recent: int | None) -> Setup:
+    """Reads of a session with that many events."""
+
     @contextmanager
     def opened(place: Place) -> Iterator[Opened]:
         peer = make(place.folder)

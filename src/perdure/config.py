@@ -77,6 +77,7 @@ class Resolved:
     pool_min: int = 2
     pool_max: int = 10
     prepared_statements: bool = True
+    unhurried: bool = False
     pool: Any = None
 
     @property

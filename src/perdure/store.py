@@ -330,7 +330,7 @@ def _on_bare_engine(resolved: Resolved, op_of: Callable[[int], Any]) -> list[str
 @contextmanager
 def _bare_engine(resolved: Resolved) -> Iterator[Engine]:
     """An engine whose schema is not looked at first, not yet opened."""
-    engine = engine_for(resolved, nothing_to_set_up())
+    engine = engine_for(replace(resolved, unhurried=True), nothing_to_set_up())
     try:
         yield engine
     finally:

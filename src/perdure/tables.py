@@ -14,7 +14,8 @@ class Table:
     """A table and its columns, in the order of the schema.
 
     ``session``: its rows hang on a session by (part, uid) and go with it. ``person``: rows
-    whose part is a user's belong to that user; only the erasures do not, they outlive them.
+    whose part is a user's belong to that user; only erasures, which outlive them, and outcomes,
+    which are gone within the hour, do not.
     ``json`` columns hold JSON text.
     """
 
@@ -70,4 +71,5 @@ TABLES: tuple[Table, ...] = (
         json=frozenset({"tags", "metadata", "parent", "origin"}),
     ),
     Table("erasures", ("part", "erased_at"), session=False, person=False),
+    Table("outcomes", ("part", "token", "made_at"), session=False, person=False),
 )  # fmt: skip

@@ -73,6 +73,10 @@ class EngineOptions(Protocol):
         """Of a server: whether a connection remembers what was prepared on it."""
 
     @property
+    def unhurried(self) -> bool:
+        """Of a server: whether a statement may take as long as it wants, as a migration may."""
+
+    @property
     def pool(self) -> Any:
         """Of a server: a pool of the application's, or None."""
 

@@ -138,6 +138,7 @@ class PostgresEngine:
             todo = await self._transactions.read(self._setup)
             if todo is not None:
                 await self._transactions.write(todo)
+            self._transactions.marking = await self._has_outcomes()
         except PerdureError:
             await self._drop_pool()
             raise
@@ -164,8 +165,12 @@ class PostgresEngine:
             reading=_READING + suffix,
             fused=self._fused,
             wrapped=wrapped,
-            traceable=not server.citus,
         )
+
+    async def _has_outcomes(self) -> bool:
+        table = f"{quoted(schema_of(self._options))}.outcomes"
+        async with self._pool.acquire() as connection:
+            return bool(await connection.fetchval("SELECT to_regclass($1) IS NOT NULL", table))
 
     @property
     def _where(self) -> str:

@@ -25,7 +25,7 @@ from perdure.errors import (
     StorageFullError,
     TooLargeError,
 )
-from perdure.operation import Plan, Row, Statement
+from perdure.operation import Many, Plan, Row, Statement
 
 Connection = Any
 """An `asyncpg.Connection`, or what a pool lends for one; asyncpg has no types of its own."""
@@ -87,7 +87,7 @@ def connect_arguments(options: EngineOptions) -> dict[str, Any]:
         "min_size": options.pool_min,
         "max_size": options.pool_max,
         "timeout": _CONNECT_SECONDS,
-        "command_timeout": _COMMAND_SECONDS,
+        "command_timeout": None if options.unhurried else _COMMAND_SECONDS,
         "reset": _leave_as_it_is,
     }
     if options.prepared_statements:
@@ -119,7 +119,7 @@ def session_settings(options: EngineOptions) -> dict[str, str]:
     """The settings that every connection, or every transaction, has."""
     settings = {
         "search_path": quoted(schema_of(options)),
-        "statement_timeout": f"{STATEMENT_SECONDS * 1000}",
+        "statement_timeout": f"{0 if options.unhurried else STATEMENT_SECONDS * 1000}",
         "lock_timeout": f"{max(1, int(options.busy_timeout * 1000))}",
         "idle_in_transaction_session_timeout": f"{_IDLE_SECONDS * 1000}",
     }
@@ -152,12 +152,14 @@ def schema_of(options: EngineOptions) -> str:
     return query.get("schema", options.schema)
 
 
-async def drive(connection: Connection, plan: Plan[Any]) -> Any:
-    """The result of a plan, run on this connection."""
+async def drive(connection: Connection, plan: Plan[Any], touched: list[str] | None = None) -> Any:
+    """The result of a plan, run on this connection; notes the first part that it touches."""
     rows: Any = None
     try:
         while True:
             step = plan.send(rows)
+            if touched == []:
+                touched += _part_of(step)
             text = step.query.texts["postgres"]
             if isinstance(step, Statement):
                 rows = as_rows(await connection.fetch(text, *step.args))
@@ -168,6 +170,15 @@ async def drive(connection: Connection, plan: Plan[Any]) -> Any:
         return result.value
     finally:
         plan.close()
+
+
+def _part_of(step: Statement | Many) -> list[str]:
+    values = step.args if isinstance(step, Statement) else step.rows[0]
+    return [
+        value
+        for name, value in zip(step.query.params, values, strict=False)
+        if name in {"part", "owner", "app_part"}
+    ][:1]
 
 
 def as_rows(records: Sequence[Any]) -> list[Row]:

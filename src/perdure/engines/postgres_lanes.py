@@ -12,7 +12,9 @@ from perdure.engines.postgres_connection import lost
 from perdure.engines.postgres_transactions import Transactions
 from perdure.operation import Fused
 
-_MAX_MEMBERS = 256
+#: Enough that a trip's own cost is shared, and few enough that the server works on one trip
+#: while the next is being made.
+_FULL = 32
 _MAX_BYTES = 4 * 2**20
 #: More trips at once than this make each of them smaller, and the server no faster.
 _MAX_TRIPS = 4
@@ -53,7 +55,7 @@ class Lane:
             return
         self._waiting.append(member)
         # Not each its own trip: those handed over together come here one after the other.
-        if self._trips < self._most and len(self._waiting) == 1:
+        if self._trips < self._most and len(self._waiting) > self._trips * _FULL:
             self._trips += 1
             self._spawn(self._serve())
 
@@ -67,7 +69,7 @@ class Lane:
     def _load(self) -> list[_Member]:
         members: list[_Member] = []
         size = 0
-        while self._waiting and len(members) < _MAX_MEMBERS and size < _MAX_BYTES:
+        while self._waiting and len(members) < _FULL and size < _MAX_BYTES:
             member = self._waiting.popleft()
             size += sum(len(value) for value in member.args if isinstance(value, str | bytes))
             members.append(member)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
+import secrets
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
@@ -22,24 +25,41 @@ from perdure.operation import Fused, Operation, Plan, Row, Work
 
 T = TypeVar("T")
 
+_HEX = re.compile("[0-9a-f]{1,64}")
 _SHORTEST_SECONDS = 0.01
 _LONGEST_SECONDS = 1.0
 #: A race is lost to somebody who has finished: a few are more than there can be.
 _RACES = 10
 
-_XID = "SELECT CAST(pg_current_xact_id() AS TEXT)"
-_STATUS = "SELECT pg_xact_status(CAST(CAST($1 AS TEXT) AS XID8))"
+#: Noted in the transaction itself. Not its xid, which a server gives out again after a crash.
+_COMMIT = "INSERT INTO outcomes (part, token, made_at) VALUES ('{part}', '{token}', {now}); COMMIT"
+_CLAIM = """
+INSERT INTO outcomes (part, token, made_at) VALUES ($1, $2, $3)
+ON CONFLICT (part, token) DO NOTHING
+"""
+_MADE_AT = "SELECT made_at FROM outcomes WHERE part = $1 AND token = $2"
+_FORGET = "DELETE FROM outcomes WHERE made_at BETWEEN $1 AND $2"
+_KEPT_MICROS = 3_600_000_000
+#: After so many of them one looks what can be forgotten.
+_FORGETTING = 1_000
 #: Writes to the log and nothing else, so that the commit waits for the standby as any does.
 #: What an earlier commit left behind is there, too, then, and can be acknowledged.
 _BARRIER = "SELECT CAST(pg_logical_emit_message(TRUE, 'perdure', '') AS TEXT)"
 
 
+class Mark(NamedTuple):
+    """What tells a transaction of ours from all others."""
+
+    part: str
+    token: str
+
+
 class Unknown(Exception):  # noqa: N818 - nobody's error: what becomes of it is found out
     """The connection was lost while a commit was under way."""
 
-    def __init__(self, xid: str | None, value: Any) -> None:
+    def __init__(self, mark: Mark | None, value: Any) -> None:
         super().__init__("the connection was lost at commit")
-        self.xid = xid
+        self.mark = mark
         self.value = value
 
 
@@ -52,8 +72,6 @@ class Ways(NamedTuple):
     fused: bool
     #: Whether a lone statement needs a transaction around it, to have its settings.
     wrapped: bool
-    #: Whether `pg_xact_status` can tell what became of a transaction.
-    traceable: bool
 
 
 class Transactions:
@@ -65,6 +83,9 @@ class Transactions:
         self._patience = patience
         #: Names of operations that read with more than one statement: found out once.
         self._many: set[str] = set()
+        #: Whether the table of outcomes is there: not before the schema is set up.
+        self.marking = False
+        self._marked = 0
 
     # -- reading -----------------------------------------------------------------------------
 
@@ -120,63 +141,81 @@ class Transactions:
                 work, doubt = fused.again, True
                 raise
 
-        return await self._patiently(op.name, attempt)
+        return await self._patiently(op.name, attempt, doubt=doubt)
 
     async def _resolved(self, op: Operation[Any]) -> Any:
         """One attempt at work that must not run twice."""
+        mark = Mark("", secrets.token_hex(16)) if self.marking else None
         try:
-            return await self._transact(op.plan(), trace=self._ways.traceable)
+            return await self._transact(op.plan(), mark)
         except Unknown as unknown:
-            committed = unknown.xid is not None and await self._committed(op, unknown.xid)
-            if committed is None or unknown.xid is None:
-                raise UnknownOutcomeError(
-                    f"{op.name}: the connection was lost at commit, and the server cannot say "
-                    "what became of it: look before you do it again"
-                ) from unknown.__cause__
-            if committed:
+            if unknown.mark is None:
+                raise _unknown(op.name) from unknown.__cause__
+            if await self._committed(op.name, unknown.mark):
                 return unknown.value
             raise unknown.__cause__ or unknown from None
 
-    async def _committed(self, op: Operation[Any], xid: str) -> bool | None:
-        """Whether that transaction was committed; None if it is forgotten."""
+    async def _committed(self, name: str, mark: Mark) -> bool:
+        """Whether that transaction was committed; if it was not, it never will be."""
 
-        async def attempt() -> bool | None:
+        async def attempt() -> bool:
             async with self._borrow() as connection:
-                status = "in progress"
-                # Its backend may not have noticed yet that nobody listens.
-                while status == "in progress":
-                    await connection.execute(self._ways.writing)
-                    try:
-                        await connection.fetchval(_BARRIER)
-                        status = await connection.fetchval(_STATUS, xid)
-                    finally:
-                        await _end(connection, "COMMIT")
-                    if status == "in progress":
-                        await asyncio.sleep(_SHORTEST_SECONDS)
-                return None if status is None else status == "committed"
+                await connection.execute(self._ways.writing)
+                try:
+                    # Waits for it, if it still runs; then it is there, or its place is taken.
+                    await connection.fetch(_CLAIM, *mark, -_micros())
+                    made_at = await connection.fetchval(_MADE_AT, *mark)
+                    await connection.fetchval(_BARRIER)
+                except BaseException:
+                    await _end(connection, "ROLLBACK")
+                    raise
+                await connection.execute("COMMIT")
+                return bool(made_at > 0)
 
-        return await self._patiently(op.name, attempt)
+        return await self._patiently(name, attempt, doubt=True)
 
     async def _transact(
-        self, plan: Plan[Any], *, barrier: bool = False, trace: bool = False
+        self, plan: Plan[Any], mark: Mark | None = None, *, barrier: bool = False
     ) -> Any:
         async with self._borrow() as connection:
             await connection.execute(self._ways.writing)
+            touched: list[str] = []
             try:
                 if barrier:
                     await connection.fetchval(_BARRIER)
-                xid = await connection.fetchval(_XID) if trace else None
-                value = await drive(connection, plan)
+                value = await drive(connection, plan, touched)
             except BaseException:
                 await _end(connection, "ROLLBACK")
                 raise
+            commit = "COMMIT"
+            if mark is not None:
+                # Beside the rows it speaks of, so that one shard has it all.
+                mark = mark._replace(part=_digest(touched))
+                commit = _COMMIT.format(part=mark.part, token=mark.token, now=_micros())
             try:
-                await connection.execute("COMMIT")
+                await connection.execute(commit)
             except Exception as error:
                 if lost(error):
-                    raise Unknown(xid, value) from error
+                    raise Unknown(mark, value) from error
+                await _end(connection, "ROLLBACK")
                 raise
-            return value
+        if mark is not None:
+            await self._forget()
+        return value
+
+    async def _forget(self) -> None:
+        """Now and then remove the outcomes that nobody will ask for any more."""
+        self._marked += 1
+        if self._marked % _FORGETTING:
+            return
+        old = _micros() - _KEPT_MICROS
+        try:
+            async with self._borrow() as connection:
+                await connection.execute(self._ways.writing)
+                await connection.fetch(_FORGET, -old, old)
+                await connection.execute("COMMIT")
+        except Exception:  # noqa: BLE001 - somebody else does it, or the next time
+            return
 
     # -- one statement -----------------------------------------------------------------------
 
@@ -198,8 +237,13 @@ class Transactions:
 
     # -- patience ----------------------------------------------------------------------------
 
-    async def _patiently(self, name: str, attempt: Callable[[], Awaitable[T]]) -> T:
-        """The result of the first attempt that goes through, within the store's patience."""
+    async def _patiently(
+        self, name: str, attempt: Callable[[], Awaitable[T]], *, doubt: bool = False
+    ) -> T:
+        """The result of the first attempt that goes through, within the store's patience.
+
+        ``doubt``: a commit is under way of which nobody knows, so that giving up is no answer.
+        """
         clock = asyncio.get_running_loop().time
         deadline = clock() + self._patience
         races = 0
@@ -209,17 +253,35 @@ class Transactions:
                 return await attempt()
             except PerdureError:
                 raise
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - told apart by what it means
                 races += state_of(error) == RACED
+                doubt = doubt or isinstance(error, Unknown)
                 again = worth_another_try(error) or isinstance(error, Unknown)
-                if not again and (state_of(error) != RACED or races > _RACES):
-                    raise translate(error, name) from error
                 # Full jitter: those who met once do not meet again.
                 delay = random.uniform(0, longest)  # noqa: S311 - not for secrets
                 longest = min(longest * 2, _LONGEST_SECONDS)
-                if clock() + delay > deadline:
-                    raise translate(error.__cause__ or error, name) from error
+                raced = state_of(error) == RACED and races <= _RACES
+                if not (again or raced) or clock() + delay > deadline:
+                    cause = error.__cause__ if isinstance(error, Unknown) else error
+                    failure = _unknown(name) if doubt else translate(cause or error, name)
+                    raise failure from cause
             await asyncio.sleep(delay)
+
+
+def _unknown(name: str) -> UnknownOutcomeError:
+    return UnknownOutcomeError(
+        f"{name}: the connection was lost at commit, and the server has not said what became of "
+        "it: look before you do it again; an append with the same event ids is safe to repeat"
+    )
+
+
+def _digest(touched: Sequence[str]) -> str:
+    """The part as it may stand in a statement: hex digits, or nothing."""
+    return touched[0] if touched and _HEX.fullmatch(touched[0]) else ""
+
+
+def _micros() -> int:
+    return time.time_ns() // 1_000
 
 
 class _MoreStatements(Exception):  # noqa: N818 - not an error

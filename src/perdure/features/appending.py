@@ -67,7 +67,6 @@ def _at_once(call: Append) -> Statement:
         "added": len(drafts),
         "last_event_at": drafts[-1].row.timestamp,
         "preview": preview_of([draft.row for draft in drafts]),
-        "event_ids": [draft.row.id for draft in drafts],
     }
     rows = [(row[3], draft.digest, *row[4:]) for row, draft in ((d.row, d) for d in drafts)]
     if len(rows) == 1:
@@ -78,7 +77,9 @@ def _at_once(call: Append) -> Statement:
         values.update(zip(_COLUMNS, map(list, zip(*rows, strict=True)), strict=True))
     if state:
         values.update(zip(_STATE_COLUMNS, map(list, zip(*state, strict=True)), strict=True))
-    return EVENTS.pick(name, "stated" if state else "plain")(**values)
+    # Ids of our own are new: looking for them would cost as much as storing them.
+    known = "named" if any(draft.named for draft in drafts) else "new"
+    return EVENTS.pick(name, known, "stated" if state else "plain")(**values)
 
 
 _COLUMNS = ("event_id", "digest", *EventRow._fields[4:])

@@ -22,8 +22,7 @@ VALUES (:part, :uid, :seq, :prev, :version, :id, :digest, :timestamp, :created_a
     WHERE part = :part AND id = :id AND deleted_at IS NULL
       AND (expires_at IS NULL OR expires_at > :now)
       AND (CAST(:expected AS BIGINT) IS NULL OR version = :expected)
-      AND NOT EXISTS (SELECT FROM events e
-                      WHERE e.part = :part AND e.uid = sessions.uid AND e.id = ANY(:event_ids))
+      {unless_known}
     RETURNING uid, version, last_seq, left_head
 
 -- define: state_of_append
@@ -39,6 +38,7 @@ VALUES (:part, :uid, :seq, :prev, :version, :id, :digest, :timestamp, :created_a
         version = state.version + 1, updated_at = excluded.updated_at
 
 -- name: append_one[postgres]
+-- for: unless_known = new: | named: AND NOT EXISTS (SELECT FROM events e WHERE e.part = :part AND e.uid = sessions.uid AND e.id = :event_id)
 -- for: with_state = plain: | stated: , stated AS ({state_of_append})
 -- The whole append of one event: a row of NULLs, and no change, where it does not apply.
 WITH place AS (
@@ -62,6 +62,7 @@ SELECT place.uid, place.version, place.last_seq, place.left_head
 FROM (VALUES (1)) AS always (one) LEFT JOIN place ON TRUE
 
 -- name: append_many[postgres]
+-- for: unless_known = new: | named: AND NOT EXISTS (SELECT FROM events e WHERE e.part = :part AND e.uid = sessions.uid AND e.id = ANY(:event_id))
 -- for: with_state = plain: | stated: , stated AS ({state_of_append})
 -- The same for several events, each column of them an array.
 WITH place AS (
@@ -112,17 +113,33 @@ WHERE s.app_part = :app_part AND s.deleted_at IS NULL
   AND (s.expires_at IS NULL OR s.expires_at > :now)
 ORDER BY s.part, s.uid LIMIT 1
 
--- name: jump[sqlite]
--- SQLite would walk down the primary key instead, past every row of the line.
+-- name: jumps[sqlite]
+-- Where the line that comes down from :at leaves the row before it: the first such place.
+-- SQLite would walk down the primary key instead of the index, past every row of the line.
 SELECT e.seq, e.prev FROM events e INDEXED BY events_jumps
 WHERE e.part = :part AND e.uid = :uid AND e.seq <= :at AND e.prev <> e.seq - 1
+  AND :low = :low
 ORDER BY e.seq DESC LIMIT 1
 
--- name: jump[postgres]
--- Where the line that comes down from :at leaves the row before it.
-SELECT e.seq, e.prev FROM events e
-WHERE e.part = :part AND e.uid = :uid AND e.seq <= :at AND e.prev <> e.seq - 1
-ORDER BY e.seq DESC LIMIT 1
+-- name: jumps[postgres]
+-- All such places down to :low, in one trip; (1, 0) where the line goes on to its beginning.
+WITH RECURSIVE walk (seq, prev) AS (
+    SELECT COALESCE(jump.seq, 1), COALESCE(jump.prev, 0)
+    FROM (VALUES (1)) AS always (one) LEFT JOIN LATERAL (
+        SELECT e.seq, e.prev FROM events e
+        WHERE e.part = :part AND e.uid = :uid AND e.seq <= :at AND e.prev <> e.seq - 1
+        ORDER BY e.seq DESC LIMIT 1
+    ) jump ON TRUE
+    UNION ALL
+    SELECT COALESCE(jump.seq, 1), COALESCE(jump.prev, 0)
+    FROM walk LEFT JOIN LATERAL (
+        SELECT e.seq, e.prev FROM events e
+        WHERE e.part = :part AND e.uid = :uid AND e.seq <= walk.prev AND e.prev <> e.seq - 1
+        ORDER BY e.seq DESC LIMIT 1
+    ) jump ON TRUE
+    WHERE walk.prev > 0 AND walk.prev >= :low
+)
+SELECT seq, prev FROM walk ORDER BY seq DESC
 
 -- name: timestamp_at
 SELECT e.timestamp FROM events e WHERE e.part = :part AND e.uid = :uid AND e.seq = :seq

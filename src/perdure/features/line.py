@@ -34,10 +34,11 @@ def runs(part: str, uid: str, head: int, low: int = 1) -> Plan[list[Run]]:
     """The runs of the line that ends at head, newest first, as far down as ``low``."""
     found: list[Run] = []
     while head >= low and head > 0:
-        jumps = yield EVENTS.jump(part=part, uid=uid, at=head)
-        run = Run(jumps[0][0], head, jumps[0][1]) if jumps else Run(1, head, 0)
-        found.append(run)
-        head = run.below
+        # One of them, or all: an engine that pays for each trip gives what it can.
+        jumps = (yield EVENTS.jumps(part=part, uid=uid, at=head, low=low)) or [(1, 0)]
+        for seq, below in jumps:
+            found.append(Run(seq, head, below))
+            head = below
     return found
 
 

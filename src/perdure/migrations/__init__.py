@@ -89,6 +89,7 @@ def nothing_to_set_up() -> Operation[Operation[list[str]] | None]:
 
 
 def _apply(now: int) -> Plan[list[str]]:
+    yield LEDGER.take_time()
     yield LEDGER.lock()
     yield LEDGER.create()
     applied = []

@@ -14,6 +14,14 @@ SELECT 1
 -- Before any DDL: of two that make the same table at once one fails, IF NOT EXISTS or not.
 SELECT CAST(pg_advisory_xact_lock(7306642715) AS TEXT)
 
+-- name: take_time[sqlite]
+-- Nothing here stops a long statement.
+SELECT 1
+
+-- name: take_time[postgres]
+-- A new index of a large table takes longer than any request may.
+SELECT set_config('statement_timeout', '0', TRUE)
+
 -- name: create
 CREATE TABLE IF NOT EXISTS perdure_migrations (
     number     BIGINT NOT NULL PRIMARY KEY,
