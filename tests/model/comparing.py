@@ -11,7 +11,14 @@ import pytest
 from hypothesis.stateful import RuleBasedStateMachine
 
 import perdure
-from perdure import Event, NotFoundError, PerdureError, SessionKey, StaleSessionError
+from perdure import (
+    Event,
+    NotFoundError,
+    PerdureError,
+    SessionKey,
+    StaleSessionError,
+    SyncStore,
+)
 from perdure.testing import FixedClock
 from tests.model.drawing import NOWHERE, START, shown
 from tests.model.model import Model
@@ -29,10 +36,13 @@ class Comparing(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.clock = FixedClock()
-        self.store = perdure.open_sync(self.url(), clock=self.clock, event_limit=self.event_limit)
+        self.store = self.opened()
         self.model = Model(lambda: self.clock.now, shown, self.event_limit)
         self.steps = 0
         self.ids: set[str] = set()
+
+    def opened(self) -> SyncStore:
+        return perdure.open_sync(self.url(), clock=self.clock, event_limit=self.event_limit)
 
     def url(self) -> str:
         return "memory:"
