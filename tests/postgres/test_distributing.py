@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,14 +15,7 @@ from perdure.migrations.distribution import order
 from perdure.store import distribute_store, undistributed_tables
 from perdure.tables import TABLES
 from tests.postgres.citus import calls, stand_in
-from tests.postgres.servers import asyncpg, drop_database, fetch, fresh_database, server
-
-
-@pytest.fixture
-def database() -> Iterator[str]:
-    url = fresh_database(server())
-    yield url
-    drop_database(url)
+from tests.postgres.servers import asyncpg, fetch
 
 
 @pytest.fixture
@@ -70,7 +62,6 @@ def test_every_table_has_a_transaction_of_its_own_that_may_take_its_time(citus: 
     assert {call.patience for call in made} == {"0"}
 
 
-@pytest.mark.xfail(reason="the driver gives up after _COMMAND_SECONDS: bugs-pg.md", strict=True)
 def test_the_client_waits_as_long_as_the_server_works(
     citus: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
