@@ -19,7 +19,6 @@ BY_MANY_PARTS = {
     "sessions.list tenant": "of a tenant",
     "sessions.list_stated app": "of an app",
     "sessions.list_stated tenant": "of a tenant",
-    "sessions.list_stated user": "joins state by an OR, of which no plan sees that it is two parts",
     "upkeep.purgeable": "a sweep",
     "upkeep.count_purgeable": "a sweep",
 }

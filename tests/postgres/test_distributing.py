@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import perdure
-from perdure import BusyError, Config, PerdureError, UnsupportedError
+from perdure import BusyError, Config, PerdureError, SessionKey, UnsupportedError
 from perdure.config import Resolved, resolve
 from perdure.migrations.distribution import order
 from perdure.store import distribute_store, undistributed_tables
@@ -28,6 +28,20 @@ def citus(database: str) -> str:
 
 def at(url: str, busy_timeout: float | None = None) -> Resolved:
     return resolve(Config(url=url, busy_timeout=busy_timeout))
+
+
+def slow_down(url: str, table: str) -> None:
+    """Make the distribution of that table take a second."""
+    fetch(
+        url,
+        "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS "
+        "$$ BEGIN PERFORM pg_sleep(1); RETURN NEW; END $$",
+    )
+    fetch(
+        url,
+        "CREATE TRIGGER slow BEFORE INSERT ON calls FOR EACH ROW "
+        f"WHEN (NEW.name = '{table}') EXECUTE FUNCTION slow()",
+    )
 
 
 def test_every_table_of_the_registry_is_distributed_beside_the_sessions(citus: str) -> None:
@@ -66,16 +80,7 @@ def test_the_client_waits_as_long_as_the_server_works(
     citus: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("perdure.engines.postgres_connection._COMMAND_SECONDS", 0.5)
-    fetch(
-        citus,
-        "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS "
-        "$$ BEGIN PERFORM pg_sleep(1); RETURN NEW; END $$",
-    )
-    fetch(
-        citus,
-        "CREATE TRIGGER slow BEFORE INSERT ON calls FOR EACH ROW "
-        "WHEN (NEW.name = 'sessions') EXECUTE FUNCTION slow()",
-    )
+    slow_down(citus, "sessions")
 
     assert list(distribute_store(at(citus, busy_timeout=1.5))) == order()
 
@@ -139,6 +144,32 @@ def test_a_table_that_somebody_holds_is_waited_for_as_long_as_the_store_waits(ci
         writer.join()
 
     assert list(distribute_store(at(citus))) == order()
+
+
+def test_writers_wait_for_a_table_that_is_on_its_way_and_lose_nothing(citus: str) -> None:
+    slow_down(citus, "events")
+    key = SessionKey("app", "user", "chat")
+    with perdure.open_sync(citus) as store:
+        store.sessions.create(*key)
+        names = distribute_store(at(citus))
+        done = [next(names)]
+        run = threading.Thread(target=lambda: done.extend(names))
+        run.start()
+        while run.is_alive():
+            store.events.append(key, "here")
+        run.join()
+        version = store.sessions.get(key).version
+        numbers = [event.seq for event in store.events.read(key)]
+
+    assert done == order()
+    assert numbers == list(range(1, version))
+
+
+def test_it_works_through_a_pooler_too(citus: str) -> None:
+    config = Config(url=citus, prepared_statements=False)
+
+    assert list(distribute_store(resolve(config))) == order()
+    assert {call.patience for call in calls(citus)} == {"0"}
 
 
 def test_two_runs_at_once_distribute_each_table_once(citus: str) -> None:

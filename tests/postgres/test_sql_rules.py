@@ -9,6 +9,7 @@ import re
 
 import pytest
 
+from perdure.engines import postgres, postgres_connection, postgres_transactions
 from perdure.migrations import migrations
 from perdure.operation import Query
 from perdure.tables import TABLES
@@ -21,7 +22,14 @@ DDL = {
     for text in migration.statements("postgres")
 }
 TEXTS = {name: query.texts["postgres"] for name, query in POSTGRES.items()}
-EVERYTHING = {**TEXTS, **DDL}
+#: What the engine says for itself.
+ENGINE = {
+    f"{module.__name__}.{name}": text
+    for module in (postgres, postgres_connection, postgres_transactions)
+    for name, text in vars(module).items()
+    if isinstance(text, str) and re.search(r"\b(SELECT|INSERT|UPDATE|DELETE)\b", text)
+}
+EVERYTHING = {**TEXTS, **DDL, **ENGINE}
 TABLE_NAMES = "|".join(table.name for table in TABLES)
 
 
@@ -179,6 +187,21 @@ def test_every_statement_asks_each_of_its_tables_for_one_part() -> None:
     }
 
     assert asking_more == set()
+
+
+def test_what_the_engine_says_for_itself_asks_one_part_but_for_a_sweep() -> None:
+    of_tables = {
+        name.rpartition(".")[2]: re.sub(r"'\{\w+\}'|\{\w+\}", "$1", text)
+        for name, text in ENGINE.items()
+        if re.search(rf"(FROM|INTO|UPDATE) ({TABLE_NAMES})\b", text)
+    }
+
+    assert len(of_tables) >= 3
+    assert [
+        name
+        for name, text in of_tables.items()
+        if unbound(Query(name, {"postgres": text}, ("part", *"abcdef")))
+    ] == ["_FORGET"]
 
 
 def test_the_list_of_those_that_ask_more_has_none_that_does_not() -> None:

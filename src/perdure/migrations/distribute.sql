@@ -14,10 +14,6 @@ SELECT c.relname FROM pg_class c
 JOIN pg_dist_partition d ON d.logicalrelid = c.oid
 WHERE d.partmethod = 'h' AND pg_table_is_visible(c.oid)
 
--- name: unhurried[postgres]
--- It copies every row: the limit on a statement is for those that somebody waits for.
-SET LOCAL statement_timeout = 0
-
 -- name: distribute[postgres]
 SELECT create_distributed_table(
     CAST(CAST(:table AS TEXT) AS REGCLASS), 'part', colocate_with => CAST(:beside AS TEXT))
