@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from typing import Any, NamedTuple
@@ -24,6 +25,7 @@ from tests.postgres.servers import fetch, reachable_folder, wait_until
 
 KEY = SessionKey("app", "user", "chat")
 OTHER = SessionKey("app", "user", "other")
+WARM = SessionKey("app", "user", "warm")
 USER = UserScope("app", "user")
 
 pytestmark = pytest.mark.faults
@@ -118,10 +120,12 @@ def proxy(database: str) -> Iterator[FaultProxy]:
 
 def filled(url: str, **options: Any) -> SyncStore:
     store = perdure.open_sync(url, **options)
-    for key in (KEY, OTHER):
+    for key in (KEY, OTHER, WARM):
         store.sessions.create(*key)
     for number in range(3):
         store.events.append(KEY, f"event {number}")
+    # So that its statement is known, and its first message is the one that stores it.
+    store.events.append(WARM, "w", NewEvent("w", state_delta={"user:w": 1}))
     return store
 
 
@@ -157,7 +161,6 @@ def test_a_commit_that_is_cut_off_again_and_again_is_made_once(
         assert len(seen(store)) == 1
 
 
-@pytest.mark.xfail(strict=False, reason="bugs-pg 3: a BusyError says that nothing was written")
 @pytest.mark.parametrize("name", WRITES)
 def test_who_cannot_be_told_in_time_what_became_of_a_commit_is_told_that(
     database: str, proxy: FaultProxy, name: str
@@ -175,7 +178,12 @@ def test_who_cannot_be_told_in_time_what_became_of_a_commit_is_told_that(
         assert len(seen(store)) == 1
 
 
-@pytest.mark.parametrize("name", WRITES)
+BUSY = pytest.mark.xfail(strict=False, reason="bugs-pg P5: nothing was sent, so nothing is unknown")
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=BUSY) if n.startswith("append") else n for n in WRITES]
+)
 def test_a_server_that_is_away_for_too_long_is_busy_and_nothing_was_written(
     database: str, proxy: FaultProxy, name: str
 ) -> None:
@@ -183,6 +191,8 @@ def test_a_server_that_is_away_for_too_long_is_busy_and_nothing_was_written(
     with filled(proxy.url(database), busy_timeout=0.3) as store:
         proxy.refuse()
         proxy.cut_all()
+        # What goes out before the end of the connection is heard of may have arrived.
+        time.sleep(0.1)
 
         with pytest.raises(BusyError):
             outcome(begun(make, store), 5)
@@ -221,7 +231,6 @@ def killed_at_commit(node: EmbeddedPostgres, proxy: FaultProxy, call: Callable[[
     return outcome(making, 15)
 
 
-@pytest.mark.xfail(strict=False, reason="bugs-pg 2: after a crash the xid is another one's")
 @pytest.mark.parametrize("name", ["turn", "pop", "create", "set", "title"])
 def test_a_transaction_that_a_crash_has_undone_is_not_taken_for_the_next_one(
     node: EmbeddedPostgres, name: str

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import perdure
-from perdure import NewEvent, SessionKey, SyncStore, UserScope
+from perdure import NewEvent, PerdureError, SessionKey, SyncStore, UserScope
 from perdure.errors import UnknownOutcomeError
 
 
@@ -243,5 +243,8 @@ def wrong_with(url: str, writers: list[Writer]) -> list[str]:
     found = [text for writer in writers for text in writer.wrong]
     with perdure.open_sync(url) as store:
         for writer in writers:
-            found += writer.faults(store)
+            try:
+                found += writer.faults(store)
+            except PerdureError as error:
+                found.append(f"lost: {error}")
     return found
