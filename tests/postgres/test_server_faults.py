@@ -18,7 +18,7 @@ import perdure
 from perdure import EmbeddedPostgres
 from tests.faults.rounds import rounds
 from tests.postgres.proxy import FaultProxy, is_commit, is_sync
-from tests.postgres.servers import fetch, reachable_folder
+from tests.postgres.servers import fetch, reachable_folder, wait_until
 from tests.postgres.writers import Writer, started, wrong_with
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
@@ -136,8 +136,7 @@ def test_connections_that_are_cut_at_commit_lose_and_double_nothing(url: str, wh
             at = chance.choice([is_commit, is_sync])
             cuts = proxy.cuts.total()
             proxy.cut_at("before" if when == "before" else "after", at, times=3, skip=3)
-            while proxy.cuts.total() < cuts + 3:
-                time.sleep(0.001)
+            wait_until(lambda: proxy.cuts.total() >= cuts + 3, "three connections were cut")
 
         wrong, waits, writers = rounds_of(url, proxy.url(url), cut)
 
