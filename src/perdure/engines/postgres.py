@@ -25,7 +25,6 @@ from perdure.engines.postgres_connection import (
     for_a_transaction,
     probe,
     quoted,
-    schema_of,
     session_settings,
     state_of,
     translate,
@@ -85,7 +84,12 @@ class PostgresEngine:
                 return
             if self._loop is None:
                 self._loop = self._start()
-            self._call(self._set_up())
+            try:
+                self._call(self._set_up())
+            except Exception:
+                # Who opens in vain has no store to close.
+                self._leave_loop()
+                raise
             self._ready = True
             atexit.register(self.close)
 
@@ -99,6 +103,14 @@ class PostgresEngine:
         )
         self._thread.start()
         return loop
+
+    def _leave_loop(self) -> None:
+        """Let the loop go; one of our own ends, and its thread with it."""
+        loop, self._loop = self._loop, None
+        thread, self._thread = self._thread, None
+        if loop is not None and thread is not None:
+            loop.call_soon_threadsafe(loop.stop)
+            thread.join()
 
     @staticmethod
     def _serve(loop: asyncio.AbstractEventLoop) -> None:
@@ -168,7 +180,7 @@ class PostgresEngine:
         )
 
     async def _has_outcomes(self) -> bool:
-        table = f"{quoted(schema_of(self._options))}.outcomes"
+        table = f"{quoted(self._options.schema)}.outcomes"
         async with self._pool.acquire() as connection:
             return bool(await connection.fetchval("SELECT to_regclass($1) IS NOT NULL", table))
 
@@ -177,7 +189,7 @@ class PostgresEngine:
         return "postgresql" if self._own_pool else "the pool"
 
     async def _make_schema(self) -> None:
-        schema = schema_of(self._options)
+        schema = self._options.schema
         async with self._pool.acquire() as connection:
             if await connection.fetchval(_SCHEMA_IS_THERE, schema):
                 return
@@ -281,7 +293,7 @@ class PostgresEngine:
         try:
             async with connection.transaction():
                 before = await connection.fetchval("SHOW search_path")
-                schema = quoted(schema_of(self._options))
+                schema = quoted(self._options.schema)
                 await connection.execute(f"SET LOCAL search_path = {schema}")
                 result = await drive(connection, op.plan())
                 await connection.execute("SELECT set_config('search_path', $1, TRUE)", before)
