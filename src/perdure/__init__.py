@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         StateKeyError,
         StorageFullError,
         TooLargeError,
+        UnknownOutcomeError,
         UnsupportedError,
     )
     from perdure.handles import HandleState, SessionHandle
@@ -114,6 +115,7 @@ __all__ = [
     "SyncStore",
     "TooLargeError",
     "Turn",
+    "UnknownOutcomeError",
     "UnsupportedError",
     "UserScope",
     "__version__",
@@ -133,7 +135,7 @@ _PLACES = {
             "AlreadyExistsError BusyError ClosedError ConflictError CorruptError DeniedError "
             "InvalidError MissingExtraError NotFoundError PerdureError ReadOnlyError "
             "SchemaTooNewError StaleSessionError StateKeyError StorageFullError TooLargeError "
-            "UnsupportedError"
+            "UnknownOutcomeError UnsupportedError"
         ),
         "perdure.handles": "HandleState SessionHandle",
         "perdure.operation": "Async Deferred Pending Sync",

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
 from perdure.errors import InvalidError
 from perdure.ids import UuidV7
@@ -93,9 +93,10 @@ def resolve(config: Config, environment: Mapping[str, str] | None = None) -> Res
     if durability not in {"full", "normal"}:
         raise InvalidError(f"durability is 'full' or 'normal', not {durability!r}", "durability")
     grace = given["deleted_grace"]
+    url = _url(given["url"], given["pool"])
     pool_max = _whole(given["pool_max"], "pool_max") or 10
     return Resolved(
-        url=_url(given["url"], given["pool"]),
+        url=url,
         durability=durability,
         auto_migrate=given["auto_migrate"] is not False,
         busy_timeout=_number(given["busy_timeout"], "busy_timeout") or 10.0,
@@ -107,7 +108,7 @@ def resolve(config: Config, environment: Mapping[str, str] | None = None) -> Res
             event_limit=_whole(given["event_limit"], "event_limit") or None,
             deleted_grace=_grace(timedelta(days=30) if grace is None else grace),
         ),
-        schema=_schema(given["schema"] or "public"),
+        schema=_schema(_in_url(url) or given["schema"] or "public"),
         pool_min=min(_whole(given["pool_min"], "pool_min") or 2, pool_max),
         pool_max=pool_max,
         prepared_statements=given["prepared_statements"],
@@ -136,9 +137,17 @@ def _flag(text: str, name: str) -> bool:
 
 def _schema(name: str) -> str:
     check_text(name, "schema", _SCHEMA_BYTES)
-    if name.startswith("pg_"):
-        raise InvalidError(f"schema {name!r}: names with pg_ are PostgreSQL's own", "schema")
+    if name.startswith("pg_") or name in {"$user", "information_schema"}:
+        raise InvalidError(f"schema {name!r}: that name is PostgreSQL's own", "schema")
     return name
+
+
+def _in_url(url: str) -> str:
+    """The schema in the URL of a server: for those who can give nothing else, in a shell."""
+    scheme, _, rest = url.partition("://")
+    if not scheme.endswith(("postgresql", "postgres")):
+        return ""
+    return dict(parse_qsl(rest.partition("?")[2])).get("schema", "")
 
 
 def _number(value: float | str | None, name: str) -> float:

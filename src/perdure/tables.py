@@ -16,7 +16,7 @@ class Table:
     ``session``: its rows hang on a session by (part, uid) and go with it. ``person``: rows
     whose part is a user's belong to that user; only erasures, which outlive them, and outcomes,
     which are gone within the hour, do not.
-    ``json`` columns hold JSON text.
+    ``json`` columns hold JSON text. ``passing``: what an engine notes for itself for a while.
     """
 
     name: str
@@ -24,6 +24,7 @@ class Table:
     session: bool = True
     person: bool = True
     json: frozenset[str] = frozenset()
+    passing: bool = False
 
 
 _HANGING = ("part", "uid")
@@ -71,5 +72,5 @@ TABLES: tuple[Table, ...] = (
         json=frozenset({"tags", "metadata", "parent", "origin"}),
     ),
     Table("erasures", ("part", "erased_at"), session=False, person=False),
-    Table("outcomes", ("part", "token", "made_at"), session=False, person=False),
+    Table("outcomes", ("part", "token", "made_at"), session=False, person=False, passing=True),
 )  # fmt: skip

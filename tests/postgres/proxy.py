@@ -25,8 +25,9 @@ _QUERY, _SYNC, _READY = b"Q", b"S", b"Z"
 
 
 def is_commit(message: bytes) -> bool:
-    """A COMMIT as a simple query, as drivers end a transaction."""
-    return message[:1] == _QUERY and message[5:].strip(b"\0; \n").upper() in {b"COMMIT", b"END"}
+    """A COMMIT as a simple query, or at the end of one, as a transaction ends."""
+    words = message[5:].strip(b"\0; \n").upper()
+    return message[:1] == _QUERY and (words == b"END" or words.endswith(b"COMMIT"))
 
 
 def is_sync(message: bytes) -> bool:

@@ -37,7 +37,13 @@ STATEMENT_SECONDS = 30
 _IDLE_SECONDS = 60
 #: Longer than the server's own limit, which is the one that leaves a usable connection.
 _COMMAND_SECONDS = STATEMENT_SECONDS + 15
-_CONNECT_SECONDS = 10
+_CONNECT_SECONDS = 10.0
+#: Ours, or what libpq's clients decide for themselves: asyncpg takes the unknown for a setting.
+_NOT_FOR_THE_SERVER = {
+    "schema", "connect_timeout", "channel_binding", "keepalives", "keepalives_idle",
+    "keepalives_interval", "keepalives_count", "tcp_user_timeout", "gssencmode", "sslcompression",
+    "fallback_application_name",
+}  # fmt: skip
 _STATEMENTS_KEPT = 1024
 #: With these a commit is acknowledged before it is on the server's, or the standby's, disk.
 _WEAK_COMMITS = {"off", "local", "remote_write"}
@@ -86,7 +92,7 @@ def connect_arguments(options: EngineOptions) -> dict[str, Any]:
         "dsn": dsn_of(options.url),
         "min_size": options.pool_min,
         "max_size": options.pool_max,
-        "timeout": _CONNECT_SECONDS,
+        "timeout": _patience(options.url),
         "command_timeout": None if options.unhurried else _COMMAND_SECONDS,
         "reset": _leave_as_it_is,
     }
@@ -118,7 +124,7 @@ async def _leave_as_it_is(_connection: Connection) -> None:
 def session_settings(options: EngineOptions) -> dict[str, str]:
     """The settings that every connection, or every transaction, has."""
     settings = {
-        "search_path": quoted(schema_of(options)),
+        "search_path": quoted(options.schema),
         "statement_timeout": f"{0 if options.unhurried else STATEMENT_SECONDS * 1000}",
         "lock_timeout": f"{max(1, int(options.busy_timeout * 1000))}",
         "idle_in_transaction_session_timeout": f"{_IDLE_SECONDS * 1000}",
@@ -136,20 +142,23 @@ def for_a_transaction(settings: Mapping[str, str]) -> str:
     )
 
 
+def _patience(url: str) -> float:
+    """How long to wait for a connection, in seconds."""
+    given = dict(parse_qsl(url.partition("?")[2])).get("connect_timeout", "")
+    return float(given) if given.isdecimal() and int(given) else _CONNECT_SECONDS
+
+
 def dsn_of(url: str) -> str:
     """The URL as libpq knows it; of several hosts the one that can be written, unless said."""
     head, _, query = url.partition("?")
-    settings = dict(parse_qsl(query, keep_blank_values=True))
-    settings.pop("schema", None)
+    settings = {
+        name: value
+        for name, value in parse_qsl(query, keep_blank_values=True)
+        if name not in _NOT_FOR_THE_SERVER
+    }
     if "," in head:
         settings.setdefault("target_session_attrs", "read-write")
     return f"{head}?{urlencode(settings, quote_via=quote)}" if settings else head
-
-
-def schema_of(options: EngineOptions) -> str:
-    """The schema; one in the URL is for those who can give nothing else, on a command line."""
-    query = dict(parse_qsl(options.url.partition("?")[2]))
-    return query.get("schema", options.schema)
 
 
 async def drive(connection: Connection, plan: Plan[Any], touched: list[str] | None = None) -> Any:

@@ -8,8 +8,7 @@ from typing import Any, NamedTuple
 
 from perdure.engines import Job
 from perdure.engines.delivery import Outcome, deliver
-from perdure.engines.postgres_connection import lost
-from perdure.engines.postgres_transactions import Transactions
+from perdure.engines.postgres_transactions import Transactions, Unknown
 from perdure.operation import Fused
 
 #: Enough that a trip's own cost is shared, and few enough that the server works on one trip
@@ -82,7 +81,7 @@ class Lane:
             rows = await self._transactions.send(self._text, [member.args for member in members])
         except Exception as error:  # noqa: BLE001 - each of them learns alone what it is
             for member in members:
-                self._spawn(self._plain(member, doubt=lost(error)))
+                self._spawn(self._plain(member, doubt=isinstance(error, Unknown)))
             return
         outcomes = []
         for member, row in zip(members, rows, strict=True):

@@ -100,10 +100,12 @@ class Transactions:
     async def _read_at_once(self, name: str, work: Fused[Any]) -> Any:
         statement = work.one()
         text = statement.query.texts["postgres"]
-        rows = await self._patiently(
-            name, lambda: self.send(text, [statement.args], self._ways.reading)
-        )
-        return work.result(rows)
+
+        async def attempt() -> list[Row]:
+            async with self._borrow() as connection:
+                return await self._at_once(connection, text, [statement.args], self._ways.reading)
+
+        return work.result(await self._patiently(name, attempt))
 
     async def _read(self, op: Operation[Any]) -> Any:
         async with self._borrow() as connection:
@@ -219,21 +221,32 @@ class Transactions:
 
     # -- one statement -----------------------------------------------------------------------
 
-    async def send(
-        self, text: str, rows: Sequence[tuple[Any, ...]], begin: str | None = None
-    ) -> list[Row]:
-        """Run one statement for each of these values, in one transaction and one round trip."""
+    async def send(self, text: str, rows: Sequence[tuple[Any, ...]]) -> list[Row]:
+        """Write with one statement for each of these values, in one transaction and one trip.
+
+        Raises `Unknown` if the connection is lost on the way; other errors: nothing is written.
+        """
         async with self._borrow() as connection:
-            if not self._ways.wrapped:
-                return as_rows(await _sent(connection, text, rows))
-            await connection.execute(begin or self._ways.writing)
             try:
-                found = as_rows(await _sent(connection, text, rows))
-            except BaseException:
-                await _end(connection, "ROLLBACK")
+                return await self._at_once(connection, text, rows, self._ways.writing)
+            except Exception as error:
+                if lost(error):
+                    raise Unknown(None, None) from error
                 raise
-            await connection.execute("COMMIT")
-            return found
+
+    async def _at_once(
+        self, connection: Connection, text: str, rows: Sequence[tuple[Any, ...]], begin: str
+    ) -> list[Row]:
+        if not self._ways.wrapped:
+            return as_rows(await _sent(connection, text, rows))
+        await connection.execute(begin)
+        try:
+            found = as_rows(await _sent(connection, text, rows))
+        except BaseException:
+            await _end(connection, "ROLLBACK")
+            raise
+        await connection.execute("COMMIT")
+        return found
 
     # -- patience ----------------------------------------------------------------------------
 

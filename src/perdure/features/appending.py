@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Literal, NamedTuple
 
-from perdure.errors import ConflictError, InvalidError
+from perdure.errors import ConflictError, InvalidError, StaleSessionError
 from perdure.features.branches import move_head
 from perdure.features.drafts import Draft, EventRow, event_of, preview_of
 from perdure.features.line import EVENTS
@@ -137,9 +137,16 @@ def _append(call: Append, settings: Settings, bumps: Bumps) -> Plan[Appended]:
             _check_place(call, stored)
         return (yield from _duplicate(call, stored, bumps))
     new = [draft for draft in call.drafts if draft.row.id not in stored]
-    if call.after is not None:
-        yield from _start_line(call, settings, bumps)
-    placed = yield from _insert(call, new, settings, bumps)
+    try:
+        if call.after is not None:
+            yield from _start_line(call, settings, bumps)
+        placed = yield from _insert(call, new, settings, bumps)
+    except StaleSessionError:
+        # The first try of this same call may have been what changed the session, after the look.
+        stored = yield from _stored(call)
+        if len(stored) < len(call.drafts):
+            raise
+        return (yield from _duplicate(call, stored, bumps))
     known = stored | {row.id: row for row in placed}
     events = tuple(event_of(known[draft.row.id]) for draft in call.drafts)
     return Appended(events, placed[-1].version)

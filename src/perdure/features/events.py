@@ -11,7 +11,7 @@ from perdure.features import appending, following, reading
 from perdure.features.cursors import check_limit, pack, unpack
 from perdure.features.drafts import EventRow, check_batch, draft, event_of
 from perdure.features.line import EVENTS, NO_SEQ
-from perdure.features.lookup import get, hold
+from perdure.features.lookup import SessionRow, Target, get, hold
 from perdure.features.reading import Filter, positive
 from perdure.features.rewriting import Rewriting
 from perdure.formats import convert, system_text
@@ -354,13 +354,10 @@ class Events(Rewriting[M]):
         note_id = self._settings.ids()
 
         def work(_: Bumps) -> Plan[Annotation]:
-            # Held: the event must not be removed before its note is there.
-            row = yield from hold(at, None, {})
-            found = event_id is None or (
-                yield EVENTS.by_id(part=row.part, uid=row.uid, event_id=event_id)
-            )
-            if not found:
-                raise NotFoundError(f"session {row.id!r} has no event {event_id!r}")
+            yield from self._noted(at, event_id)
+            # Again when held: the event must not be removed before its note is there.
+            yield from hold(at, None, {})
+            row = yield from self._noted(at, event_id)
             yield EVENTS.annotate(
                 part=row.part,
                 uid=row.uid,
@@ -374,6 +371,14 @@ class Events(Rewriting[M]):
             return Annotation(name, decode(text, "a note"), by, event_id, from_micros(at.now))
 
         return work
+
+    def _noted(self, at: Target, event_id: str | None) -> Plan[SessionRow]:
+        row = yield from get(at)
+        if event_id is not None and not (
+            yield EVENTS.by_id(part=row.part, uid=row.uid, event_id=event_id)
+        ):
+            raise NotFoundError(f"session {row.id!r} has no event {event_id!r}")
+        return row
 
     @reads
     def annotations(

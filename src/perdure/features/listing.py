@@ -10,7 +10,7 @@ from perdure.errors import InvalidError
 from perdure.features.cursors import pack, unpack
 from perdure.features.describing import Text, key_text, terms
 from perdure.features.lookup import SESSIONS, SessionRow, session_of
-from perdure.features.scopes import merge
+from perdure.features.scopes import STATE, merge
 from perdure.operation import Plan, Rows, Settings
 from perdure.parts import place
 from perdure.records import ALL, JSON, AllType, Page, Session, SessionKey
@@ -109,7 +109,7 @@ def page(which: Wanted, order: Order, size: int, with_state: bool) -> Plan[Page[
     found = yield query(
         **which.params, after=after, after_id=after_id, after_uid=after_uid, limit=size + 1
     )
-    sessions = _with_states(found, order) if with_state else _without(found)
+    sessions = (yield from _with_states(found, order)) if with_state else _without(found)
     items = [session_of(row, state) for row, state in sessions[:size]]
     return Page(items, _cursor(order, sessions[size - 1][0]) if len(sessions) > size else None)
 
@@ -121,11 +121,15 @@ def _without(found: Rows) -> Stated:
     return [(SessionRow._make(columns), None) for columns in found]
 
 
-def _with_states(found: Rows, order: Order) -> Stated:
-    """The sessions in their order, each with the state that its rows bring."""
+def _with_states(found: Rows, order: Order) -> Plan[Stated]:
+    """The sessions in their order, each with the state that its rows and its app's bring."""
     width = len(SessionRow._fields)
     rows = {columns[1]: SessionRow._make(columns[:width]) for columns in found}
-    entries: dict[str, list[Any]] = {uid: [] for uid in rows}
+    apps: dict[str, Rows] = {}
+    for row in rows.values():
+        if row.app_part not in apps:
+            apps[row.app_part] = yield STATE.of_app(app_part=row.app_part)
+    entries: dict[str, list[Any]] = {uid: [*apps[row.app_part]] for uid, row in rows.items()}
     for columns in found:
         if columns[width + 1] is not None:
             entries[columns[1]].append(columns[width:])

@@ -158,16 +158,15 @@ LIMIT :limit
 {page}
 
 -- name: list_stated
--- for: scope = user: s.part = :owner | app: s.app_part = :owner | tenant: s.tenant = :owner
+-- for: scope, near = user: s.part = :owner, AND st.part = :owner | app: s.app_part = :owner, | tenant: s.tenant = :owner,
 -- for: which = live: s.deleted_at IS NULL AND (s.expires_at IS NULL OR s.expires_at > :now) | every: CAST(:now AS BIGINT) > 0
 -- for: by = updated_at: s.updated_at | created_at: s.created_at | last_event_at: COALESCE(s.last_event_at, s.created_at) | title: s.title | id: s.id
 -- for: way, beyond = up: ASC, > | down: DESC, <
 -- for: start = first: CAST(:after AS TEXT) IS NULL AND CAST(:after_id AS TEXT) IS NULL AND CAST(:after_uid AS TEXT) IS NULL | next: ({by}, s.id, s.uid) {beyond} (:after, :after_id, :after_uid)
--- One row a state key, with the scope as in `merged` of state.sql; the rows stand in no order.
+-- One row a state key of the session or its user, with the scope as in `merged` of state.sql; the
+-- rows stand in no order. A plan does not see by itself that all of them are of one part.
 WITH page AS ({page})
-SELECT page.*, CASE WHEN st.part = page.app_part THEN 1 WHEN st.uid = '' THEN 2 ELSE 3 END,
-    st.name, st.value, st.codec, st.data
+SELECT page.*, CASE st.uid WHEN '' THEN 2 ELSE 3 END, st.name, st.value, st.codec, st.data
 FROM page LEFT JOIN state st
-  ON (st.value IS NOT NULL OR st.codec IS NOT NULL)
-  AND ((st.part = page.part AND st.uid IN (page.uid, ''))
-       OR (st.part = page.app_part AND st.uid = ''))
+  ON st.part = page.part AND st.uid IN (page.uid, '') {near}
+  AND (st.value IS NOT NULL OR st.codec IS NOT NULL)

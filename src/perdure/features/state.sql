@@ -41,6 +41,10 @@ WHERE part = :part AND uid = :uid AND name > :after
   AND (value IS NOT NULL OR codec IS NOT NULL)
 ORDER BY name LIMIT :limit
 
+-- name: of_app
+SELECT 1 AS scope, name, value, codec, data FROM state
+WHERE part = :app_part AND uid = '' AND (value IS NOT NULL OR codec IS NOT NULL)
+
 -- name: merged
 SELECT 1 AS scope, name, value, codec, data FROM state
 WHERE part = :app_part AND uid = '' AND (value IS NOT NULL OR codec IS NOT NULL)

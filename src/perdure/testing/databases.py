@@ -143,6 +143,8 @@ class Database:
 def _every_row() -> Plan[dict[str, list[Row]]]:
     found = {}
     for table in TABLES:
+        if table.passing:
+            continue
         text = f"SELECT {', '.join(table.columns)} FROM {table.name}"  # noqa: S608 - the registry's
         query = Query(f"dump {table.name}", {"sqlite": text, "postgres": text}, ())
         found[table.name] = list((yield Statement(query, ())))
