@@ -18,9 +18,11 @@ from perdure.engines import EngineOptions, Job, Setup
 from perdure.engines.delivery import BlockedCaller, Outcome, deliver
 from perdure.engines.forks import watch_forks
 from perdure.engines.postgres_connection import (
+    NO_SCHEMA,
+    READ_ONLY,
     Connection,
     Server,
-    connect_arguments,
+    connected,
     drive,
     for_a_transaction,
     probe,
@@ -37,9 +39,9 @@ from perdure.operation import Fused, Operation
 T = TypeVar("T")
 
 _READING = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
-#: Whatever the role's default is: plans lock the rows they decide by, and then look.
-_WRITING = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
-_SCHEMA_IS_THERE = "SELECT TRUE FROM pg_namespace WHERE nspname = $1"
+#: Whatever the role's default is: plans lock the rows they decide by, and then look. Not READ
+#: WRITE: where writing is off by default, as some providers set it on a full disk, it is off.
+_WRITING = "BEGIN ISOLATION LEVEL READ COMMITTED"
 _CLOSE_SECONDS = 15.0
 _DUPLICATES = {"23505", "42P06"}
 
@@ -140,13 +142,12 @@ class PostgresEngine:
     async def _set_up(self) -> None:
         try:
             if self._pool is None:
-                self._pool = await asyncpg.create_pool(**connect_arguments(self._options))
+                self._pool = await connected(self._options)
             server = await self._server()
             server.warn()
             self._transactions = Transactions(
-                self._pool.acquire, self._ways(server), self._options.busy_timeout
+                self._pool.acquire, self._ways(server), self._options.busy_timeout, self._mend
             )
-            await self._make_schema()
             todo = await self._transactions.read(self._setup)
             if todo is not None:
                 await self._transactions.write(todo)
@@ -156,6 +157,9 @@ class PostgresEngine:
             raise
         except Exception as error:
             await self._drop_pool()
+            if "startup parameter" in str(error):
+                message = "a pooler stands before the server: open with prepared_statements=False"
+                raise InvalidError(message, "prepared_statements") from error
             raise translate(error, self._where) from error
 
     async def _server(self) -> Server:
@@ -188,11 +192,19 @@ class PostgresEngine:
     def _where(self) -> str:
         return "postgresql" if self._own_pool else "the pool"
 
+    async def _mend(self, state: str) -> bool:
+        """Do what an error asks for; whether the same may work then."""
+        if state == NO_SCHEMA:
+            await self._make_schema()
+            return True
+        if state == READ_ONLY and self._own_pool:
+            # The primary is another one now: these connections are to what it was.
+            await self._pool.expire_connections()
+        return False
+
     async def _make_schema(self) -> None:
         schema = self._options.schema
         async with self._pool.acquire() as connection:
-            if await connection.fetchval(_SCHEMA_IS_THERE, schema):
-                return
             try:
                 await connection.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted(schema)}")
             except asyncpg.PostgresError as error:

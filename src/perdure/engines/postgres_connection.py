@@ -86,6 +86,21 @@ def quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
+async def connected(options: EngineOptions) -> Any:
+    """A pool with its first connections; `InvalidError` for an address that makes no sense."""
+    try:
+        return await asyncpg.create_pool(**connect_arguments(options))
+    except asyncpg.ClientConfigurationError as error:
+        raise InvalidError(f"postgresql: {error}", "url") from error
+    except (ValueError, OverflowError):
+        # Not with its own words: what it takes for a port may be a part of the password.
+        raise InvalidError(
+            "write postgresql://user:password@host:port/database, with what is special in a "
+            "password encoded (%2F for /, %23 for #, %3F for ?)",
+            "url",
+        ) from None
+
+
 def connect_arguments(options: EngineOptions) -> dict[str, Any]:
     """What `asyncpg.create_pool` is told; the settings of a session where they can be kept."""
     arguments: dict[str, Any] = {
@@ -200,6 +215,8 @@ def as_rows(records: Sequence[Any]) -> list[Row]:
 #: Nothing was written, and the same again may well work: a deadlock, a race, a server that is
 #: starting, stopping or full of connections.
 _AGAIN = {"40001", "40P01", "57P01", "57P02", "57P03", "57P05", "53300", "25006"}
+READ_ONLY = "25006"
+NO_SCHEMA = "3F000"
 #: Two made the same row at once; the plan finds the other's when it runs again.
 RACED = "23505"
 
