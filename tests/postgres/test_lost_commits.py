@@ -178,12 +178,7 @@ def test_who_cannot_be_told_in_time_what_became_of_a_commit_is_told_that(
         assert len(seen(store)) == 1
 
 
-BUSY = pytest.mark.xfail(strict=False, reason="bugs-pg P5: nothing was sent, so nothing is unknown")
-
-
-@pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=BUSY) if n.startswith("append") else n for n in WRITES]
-)
+@pytest.mark.parametrize("name", WRITES)
 def test_a_server_that_is_away_for_too_long_is_busy_and_nothing_was_written(
     database: str, proxy: FaultProxy, name: str
 ) -> None:

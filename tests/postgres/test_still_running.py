@@ -24,9 +24,6 @@ WAITING = """SELECT count(*)::integer FROM pg_stat_activity
 WHERE datname = current_database() AND wait_event_type = 'Lock'"""
 
 
-STALE = pytest.mark.xfail(strict=False, reason="bugs-pg P6: the second attempt calls it stale")
-
-
 @pytest.fixture
 def proxy(database: str) -> Iterator[FaultProxy]:
     with FaultProxy.to(database) as made:
@@ -58,7 +55,7 @@ def while_it_waits(database: str, proxy: FaultProxy, call: Callable[[], Any]) ->
 
 
 @pytest.mark.parametrize("id", ["mine", None])
-@pytest.mark.parametrize("expected", [None, pytest.param(2, marks=STALE)])
+@pytest.mark.parametrize("expected", [None, 2])
 @pytest.mark.parametrize("count", [1, 2])
 def test_an_append_is_made_once_and_is_not_made_stale_by_its_own_first_attempt(
     database: str, proxy: FaultProxy, id: str | None, expected: int | None, count: int
