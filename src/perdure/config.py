@@ -35,7 +35,7 @@ class Config:
     ``PERDURE_URL``, else a SQLite file in the user's data folder. ``durability``: ``full``
     survives a power cut, ``normal`` may lose the last commits then (never on a crash of the
     process). ``busy_timeout``: seconds to wait for other programs (default 10).
-    On PostgreSQL ``busy_timeout`` is also how long a server that cannot be reached is tried.
+    On PostgreSQL ``busy_timeout`` is also how long an open store tries a server that has gone.
     ``schema``: where the tables are, made if missing (default ``public``). ``pool_min`` and
     ``pool_max``: connections kept, and at most (default 2 and 10). ``prepared_statements``:
     False behind PgBouncer in transaction mode (default True). ``pool``: an `asyncpg.Pool` of

@@ -201,9 +201,13 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Sleep:
-    """A step of a flow: wait that many seconds."""
+    """A step of a flow: wait that many seconds, or until the engine hears of a change.
+
+    ``part``: whose changes; an engine may hear of none, so that only looking tells.
+    """
 
     seconds: float
+    part: str = ""
 
 
 @dataclass(frozen=True, slots=True)

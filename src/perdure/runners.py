@@ -6,6 +6,7 @@ import asyncio
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from inspect import isawaitable
 from typing import Any, cast
 
@@ -86,9 +87,29 @@ class AsyncRunner:
         if isinstance(step, Operation):
             return await self.operate(step)
         if isinstance(step, Sleep):
-            return await asyncio.sleep(step.seconds)
+            return await self._sleep(step)
         result = step.function(*step.args)
         return await result if isawaitable(result) else result
+
+    async def _sleep(self, step: Sleep) -> None:
+        hear = getattr(self._engine, "hear", None)
+        if hear is None or not step.part:
+            await asyncio.sleep(step.seconds)
+            return
+        loop = asyncio.get_running_loop()
+        changed = asyncio.Event()
+        end = hear(step.part, lambda: _tell(loop, changed))
+        try:
+            await asyncio.wait_for(changed.wait(), step.seconds)
+        except TimeoutError:
+            return
+        finally:
+            end()
+
+
+def _tell(loop: asyncio.AbstractEventLoop, changed: asyncio.Event) -> None:
+    with suppress(RuntimeError):  # the loop was closed with those who waited
+        loop.call_soon_threadsafe(changed.set)
 
 
 class Joining(AsyncRunner):
@@ -155,9 +176,19 @@ class SyncRunner:
         if isinstance(step, Operation):
             return self.operate(step)
         if isinstance(step, Sleep):
-            return time.sleep(step.seconds)
+            return self._sleep(step)
         result = step.function(*step.args)
         return _finished(result) if isawaitable(result) else result
+
+    def _sleep(self, step: Sleep) -> None:
+        hear = getattr(self._engine, "hear", None)
+        if hear is None or not step.part:
+            time.sleep(step.seconds)
+            return
+        changed = threading.Event()
+        end = hear(step.part, changed.set)
+        changed.wait(step.seconds)
+        end()
 
 
 def _finished(awaitable: Any) -> Any:

@@ -111,15 +111,13 @@ def test_what_the_url_says_more_is_still_heard(database: str) -> None:
 
 
 RESERVED = ["pg_x", "pg_catalog", "pg_temp", "x" * 64, "é" * 32, "$user", "nul\0"]
-_NOT_YET = pytest.mark.xfail(reason="found and told: the URL's schema is not checked", strict=True)
 
 
 @pytest.mark.parametrize(
     ("name", "way"),
     [
-        *((name, "option") for name in RESERVED if name != "$user"),
-        pytest.param("$user", "option", marks=_NOT_YET),
-        *(pytest.param(name, "url", marks=_NOT_YET) for name in RESERVED),
+        *((name, "option") for name in RESERVED),
+        *((name, "url") for name in RESERVED),
     ],
 )
 def test_a_name_that_postgresql_would_take_for_another_is_refused(

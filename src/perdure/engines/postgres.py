@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import atexit
 import threading
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
 from typing import Any, TypeVar
 
 import asyncpg
@@ -31,6 +32,7 @@ from perdure.engines.postgres_connection import (
     state_of,
     translate,
 )
+from perdure.engines.postgres_hints import Hints
 from perdure.engines.postgres_lanes import Lane
 from perdure.engines.postgres_transactions import Transactions, Ways
 from perdure.errors import ClosedError, InvalidError, PerdureError
@@ -70,10 +72,12 @@ class PostgresEngine:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._ready = False
+        self._made_schema = False
         self._closed = ""
         self._running: set[asyncio.Task[None]] = set()
         self._transactions: Transactions | None = None
         self._lanes: dict[str, Lane] = {}
+        self._hints: Hints | None = None
         watch_forks(self)
 
     # -- life ------------------------------------------------------------------------------
@@ -146,12 +150,19 @@ class PostgresEngine:
             server = await self._server()
             server.warn()
             self._transactions = Transactions(
-                self._pool.acquire, self._ways(server), self._options.busy_timeout, self._mend
+                self._pool.acquire,
+                self._ways(server),
+                self._options.busy_timeout,
+                self._mend,
+                self._told,
             )
             todo = await self._transactions.read(self._setup)
             if todo is not None:
                 await self._transactions.write(todo)
             self._transactions.marking = await self._has_outcomes()
+            if self._own_pool and self._options.prepared_statements:
+                # A session of one's own is what a listener needs, and a pooler does not give.
+                self._hints = Hints(self._options, self._pool.acquire, self._spawn)
         except PerdureError:
             await self._drop_pool()
             raise
@@ -194,7 +205,8 @@ class PostgresEngine:
 
     async def _mend(self, state: str) -> bool:
         """Do what an error asks for; whether the same may work then."""
-        if state == NO_SCHEMA:
+        if state == NO_SCHEMA and not self._made_schema:
+            self._made_schema = True
             await self._make_schema()
             return True
         if state == READ_ONLY and self._own_pool:
@@ -210,7 +222,7 @@ class PostgresEngine:
             except asyncpg.PostgresError as error:
                 # Somebody else made it at the same moment: IF NOT EXISTS does not see that.
                 if state_of(error) not in _DUPLICATES:
-                    raise
+                    raise translate(error, f"schema {schema!r}") from error
 
     async def _drop_pool(self) -> None:
         pool, self._transactions = self._pool, None
@@ -240,6 +252,8 @@ class PostgresEngine:
         while self._running:
             await asyncio.wait(self._running)
         self._transactions = None
+        if self._hints is not None:
+            await self._hints.close()
         if self._own_pool and self._pool is not None:
             try:
                 await asyncio.wait_for(self._pool.close(), _CLOSE_SECONDS)
@@ -315,6 +329,26 @@ class PostgresEngine:
         except Exception as error:
             raise translate(error, op.name) from error
 
+    def hear(self, part: str, wake: Callable[[], None]) -> Callable[[], None]:
+        """Call this, from the engine's thread, when something of the part may have changed.
+
+        Anybody's change, as far as it is heard of: a hint, and no more. Returns what ends it.
+        """
+        hints, loop = self._hints, self._loop
+        if hints is None or loop is None:
+            return _nothing
+        loop.call_soon_threadsafe(hints.add, part, wake)
+
+        def end() -> None:
+            with suppress(RuntimeError):  # the loop has ended first
+                loop.call_soon_threadsafe(hints.remove, part, wake)
+
+        return end
+
+    def _told(self, part: str) -> None:
+        if self._hints is not None:
+            self._hints.tell(part)
+
     # -- on the engine's loop ----------------------------------------------------------------
 
     def _accept(self, jobs: Sequence[Job]) -> None:
@@ -336,7 +370,8 @@ class PostgresEngine:
         text = statement.query.texts["postgres"]
         lane = self._lanes.get(text)
         if lane is None:
-            lane = Lane(text, transactions, self._spawn, self._options.pool_max)
+            part = statement.query.params.index("part")
+            lane = Lane(text, part, transactions, self._spawn, self._options.pool_max)
             self._lanes[text] = lane
         lane.add(job, fused, statement.args)
 
@@ -373,6 +408,10 @@ class PostgresEngine:
 
 def _refuse(jobs: Sequence[Job], error: Exception) -> None:
     deliver([Outcome(waiter, error=error) for _, waiter in jobs])
+
+
+def _nothing() -> None:
+    """There is nothing to end."""
 
 
 def _running_loop() -> asyncio.AbstractEventLoop | None:

@@ -35,11 +35,14 @@ class Lane:
     def __init__(
         self,
         text: str,
+        part: int,
         transactions: Transactions,
         spawn: Callable[[Coroutine[Any, Any, None]], None],
         connections: int,
     ) -> None:
         self._text = text
+        #: Where among the values the part stands.
+        self._part = part
         self._transactions = transactions
         self._spawn = spawn
         self._waiting: deque[_Member] = deque()
@@ -94,6 +97,7 @@ class Lane:
                 self._spawn(self._plain(member, doubt=False))
             else:
                 outcomes.append(Outcome(member.job[1], value))
+                self._transactions.told(member.args[self._part])
         deliver(outcomes)
 
     async def _alone(self, member: _Member) -> None:

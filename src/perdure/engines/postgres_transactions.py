@@ -77,8 +77,18 @@ class Ways(NamedTuple):
 class Transactions:
     """Runs operations on connections that ``borrow`` lends."""
 
-    def __init__(self, borrow: Callable[[], Any], ways: Ways, patience: float) -> None:
+    def __init__(
+        self,
+        borrow: Callable[[], Any],
+        ways: Ways,
+        patience: float,
+        mend: Callable[[str], Awaitable[bool]],
+        told: Callable[[str], None],
+    ) -> None:
         self._borrow = borrow
+        self._mend = mend
+        #: Is to hear of every part in which something was stored.
+        self.told = told
         self._ways = ways
         self._patience = patience
         #: Names of operations that read with more than one statement: found out once.
@@ -201,6 +211,8 @@ class Transactions:
                     raise Unknown(mark, value) from error
                 await _end(connection, "ROLLBACK")
                 raise
+        if touched:
+            self.told(touched[0])
         if mark is not None:
             await self._forget()
         return value
@@ -273,8 +285,9 @@ class Transactions:
                 # Full jitter: those who met once do not meet again.
                 delay = random.uniform(0, longest)  # noqa: S311 - not for secrets
                 longest = min(longest * 2, _LONGEST_SECONDS)
-                raced = state_of(error) == RACED and races <= _RACES
-                if not (again or raced) or clock() + delay > deadline:
+                again = again or (state_of(error) == RACED and races <= _RACES)
+                again = await self._mend(state_of(error)) or again
+                if not again or clock() + delay > deadline:
                     cause = error.__cause__ if isinstance(error, Unknown) else error
                     failure = _unknown(name) if doubt else translate(cause or error, name)
                     raise failure from cause

@@ -1,0 +1,112 @@
+"""LISTEN and NOTIFY: who waits for a change looks sooner. Nothing depends on it.
+
+A notification is sent beside the writes, never in their transactions: inside, the server makes
+all of them commit one after the other. What is lost on the way is found by looking.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from hashlib import blake2b
+from typing import Any
+
+import asyncpg
+
+from perdure.engines import EngineOptions
+from perdure.engines.postgres_connection import Connection, connect_arguments
+
+Wake = Callable[[], None]
+
+#: Writes of this time go into one notification.
+_GATHER_SECONDS = 0.01
+#: A payload may have 7,999 bytes; with more parts than this everybody is woken.
+_MOST_PARTS = 200
+_EVERYBODY = "*"
+_PART = re.compile("[0-9a-f]{1,64}")
+
+
+class Hints:
+    """What this process tells others, and what it hears of them. On the engine's loop."""
+
+    def __init__(
+        self,
+        options: EngineOptions,
+        borrow: Callable[[], Any],
+        spawn: Callable[[Coroutine[Any, Any, None]], None],
+    ) -> None:
+        self._options = options
+        self._borrow = borrow
+        self._spawn = spawn
+        self._channel = f"perdure_{blake2b(options.schema.encode(), digest_size=8).hexdigest()}"
+        self._waiting: dict[str, list[Wake]] = {}
+        self._changed: set[str] = set()
+        self._timer: asyncio.TimerHandle | None = None
+        self._listener: Connection = None
+        self._connecting = False
+
+    def add(self, part: str, wake: Wake) -> None:
+        """Somebody waits for a change of that part."""
+        self._waiting.setdefault(part, []).append(wake)
+        if not self._connecting and (self._listener is None or self._listener.is_closed()):
+            self._connecting = True
+            self._spawn(self._listen())
+
+    def remove(self, part: str, wake: Wake) -> None:
+        """They wait no longer."""
+        waiting = self._waiting.get(part, [])
+        if wake in waiting:
+            waiting.remove(wake)
+        if not waiting:
+            self._waiting.pop(part, None)
+
+    def tell(self, part: str) -> None:
+        """Something was stored in that part."""
+        self._wake(part)
+        self._changed.add(part)
+        if self._timer is None:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(_GATHER_SECONDS, lambda: self._spawn(self._send()))
+
+    async def close(self) -> None:
+        """Stop listening."""
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._listener is not None and not self._listener.is_closed():
+            self._listener.terminate()
+
+    async def _listen(self) -> None:
+        arguments = connect_arguments(self._options)
+        for name in ("min_size", "max_size", "reset", "init"):
+            arguments.pop(name, None)
+        try:
+            listener = await asyncpg.connect(**arguments)
+            await listener.add_listener(self._channel, self._heard)
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            # They look by themselves, and the next one who waits tries again.
+            listener = None
+        self._listener, self._connecting = listener, False
+
+    def _heard(self, _connection: object, _pid: int, _channel: str, payload: str) -> None:
+        for part in self._waiting if payload == _EVERYBODY else payload.split(","):
+            self._wake(part)
+
+    def _wake(self, part: str) -> None:
+        for wake in self._waiting.get(part, ()):
+            wake()
+
+    async def _send(self) -> None:
+        self._timer = None
+        parts = [part for part in self._changed if _PART.fullmatch(part)]
+        self._changed.clear()
+        payload = ",".join(parts) if len(parts) <= _MOST_PARTS else _EVERYBODY
+        # A hint may be lost in a crash: it does not wait for the disk.
+        text = (
+            "BEGIN; SET LOCAL synchronous_commit = off; "
+            f"SELECT pg_notify('{self._channel}', '{payload}'); COMMIT"
+        )
+        with suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            async with self._borrow() as connection:
+                await connection.execute(text)
