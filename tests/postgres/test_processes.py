@@ -162,6 +162,37 @@ def deadlocks(url: str) -> int:
     return number
 
 
+def take_turns(url: str, name: str, seconds: float) -> int:
+    """Turns that write the same sessions and keys, each in another order; how many."""
+    chance = random.Random(name)
+    end = time.monotonic() + seconds
+    count = 0
+    with perdure.open_sync(url) as store:
+        meet()
+        while time.monotonic() < end:
+            with store.turn() as turn:
+                for key in chance.sample(SESSIONS, 3):
+                    turn.events.append(key, f"{name} {count}")
+                for n in chance.sample(range(3), 2):
+                    turn.state.set(AppScope("app"), {f"{n}": count})
+            count += 1
+    return count
+
+
+def test_turns_that_write_the_same_rows_in_other_orders_all_end_well(database: str) -> None:
+    with perdure.open_sync(database) as store:
+        for key in SESSIONS:
+            store.sessions.create(*key)
+
+    counts = side_by_side(take_turns, [(database, f"process {n}", SECONDS) for n in range(4)])
+
+    told = sorted(f"process {n} {c}" for n, count in enumerate(counts) for c in range(count))
+    for key in SESSIONS:
+        assert sorted(event.text for event in everything(database, key)) == told
+    # Now and then one waits for a second, until the server sees that two wait for each other.
+    assert min(counts) > 0
+
+
 # -- two who disagree ------------------------------------------------------------------------
 
 
