@@ -11,7 +11,16 @@ from typing import Any
 import pytest
 
 import perdure
-from perdure import BusyError, ClosedError, EmbeddedPostgres, InvalidError, SessionKey, SyncStore
+from perdure import (
+    BusyError,
+    ClosedError,
+    EmbeddedPostgres,
+    InvalidError,
+    NewEvent,
+    SessionKey,
+    Store,
+    SyncStore,
+)
 from tests.engines.patience import begun, in_time, outcome
 from tests.engines.processes import in_a_process, ran
 from tests.postgres.servers import asyncpg, fetch, reachable_folder, wait_until
@@ -149,6 +158,25 @@ def test_a_loop_that_ends_with_calls_in_flight_harms_no_other(url: str) -> None:
     with perdure.open_sync(url) as other:
         events = other.events.read(KEY)
     assert [event.seq for event in events] == list(range(1, len(events) + 1))
+
+
+@pytest.mark.parametrize("prepared", [True, False])
+def test_one_connection_serves_everybody(url: str, prepared: bool) -> None:
+    async def work(number: int, store: Store) -> None:
+        await store.events.append(KEY, NewEvent(f"{number}", state_delta={"app:x": number}))
+        async with store.turn() as turn:
+            turn.events.append(KEY, f"turn {number}")
+        assert await store.events.count(KEY) > 1
+        await store.sessions.create("app", "user", f"{number}")
+
+    async def many() -> tuple[int, int]:
+        options: dict[str, Any] = {"pool_max": 1, "prepared_statements": prepared}
+        async with perdure.open(url, **options) as store:
+            await asyncio.gather(*[work(number, store) for number in range(50)])
+            connected: int = fetch(url, CONNECTED)[0][0]
+            return await store.events.count(KEY), connected
+
+    assert in_time(lambda: asyncio.run(many())) == (100, 1)
 
 
 def test_a_close_finishes_what_was_accepted_and_leaves_no_connection_or_thread(url: str) -> None:
