@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 import re
 import secrets
@@ -24,6 +25,8 @@ from perdure.errors import PerdureError, UnknownOutcomeError
 from perdure.operation import Fused, Operation, Plan, Row, Work
 
 T = TypeVar("T")
+
+_log = logging.getLogger("perdure")
 
 _HEX = re.compile("[0-9a-f]{1,64}")
 _SHORTEST_SECONDS = 0.01
@@ -85,7 +88,7 @@ class Transactions:
         mend: Callable[[str], Awaitable[bool]],
         told: Callable[[str], None],
     ) -> None:
-        self._borrow = borrow
+        self._lend = borrow
         self._mend = mend
         #: Is to hear of every part in which something was stored.
         self.told = told
@@ -96,6 +99,9 @@ class Transactions:
         #: Whether the table of outcomes is there: not before the schema is set up.
         self.marking = False
         self._marked = 0
+
+    def _borrow(self) -> _Lent:
+        return _Lent(self._lend())
 
     # -- reading -----------------------------------------------------------------------------
 
@@ -308,6 +314,25 @@ def _digest(touched: Sequence[str]) -> str:
 
 def _micros() -> int:
     return time.time_ns() // 1_000
+
+
+class _Lent:
+    """A connection for a block. One that cannot be given back says nothing of what was done."""
+
+    __slots__ = ("_loan",)
+
+    def __init__(self, loan: Any) -> None:
+        self._loan = loan
+
+    async def __aenter__(self) -> Connection:
+        return await self._loan.__aenter__()
+
+    async def __aexit__(self, *failure: object) -> None:
+        try:
+            await self._loan.__aexit__(*failure)
+        except Exception:  # noqa: BLE001 - the pool makes another one
+            # It was lost behind the COMMIT: to try again now would be to do it twice.
+            _log.debug("a connection was lost when it was given back", exc_info=True)
 
 
 class _MoreStatements(Exception):  # noqa: N818 - not an error
