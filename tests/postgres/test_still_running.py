@@ -107,3 +107,50 @@ def test_what_must_not_be_made_twice_is_not(
 
         assert [event.text for event in store.events.read(KEY)] == left
         assert store.sessions.get(KEY).version == version
+
+
+class Unreturnable(asyncpg.Pool):  # type: ignore[misc] # asyncpg has no types
+    """A pool to which connections are lost in the moment in which they come back."""
+
+    __slots__ = ()
+    losing = False
+
+    async def release(self, connection: Any, **options: Any) -> None:
+        await super().release(connection, **options)
+        if self.losing:
+            raise asyncpg.InterfaceError("connection is closed")
+
+
+async def unreturnable(url: str) -> Unreturnable:
+    made = asyncpg.create_pool(url, min_size=1, max_size=3)
+    made.__class__ = Unreturnable
+    pool: Unreturnable = await made
+    return pool
+
+
+def test_what_is_committed_is_not_made_again_when_the_connection_cannot_be_given_back(
+    database: str,
+) -> None:
+    async def work() -> None:
+        pool = await unreturnable(database)
+        store = await perdure.open(pool=pool)
+        await store.sessions.create(*KEY)
+        for number in range(3):
+            await store.events.append(KEY, f"event {number}")
+        Unreturnable.losing = True
+
+        popped = await store.events.pop(KEY)
+        await store.state.set(USER, {"count": 1}, expected_versions={"count": 0})
+        await store.sessions.create("app", "user", "new")
+        async with store.turn() as turn:
+            turn.events.append(KEY, "once")
+        await store.events.append(KEY, "once more", expected_version=6)
+
+        Unreturnable.losing = False
+        assert [event.text for event in popped] == ["event 2"]
+        texts = [event.text for event in await store.events.read(KEY)]
+        assert texts == ["event 0", "event 1", "once", "once more"]
+        await store.close()
+        await pool.close()
+
+    asyncio.run(work())
