@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 
 import perdure
+from perdure.features.appending import PARAMETERS
+from perdure.features.line import EVENTS
 from perdure.operation import Bumps, Fused, Operation, Plan
 from tests.engines.plans import engine_of, sql
 
@@ -43,3 +45,13 @@ def test_an_error_in_the_plan_is_the_operations_own() -> None:
             engine.run(fused(failing))
 
         assert store.sessions.count() == 0
+
+
+def test_the_values_of_an_append_stand_in_the_order_of_its_statement() -> None:
+    seen = 0
+    for name in ("append_one", "append_many"):
+        for query in EVENTS:
+            if query.name.startswith(name):
+                assert query.params == PARAMETERS[query.name.split()[-1]]
+                seen += 1
+    assert seen == 2 * 3 + 2 * 2

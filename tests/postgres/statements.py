@@ -25,8 +25,8 @@ BY_MANY_PARTS = {
 
 #: What touches state of the user, and of the user's app, which is another part.
 BY_TWO_PARTS = {
-    "events.append_many*stated": "state of session, user and app, with the event",
-    "events.append_one*stated": "state of session, user and app, with the event",
+    "events.append_many*keys": "state of session, user and app, with the event",
+    "events.append_one*keys": "state of session, user and app, with the event",
     "state.merged": "the state of the app is merged in",
 }
 

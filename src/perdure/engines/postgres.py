@@ -34,6 +34,7 @@ from perdure.engines.postgres_connection import (
 )
 from perdure.engines.postgres_hints import Hints
 from perdure.engines.postgres_lanes import Lane
+from perdure.engines.postgres_lender import Lender
 from perdure.engines.postgres_transactions import Transactions, Ways
 from perdure.errors import ClosedError, InvalidError, PerdureError
 from perdure.operation import Fused, Operation
@@ -78,6 +79,8 @@ class PostgresEngine:
         self._transactions: Transactions | None = None
         self._lanes: dict[str, Lane] = {}
         self._hints: Hints | None = None
+        self._lender: Lender | None = None
+        self._borrow: Callable[[], Any] = _nothing
         watch_forks(self)
 
     # -- life ------------------------------------------------------------------------------
@@ -147,10 +150,15 @@ class PostgresEngine:
         try:
             if self._pool is None:
                 self._pool = await connected(self._options)
+            self._borrow = self._pool.acquire
+            if self._own_pool:
+                options = self._options
+                self._lender = Lender(self._pool, options.pool_max, options.pool_min)
+                self._borrow = self._lender
             server = await self._server()
             server.warn()
             self._transactions = Transactions(
-                self._pool.acquire,
+                self._borrow,
                 self._ways(server),
                 self._options.busy_timeout,
                 self._mend,
@@ -162,7 +170,7 @@ class PostgresEngine:
             self._transactions.marking = await self._has_outcomes()
             if self._own_pool and self._options.prepared_statements:
                 # A session of one's own is what a listener needs, and a pooler does not give.
-                self._hints = Hints(self._options, self._pool.acquire, self._spawn)
+                self._hints = Hints(self._options, self._borrow, self._spawn)
         except PerdureError:
             await self._drop_pool()
             raise
@@ -174,7 +182,7 @@ class PostgresEngine:
             raise translate(error, self._where) from error
 
     async def _server(self) -> Server:
-        async with self._pool.acquire() as connection:
+        async with self._borrow() as connection:
             server = await probe(connection)
         self._fused = self._fused and not server.citus
         return server
@@ -196,8 +204,14 @@ class PostgresEngine:
 
     async def _has_outcomes(self) -> bool:
         table = f"{quoted(self._options.schema)}.outcomes"
-        async with self._pool.acquire() as connection:
+        async with self._borrow() as connection:
             return bool(await connection.fetchval("SELECT to_regclass($1) IS NOT NULL", table))
+
+    @property
+    def _required_lender(self) -> Lender:
+        if self._lender is None:
+            raise ClosedError("the store is closed")
+        return self._lender
 
     @property
     def _where(self) -> str:
@@ -212,11 +226,12 @@ class PostgresEngine:
         if state == READ_ONLY and self._own_pool:
             # The primary is another one now: these connections are to what it was.
             await self._pool.expire_connections()
+            await self._required_lender.clear()
         return False
 
     async def _make_schema(self) -> None:
         schema = self._options.schema
-        async with self._pool.acquire() as connection:
+        async with self._borrow() as connection:
             try:
                 await connection.execute(f"CREATE SCHEMA IF NOT EXISTS {quoted(schema)}")
             except asyncpg.PostgresError as error:
@@ -256,6 +271,7 @@ class PostgresEngine:
             await self._hints.close()
         if self._own_pool and self._pool is not None:
             try:
+                await self._required_lender.clear()
                 await asyncio.wait_for(self._pool.close(), _CLOSE_SECONDS)
             except (TimeoutError, OSError, asyncpg.InterfaceError):
                 # Its server is gone: there is nobody to say goodbye to.

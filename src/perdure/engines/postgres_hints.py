@@ -102,10 +102,10 @@ class Hints:
         parts = [part for part in self._changed if _PART.fullmatch(part)]
         self._changed.clear()
         payload = ",".join(parts) if len(parts) <= _MOST_PARTS else _EVERYBODY
-        # A hint may be lost in a crash: it does not wait for the disk.
+        # A hint may be lost in a crash: it does not wait for the disk. Two statements sent as one
+        # query are a transaction.
         text = (
-            "BEGIN; SET LOCAL synchronous_commit = off; "
-            f"SELECT pg_notify('{self._channel}', '{payload}'); COMMIT"
+            f"SET LOCAL synchronous_commit = off; SELECT pg_notify('{self._channel}', '{payload}')"
         )
         with suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
             async with self._borrow() as connection:

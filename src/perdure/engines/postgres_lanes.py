@@ -73,7 +73,7 @@ class Lane:
         size = 0
         while self._waiting and len(members) < _FULL and size < _MAX_BYTES:
             member = self._waiting.popleft()
-            size += sum(len(value) for value in member.args if isinstance(value, str | bytes))
+            size += _size(member.args)
             members.append(member)
         if len(members) > 1:
             members.sort(key=_order)
@@ -113,6 +113,17 @@ class Lane:
             deliver([Outcome(waiter, error=error)])
         else:
             deliver([Outcome(waiter, value)])
+
+
+def _size(values: Sequence[Any]) -> int:
+    size = 0
+    for value in values:
+        kind = type(value)
+        if kind is str or kind is bytes:
+            size += len(value)
+        elif kind is list:
+            size += _size(value)
+    return size
 
 
 def _order(member: _Member) -> tuple[str, ...]:

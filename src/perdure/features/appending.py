@@ -52,40 +52,51 @@ def work(call: Append, settings: Settings) -> Work[Appended]:
 
 
 def _at_once(call: Append) -> Statement:
-    """The whole append as one statement."""
+    """The whole append as one statement; its values in the order of `PARAMETERS`."""
     at, drafts = call.at, call.drafts
+    preview = preview_of([draft.row for draft in drafts])
+    last = drafts[-1].row.timestamp
+    head = (at.now, len(drafts), last, preview, at.part, at.key.id, call.expected)
+    rows = [(draft.row[3], draft.digest, *draft.row[4:]) for draft in drafts]
+    # Ids of our own are new: looking for them would cost as much as storing them.
+    known = "named" if any(draft.named for draft in drafts) else "new"
+    brought, state = _brought(call)
+    if len(rows) == 1:
+        return Statement(EVENTS.pick("append_one", known, brought), (*head, *rows[0], *state))
+    columns = map(list, zip(*rows, strict=True))
+    return Statement(EVENTS.pick("append_many", known, brought), (*head, *columns, *state))
+
+
+def _brought(call: Append) -> tuple[str, Sequence[Any]]:
+    """Which form the state has, and its values: none, one key of the session, or arrays."""
+    at, drafts = call.at, call.drafts
+    if len(drafts) == 1:
+        own, user, app = drafts[0].delta[1:]
+        if not (user or app):
+            if not own:
+                return "plain", ()
+            if len(own) == 1:
+                return "key", own[0]
     state = [
         *((at.part, True, *entry) for entry in _sorted(drafts, "session")),
         *((at.part, False, *entry) for entry in _sorted(drafts, "user")),
         *((at.app_part, False, *entry) for entry in _sorted(drafts, "app")),
     ]
-    values: dict[str, Any] = {
-        "part": at.part,
-        "id": at.key.id,
-        "now": at.now,
-        "expected": call.expected,
-        "added": len(drafts),
-        "last_event_at": drafts[-1].row.timestamp,
-        "preview": preview_of([draft.row for draft in drafts]),
-    }
-    rows = [(row[3], draft.digest, *row[4:]) for row, draft in ((d.row, d) for d in drafts)]
-    if len(rows) == 1:
-        name = "append_one"
-        values.update(zip(_COLUMNS, rows[0], strict=True))
-    else:
-        name = "append_many"
-        values.update(zip(_COLUMNS, map(list, zip(*rows, strict=True)), strict=True))
-    if state:
-        values.update(zip(_STATE_COLUMNS, map(list, zip(*state, strict=True)), strict=True))
-    # Ids of our own are new: looking for them would cost as much as storing them.
-    known = "named" if any(draft.named for draft in drafts) else "new"
-    return EVENTS.pick(name, known, "stated" if state else "plain")(**values)
+    return ("keys", list(map(list, zip(*state, strict=True)))) if state else ("plain", ())
 
 
+_HEAD = ("now", "added", "last_event_at", "preview", "part", "id", "expected")
 _COLUMNS = ("event_id", "digest", *EventRow._fields[4:])
-_STATE_COLUMNS = (
-    "state_parts", "state_owns", "state_names", "state_values", "state_codecs", "state_data",
-)  # fmt: skip
+_STATES = {
+    "plain": (),
+    "key": ("state_name", "state_value", "state_codec", "state_data"),
+    "keys": (
+        "state_parts", "state_owns", "state_names", "state_values", "state_codecs", "state_data",
+    ),
+}  # fmt: skip
+#: The order of the values, by how much state there is. By name they would take as long to put
+#: in order as the driver takes to send them.
+PARAMETERS = {brought: (*_HEAD, *_COLUMNS, *state) for brought, state in _STATES.items()}
 
 
 def _sorted(drafts: Sequence[Draft], scope: str) -> list[Entry]:

@@ -25,6 +25,18 @@ VALUES (:part, :uid, :seq, :prev, :version, :id, :digest, :timestamp, :created_a
       {unless_known}
     RETURNING uid, version, last_seq, left_head
 
+-- define: or_else
+    ON CONFLICT (part, uid, name) DO UPDATE
+    SET value = excluded.value, codec = excluded.codec, data = excluded.data,
+        version = state.version + 1, updated_at = excluded.updated_at
+
+-- define: key_of_append
+    INSERT INTO state (part, uid, name, value, codec, data, version, updated_at)
+    SELECT CAST(:part AS TEXT), place.uid, CAST(:state_name AS TEXT), CAST(:state_value AS TEXT),
+        CAST(:state_codec AS TEXT), CAST(:state_data AS BYTEA), 1, :now
+    FROM place
+    {or_else}
+
 -- define: state_of_append
     INSERT INTO state (part, uid, name, value, codec, data, version, updated_at)
     SELECT s.part, CASE WHEN s.own THEN place.uid ELSE '' END, s.name, s.value, s.codec, s.data,
@@ -33,13 +45,11 @@ VALUES (:part, :uid, :seq, :prev, :version, :id, :digest, :timestamp, :created_a
         CAST(:state_names AS TEXT[]), CAST(:state_values AS TEXT[]),
         CAST(:state_codecs AS TEXT[]), CAST(:state_data AS BYTEA[])
     ) AS s (part, own, name, value, codec, data)
-    ON CONFLICT (part, uid, name) DO UPDATE
-    SET value = excluded.value, codec = excluded.codec, data = excluded.data,
-        version = state.version + 1, updated_at = excluded.updated_at
+    {or_else}
 
 -- name: append_one[postgres]
 -- for: unless_known = new: | named: AND NOT EXISTS (SELECT FROM events e WHERE e.part = :part AND e.uid = sessions.uid AND e.id = :event_id)
--- for: with_state = plain: | stated: , stated AS ({state_of_append})
+-- for: with_state = plain: | key: , stated AS ({key_of_append}) | keys: , stated AS ({state_of_append})
 -- The whole append of one event: a row of NULLs, and no change, where it does not apply.
 WITH place AS (
 {place_of_append}
@@ -63,7 +73,7 @@ FROM (VALUES (1)) AS always (one) LEFT JOIN place ON TRUE
 
 -- name: append_many[postgres]
 -- for: unless_known = new: | named: AND NOT EXISTS (SELECT FROM events e WHERE e.part = :part AND e.uid = sessions.uid AND e.id = ANY(:event_id))
--- for: with_state = plain: | stated: , stated AS ({state_of_append})
+-- for: with_state = plain: | keys: , stated AS ({state_of_append})
 -- The same for several events, each column of them an array.
 WITH place AS (
 {place_of_append}
