@@ -51,8 +51,8 @@ def in_threads(work: Callable[[int], Any], count: int = 8) -> list[Any]:
     return [outcome(thread, 60) for thread in threads]
 
 
-def engine_threads() -> list[str]:
-    return [thread.name for thread in threading.enumerate() if thread.name == "perdure-postgres"]
+def engine_threads() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "perdure-postgres"]
 
 
 # -- fork ------------------------------------------------------------------------------------
@@ -183,9 +183,13 @@ def test_a_close_finishes_what_was_accepted_and_leaves_no_connection_or_thread(u
     async def work() -> list[Any]:
         store = await perdure.open(url)
         calls = [asyncio.create_task(store.events.append(KEY, f"{n}")) for n in range(200)]
-        await asyncio.sleep(0)
+        # They begin, and then they are handed over.
+        for _ in range(3):
+            await asyncio.sleep(0)
         await store.close()
         return await asyncio.gather(*calls, return_exceptions=True)
+
+    before = engine_threads()
 
     done = asyncio.run(work())
 
@@ -193,7 +197,7 @@ def test_a_close_finishes_what_was_accepted_and_leaves_no_connection_or_thread(u
     assert [call for call in stored if isinstance(call, BaseException)] == []
     with perdure.open_sync(url) as store:
         assert store.events.count(KEY) == len(stored) == 200
-    assert engine_threads() == []
+    assert engine_threads() == before
     wait_until(lambda: fetch(url, CONNECTED) == [(0,)], "nobody is connected")
 
 
@@ -217,12 +221,12 @@ asyncio.run(work())
 @pytest.mark.faults
 def test_a_server_that_is_down_is_busy_and_the_next_open_finds_it_up() -> None:
     with reachable_folder() as home, EmbeddedPostgres(home / "node") as node:
-        url = node.url()
+        url, before = node.url(), engine_threads()
         node.stop()
 
         with pytest.raises(BusyError, match="postgresql"):
             in_time(lambda: perdure.open_sync(url, busy_timeout=0.5))
-        assert engine_threads() == []
+        assert engine_threads() == before
         waiting = perdure.open(url, busy_timeout=0.5)
         with pytest.raises(BusyError):
             asyncio.run(waiting.sessions.create(*KEY))
