@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit, urlunsplit
+from urllib.parse import parse_qsl
 
 from perdure.errors import InvalidError
 from perdure.ids import UuidV7
@@ -215,12 +215,13 @@ def data_folder() -> str:
 
 def hide_password(url: str) -> str:
     """The URL with ``***`` for its password, as it may be shown."""
-    parts = urlsplit(url)
-    query = _QUERY_PASSWORD.sub(r"\1***", parts.query)
-    netloc = parts.netloc
-    if parts.password is not None:
-        user_info, _, host = netloc.rpartition("@")
-        netloc = f"{user_info.partition(':')[0]}:***@{host}"
-    if (netloc, query) == (parts.netloc, parts.query):
+    scheme, colon, rest = url.partition("://")
+    if not colon:
         return url
-    return urlunsplit(parts._replace(netloc=netloc, query=query))
+    # Not by urlsplit: a password with a special character that is not encoded is still one.
+    before, at, after = rest.rpartition("@")
+    user, colon, password = before.partition(":")
+    shown = f"{user}:***{at}{after}" if password else rest
+    head, mark, query = shown.partition("?")
+    query = _QUERY_PASSWORD.sub(r"\1***", query)
+    return f"{scheme}://{head}{mark}{query}"

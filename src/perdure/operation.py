@@ -152,10 +152,11 @@ class Fused(Generic[T]):
 
     A writing statement gives exactly one row, of NULLs alone where it did not apply.
     ``order`` is the row of its own that it locks: such statements may share a transaction,
-    in this order. With None it goes alone.
+    in this order, and those of one row take effect in the order they came. ``alone``: it locks
+    others' rows as well, and goes by itself.
     """
 
-    __slots__ = ("again", "one", "order", "result", "work")
+    __slots__ = ("again", "alone", "one", "order", "result", "work")
 
     def __init__(
         self,
@@ -163,13 +164,16 @@ class Fused(Generic[T]):
         one: Callable[[], Statement],
         result: Callable[[Rows], T | None],
         again: Work[T],
-        order: tuple[str, ...] | None = None,
+        order: tuple[str, ...] = (),
+        *,
+        alone: bool = False,
     ) -> None:
         self.work = work
         self.one = one
         self.result = result
         self.again = again
         self.order = order
+        self.alone = alone
 
     def __call__(self, bumps: Bumps) -> Plan[T]:
         """The plan, as the part of a transaction."""

@@ -7,6 +7,7 @@ from typing import Any, Generic, Self
 
 from perdure.errors import ClosedError, InvalidError
 from perdure.features.events import Events
+from perdure.features.lookup import SESSIONS, target
 from perdure.features.sessions import Sessions
 from perdure.features.state import State
 from perdure.operation import (
@@ -23,6 +24,7 @@ from perdure.operation import (
     Stream,
     Sync,
 )
+from perdure.records import SessionKey
 
 
 class _Collector:
@@ -73,7 +75,8 @@ class Turn(Generic[M]):
 
     def _operation(self) -> Operation[list[Any]]:
         operations = tuple(self._collector.operations)
-        return Operation("store.turn", operations, {}, lambda bumps: _all(operations, bumps))
+        rows = _rows_of(operations, self.sessions._settings)
+        return Operation("store.turn", operations, {}, lambda bumps: _all(operations, rows, bumps))
 
     def _end(self, failed: bool) -> bool:
         """Whether the turn is to be sent; an empty one too: it fails on a closed store."""
@@ -117,7 +120,20 @@ class SyncTurn(Turn[Sync]):
             self._resolve(self._runner.operate(self._operation()))
 
 
-def _all(operations: tuple[Operation[Any], ...], bumps: Bumps) -> Plan[list[Any]]:
+def _rows_of(operations: tuple[Operation[Any], ...], settings: Settings) -> list[tuple[str, str]]:
+    """Part and id of the sessions that are written, in the order in which all turns lock them."""
+    keys = {op.args[0] for op in operations if op.args and isinstance(op.args[0], SessionKey)}
+    if len(keys) < 2:  # noqa: PLR2004 - one cannot be locked in another order
+        return []
+    targets = [target(settings.tenant, key, settings.limits.text, 0) for key in keys]
+    return sorted((at.part, at.key.id) for at in targets)
+
+
+def _all(
+    operations: tuple[Operation[Any], ...], rows: list[tuple[str, str]], bumps: Bumps
+) -> Plan[list[Any]]:
+    for part, session_id in rows:
+        yield SESSIONS.lock(part=part, id=session_id)
     values = []
     for index, op in enumerate(operations):
         try:

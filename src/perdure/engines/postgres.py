@@ -33,7 +33,7 @@ from perdure.engines.postgres_connection import (
     translate,
 )
 from perdure.engines.postgres_hints import Hints
-from perdure.engines.postgres_lanes import Lane
+from perdure.engines.postgres_lanes import Lanes
 from perdure.engines.postgres_lender import Lender
 from perdure.engines.postgres_transactions import Transactions, Ways
 from perdure.errors import ClosedError, InvalidError, PerdureError
@@ -77,7 +77,7 @@ class PostgresEngine:
         self._closed = ""
         self._running: set[asyncio.Task[None]] = set()
         self._transactions: Transactions | None = None
-        self._lanes: dict[str, Lane] = {}
+        self._lanes: Lanes | None = None
         self._hints: Hints | None = None
         self._lender: Lender | None = None
         self._borrow: Callable[[], Any] = _nothing
@@ -167,6 +167,7 @@ class PostgresEngine:
             todo = await self._transactions.read(self._setup)
             if todo is not None:
                 await self._transactions.write(todo)
+            self._lanes = Lanes(self._transactions, self._spawn, self._options.pool_max)
             self._transactions.marking = await self._has_outcomes()
             if self._own_pool and self._options.prepared_statements:
                 # A session of one's own is what a listener needs, and a pooler does not give.
@@ -195,8 +196,12 @@ class PostgresEngine:
             if self._options.durability == "full" and server.acknowledges_early:
                 settings["synchronous_commit"] = "on"
             suffix = for_a_transaction(settings)
+        patient = for_a_transaction(
+            {"lock_timeout": f"{max(1, int(self._options.busy_timeout * 1000))}"}
+        )
         return Ways(
-            writing=_WRITING + suffix,
+            writing=_WRITING + suffix + patient,
+            sending=_WRITING + suffix,
             reading=_READING + suffix,
             fused=self._fused,
             wrapped=wrapped,
@@ -206,6 +211,12 @@ class PostgresEngine:
         table = f"{quoted(self._options.schema)}.outcomes"
         async with self._borrow() as connection:
             return bool(await connection.fetchval("SELECT to_regclass($1) IS NOT NULL", table))
+
+    @property
+    def _required_lanes(self) -> Lanes:
+        if self._lanes is None:
+            raise ClosedError("the store is closed")
+        return self._lanes
 
     @property
     def _required_lender(self) -> Lender:
@@ -377,19 +388,12 @@ class PostgresEngine:
             if op.reads:
                 self._spawn(self._one(transactions.read(op), job))
             elif self._fused and isinstance(op.work, Fused):
-                self._take(job, op.work, transactions)
+                try:
+                    self._required_lanes.add(job, op.work)
+                except Exception as error:  # noqa: BLE001 - it belongs to this caller alone
+                    _refuse([job], error)
             else:
                 self._spawn(self._one(transactions.write(op), job))
-
-    def _take(self, job: Job, fused: Fused[Any], transactions: Transactions) -> None:
-        statement = fused.one()
-        text = statement.query.texts["postgres"]
-        lane = self._lanes.get(text)
-        if lane is None:
-            part = statement.query.params.index("part")
-            lane = Lane(text, part, transactions, self._spawn, self._options.pool_max)
-            self._lanes[text] = lane
-        lane.add(job, fused, statement.args)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)

@@ -35,6 +35,9 @@ _log = logging.getLogger("perdure")
 STATEMENT_SECONDS = 30
 """How long one statement may run; a hung shard or lock must not hold a caller for ever."""
 _IDLE_SECONDS = 60
+#: What is sent at once, with others, does not wait long for a row: it is better off alone, in a
+#: transaction of its own, which has all the store's patience.
+_LOCK_MILLIS = "100"
 #: Longer than the server's own limit, which is the one that leaves a usable connection.
 _COMMAND_SECONDS = STATEMENT_SECONDS + 15
 _CONNECT_SECONDS = 10.0
@@ -141,7 +144,7 @@ def session_settings(options: EngineOptions) -> dict[str, str]:
     settings = {
         "search_path": quoted(options.schema),
         "statement_timeout": f"{0 if options.unhurried else STATEMENT_SECONDS * 1000}",
-        "lock_timeout": f"{max(1, int(options.busy_timeout * 1000))}",
+        "lock_timeout": _LOCK_MILLIS,
         "idle_in_transaction_session_timeout": f"{_IDLE_SECONDS * 1000}",
     }
     if options.durability == "normal":
@@ -214,7 +217,7 @@ def as_rows(records: Sequence[Any]) -> list[Row]:
 
 #: Nothing was written, and the same again may well work: a deadlock, a race, a server that is
 #: starting, stopping or full of connections.
-_AGAIN = {"40001", "40P01", "57P01", "57P02", "57P03", "57P05", "53300", "25006"}
+_AGAIN = {"40001", "40P01", "57P01", "57P02", "57P03", "57P05", "53300", "25006", "55P03"}
 READ_ONLY = "25006"
 NO_SCHEMA = "3F000"
 #: Two made the same row at once; the plan finds the other's when it runs again.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from perdure.engines import Job
@@ -18,101 +18,143 @@ _MAX_BYTES = 4 * 2**20
 #: More trips at once than this make each of them smaller, and the server no faster.
 _MAX_TRIPS = 4
 
+Spawn = Callable[[Coroutine[Any, Any, None]], None]
+
 
 class _Member(NamedTuple):
     job: Job
     fused: Fused[Any]
     args: tuple[Any, ...]
+    #: Where among the values the part stands.
+    part: int
+    text: str
 
 
-class Lane:
+class Lanes:
     """The operations that one statement can do, and their trips to the server.
 
-    Those that lock nothing but a row of their own go together, sorted by it; all others one
-    by one. So no two trips wait for each other in a circle.
+    Those of one row are under way one after the other, in the order they came, or in one trip;
+    so who waits for a locked row holds up nobody but those who want the same. Those that lock
+    nothing but a row of their own go together, sorted by it; all others one by one. So no two
+    trips wait for each other in a circle.
     """
 
-    def __init__(
-        self,
-        text: str,
-        part: int,
-        transactions: Transactions,
-        spawn: Callable[[Coroutine[Any, Any, None]], None],
-        connections: int,
-    ) -> None:
-        self._text = text
-        #: Where among the values the part stands.
-        self._part = part
+    def __init__(self, transactions: Transactions, spawn: Spawn, connections: int) -> None:
         self._transactions = transactions
         self._spawn = spawn
-        self._waiting: deque[_Member] = deque()
-        self._trips = 0
         self._most = max(1, min(_MAX_TRIPS, connections - 1))
+        #: For each statement, those that can go now; one of each row.
+        self._waiting: dict[str, deque[_Member]] = {}
+        #: For each row that is under way, or waits to be, those that come after.
+        self._after: dict[tuple[str, ...], deque[_Member]] = {}
+        self._trips: dict[str, int] = {}
 
-    def add(self, job: Job, fused: Fused[Any], args: tuple[Any, ...]) -> None:
-        """Take one more; it goes with the next trip."""
-        member = _Member(job, fused, args)
-        if fused.order is None:
-            self._spawn(self._alone(member))
+    def add(self, job: Job, fused: Fused[Any]) -> None:
+        """Take one more; it goes with the next trip, or after those of its row."""
+        query, args = fused.one()
+        member = _Member(job, fused, args, query.params.index("part"), query.texts["postgres"])
+        after = self._after.get(fused.order)
+        if after is None:
+            self._after[fused.order] = deque()
+            self._start(member)
+        else:
+            after.append(member)
+
+    def _start(self, member: _Member) -> None:
+        if member.fused.alone:
+            self._spawn(self._trip([member]))
             return
-        self._waiting.append(member)
+        waiting = self._waiting.setdefault(member.text, deque())
+        waiting.append(member)
+        trips = self._trips.get(member.text, 0)
         # Not each its own trip: those handed over together come here one after the other.
-        if self._trips < self._most and len(self._waiting) > self._trips * _FULL:
-            self._trips += 1
-            self._spawn(self._serve())
+        if trips < self._most and len(waiting) > trips * _FULL:
+            self._trips[member.text] = trips + 1
+            self._spawn(self._serve(member.text))
 
-    async def _serve(self) -> None:
+    async def _serve(self, text: str) -> None:
+        waiting = self._waiting[text]
         try:
-            while self._waiting:
-                await self._trip(self._load())
+            while waiting:
+                await self._trip(self._load(waiting))
         finally:
-            self._trips -= 1
+            self._trips[text] -= 1
 
-    def _load(self) -> list[_Member]:
+    def _load(self, waiting: deque[_Member]) -> list[_Member]:
         members: list[_Member] = []
         size = 0
-        while self._waiting and len(members) < _FULL and size < _MAX_BYTES:
-            member = self._waiting.popleft()
-            size += _size(member.args)
+        while waiting and len(members) < _FULL and size < _MAX_BYTES:
+            member = waiting.popleft()
+            after = self._after[member.fused.order]
             members.append(member)
+            size += _size(member.args)
+            # The next ones of the same row can come along if they are of the same kind.
+            while after and size < _MAX_BYTES and len(members) < _FULL:
+                if after[0].text != member.text or after[0].fused.alone:
+                    break
+                members.append(after.popleft())
+                size += _size(members[-1].args)
         if len(members) > 1:
             members.sort(key=_order)
         return members
 
     async def _trip(self, members: Sequence[_Member]) -> None:
         try:
-            rows = await self._transactions.send(self._text, [member.args for member in members])
+            rows = await self._transactions.send(
+                members[0].text, [member.args for member in members]
+            )
         except Exception as error:  # noqa: BLE001 - each of them learns alone what it is
-            for member in members:
-                self._spawn(self._plain(member, doubt=isinstance(error, Unknown)))
+            doubt = isinstance(error, Unknown)
+            self._go_alone(members, doubt=doubt)
             return
         outcomes = []
+        missed = []
         for member, row in zip(members, rows, strict=True):
+            value = None
             try:
                 value = member.fused.result([row]) if _applied(row) else None
             except Exception as error:  # noqa: BLE001 - it belongs to the caller
                 outcomes.append(Outcome(member.job[1], error=error))
                 continue
             if value is None:
-                self._spawn(self._plain(member, doubt=False))
+                missed.append(member)
             else:
                 outcomes.append(Outcome(member.job[1], value))
-                self._transactions.told(member.args[self._part])
+                self._transactions.told(member.args[member.part])
         deliver(outcomes)
+        late = {member.fused.order for member in missed}
+        self._done({member.fused.order for member in members} - late)
+        self._go_alone(missed, doubt=False)
 
-    async def _alone(self, member: _Member) -> None:
-        await self._trip([member])
+    def _go_alone(self, members: Iterable[_Member], *, doubt: bool) -> None:
+        """Each row's members by their plans, one row beside the other."""
+        by_row: dict[tuple[str, ...], list[_Member]] = {}
+        for member in members:
+            by_row.setdefault(member.fused.order, []).append(member)
+        for row in by_row.values():
+            self._spawn(self._plain(row, doubt=doubt))
 
-    async def _plain(self, member: _Member, *, doubt: bool) -> None:
-        """The plan, which says why the statement did not apply, or does what it did not."""
-        op, waiter = member.job
-        fused = member.fused
-        try:
-            value = await self._transactions.write_fused(op, fused, fused.again, doubt=doubt)
-        except Exception as error:  # noqa: BLE001 - it belongs to the caller
-            deliver([Outcome(waiter, error=error)])
-        else:
-            deliver([Outcome(waiter, value)])
+    async def _plain(self, members: Sequence[_Member], *, doubt: bool) -> None:
+        """The plans, which say why a statement did not apply, or do what it did not."""
+        for member in members:
+            op, waiter = member.job
+            fused = member.fused
+            try:
+                value = await self._transactions.write_fused(op, fused, fused.again, doubt=doubt)
+            except Exception as error:  # noqa: BLE001 - it belongs to the caller
+                deliver([Outcome(waiter, error=error)])
+            else:
+                deliver([Outcome(waiter, value)])
+        self._done({members[0].fused.order})
+
+    def _done(self, rows: Iterable[tuple[str, ...]]) -> None:
+        """Nothing of these rows is under way any more: the next ones can go."""
+        for row in rows:
+            after = self._after[row]
+            if after:
+                self._start(after.popleft())
+            else:
+                del self._after[row]
 
 
 def _size(values: Sequence[Any]) -> int:
@@ -127,7 +169,7 @@ def _size(values: Sequence[Any]) -> int:
 
 
 def _order(member: _Member) -> tuple[str, ...]:
-    return member.fused.order or ()
+    return member.fused.order
 
 
 def _applied(row: tuple[Any, ...]) -> bool:

@@ -70,6 +70,8 @@ class Ways(NamedTuple):
     """How this server is spoken to."""
 
     writing: str
+    #: The same for what is sent at once, and waits for no row.
+    sending: str
     reading: str
     #: Whether one statement may do the work of several.
     fused: bool
@@ -246,7 +248,7 @@ class Transactions:
         """
         async with self._borrow() as connection:
             try:
-                return await self._at_once(connection, text, rows, self._ways.writing)
+                return await self._at_once(connection, text, rows, self._ways.sending)
             except Exception as error:
                 if lost(error):
                     raise Unknown(None, None) from error

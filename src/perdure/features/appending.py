@@ -47,8 +47,15 @@ def work(call: Append, settings: Settings) -> Work[Appended]:
         return append(call._replace(drafts=named), settings, bumps)
 
     shared = any(draft.delta.user or draft.delta.app for draft in drafts)
-    order = None if shared else (call.at.part, call.at.key.id)
-    return Fused(plain, lambda: _at_once(call), lambda rows: _appended(drafts, rows), again, order)
+    order = (call.at.part, call.at.key.id)
+    return Fused(
+        plain,
+        lambda: _at_once(call),
+        lambda rows: _appended(drafts, rows),
+        again,
+        order,
+        alone=shared,
+    )
 
 
 def _at_once(call: Append) -> Statement:

@@ -192,23 +192,46 @@ def redact(
         # A bare text does not say who speaks: the event did.
         columns = columns._replace(role=event.role)
     digest = (yield EVENTS.digest_of(part=row.part, uid=row.uid, seq=event.seq))[0][0]
-    copies = yield EVENTS.same_event(
-        part=row.part,
-        uid=row.uid,
-        event_id=event_id,
-        digest=digest,
-        created_at=event.created_at,
-    )
+    copies = yield from _held_copies(row, event, digest, now, bumps)
     yield from _redact_in(row.part, row.uid, event_id, columns)
     yield EVENTS.add_rewrite(part=row.part, uid=row.uid, version=row.version, from_seq=event.seq)
-    for uid, seq in copies:
+    for uid, (seq, version) in copies.items():
         yield from _redact_in(row.part, uid, event_id, columns)
-        [(version, *key)] = yield SESSIONS.touched(part=row.part, uid=uid, now=now)
-        bump(bumps, SessionKey(*key))
         yield EVENTS.add_rewrite(part=row.part, uid=uid, version=version, from_seq=seq)
         yield from _refresh_preview(row.part, uid)
     yield from _refresh_preview(row.part, row.uid)
     return EventRow(**{**event._asdict(), **columns._asdict()})
+
+
+def _held_copies(
+    row: SessionRow, event: EventRow, digest: str, now: int, bumps: Bumps
+) -> Plan[dict[str, tuple[int, int]]]:
+    """The sessions with a copy of the event, held: the seq there, and the new version.
+
+    Who forks holds what it copies from: when all that are known are held, and a last look finds
+    no more, there are no more.
+    """
+    held: dict[str, tuple[int, int]] = {}
+    gone: set[str] = set()
+    while True:
+        found = yield EVENTS.same_event(
+            part=row.part,
+            uid=row.uid,
+            event_id=event.id,
+            digest=digest,
+            created_at=event.created_at,
+        )
+        fresh = sorted((uid, seq) for uid, seq in found if uid not in held and uid not in gone)
+        if not fresh:
+            return held
+        for uid, seq in fresh:
+            touched = yield SESSIONS.touched(part=row.part, uid=uid, now=now)
+            if touched:
+                version, *key = touched[0]
+                held[uid] = (seq, version)
+                bump(bumps, SessionKey(*key))
+            else:
+                gone.add(uid)
 
 
 def _redact_in(part: str, uid: str, event_id: str, columns: RedactedColumns) -> Plan[None]:

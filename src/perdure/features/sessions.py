@@ -127,13 +127,12 @@ class Sessions(Feature[M]):
         )  # fmt: skip
 
         def work(bumps: Bumps) -> Plan[Session]:
-            row = yield from find(_target(new))
-            if row is None:
+            while (row := (yield from find(_target(new)))) is None:
                 try:
                     return (yield from self._create(new, bumps))
                 except AlreadyExistsError:
                     # Somebody else made it between two statements.
-                    row = yield from get(_target(new))
+                    continue
             return session_of(row)
 
         return work
@@ -196,12 +195,13 @@ class Sessions(Feature[M]):
         # What the transaction did to an earlier session of this id is not this one's.
         bumps.pop(row.key, None)
         if new.imported:
-            erased = yield UPKEEP.erased_at(part=row.part)
-            if erased:
+            [(erased_at,)] = yield UPKEEP.admit(part=row.part)
+            if erased_at:
                 raise DeniedError(
                     f"user {row.user_id!r} of app {row.app!r} was erased at "
-                    f"{from_micros(erased[0][0]).isoformat()}: not brought back by an import"
+                    f"{from_micros(erased_at).isoformat()}: not brought back by an import"
                 )
+            yield UPKEEP.admitted(part=row.part)
         if (yield from find(_target(new))):
             raise AlreadyExistsError(f"session {row.id!r} exists: get it, or take another id")
         yield from insert(row)

@@ -43,6 +43,15 @@ WHERE part = :part AND id = :id AND deleted_at IS NULL
   AND (CAST(:expected AS BIGINT) IS NULL OR version = :expected)
 RETURNING {returned}
 
+-- name: lock[sqlite]
+-- The writer has them all.
+SELECT 1 WHERE :part = :id
+
+-- name: lock[postgres]
+-- The row for this transaction alone, if there is one: to take several in one order.
+SELECT uid FROM sessions WHERE part = :part AND id = :id AND deleted_at IS NULL
+FOR NO KEY UPDATE
+
 -- name: hold_uid
 -- The row for this transaction alone, before what hangs on it is removed.
 UPDATE sessions SET left_head = left_head WHERE part = :part AND uid = :uid

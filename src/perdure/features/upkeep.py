@@ -15,9 +15,7 @@ from perdure.operation import (
     Operation,
     Plan,
     Stream,
-    Work,
     flow,
-    operation,
     run,
     stream,
 )
@@ -46,31 +44,21 @@ class Upkeep(Feature[M]):
 
     name = "store"
 
-    @operation
-    def erase_user(self, app: str, user: str) -> Work[ErasureReceipt]:
+    @flow
+    def erase_user(self, app: str, user: str) -> Flow[ErasureReceipt]:
         """Remove everything of a person in one transaction; a receipt with the rows by table.
 
         Sessions, deleted ones too, with their events, state and notes, and the user's state.
-        A tombstone (a digest, no name) keeps importers from bringing the person back. Nothing
-        there is no error: the receipt says so.
+        A tombstone (a digest, no name), which stands before, keeps importers from bringing the
+        person back. Nothing there is no error: the receipt says so.
         """
         settings = self._settings
         part = place(settings.tenant, app, user, settings.limits.text).part
         now = settings.clock()
-
-        def work(_: Bumps) -> Plan[ErasureReceipt]:
-            removed: dict[str, int] = {}
-            # First, so that who writes at the same moment comes before all of it or after.
-            yield SESSIONS.hold_all(part=part)
-            for table in TABLES:
-                if table.person:
-                    counted = yield UPKEEP.pick("rows_of", table.name)(part=part)
-                    removed[table.name] = counted[0][0]
-                    yield UPKEEP.pick("erase", table.name)(part=part)
-            yield UPKEEP.add_tombstone(part=part, now=now)
-            return ErasureReceipt(settings.tenant, app, user, from_micros(now), removed)
-
-        return work
+        # By itself: imports that had begun are done when it is there, and later ones see it.
+        yield from run(Operation("store.erase_user", (), {}, lambda _: _bury(part, now)))
+        removed = yield from run(Operation("store.erase_user", (), {}, lambda _: _erase(part)))
+        return ErasureReceipt(settings.tenant, app, user, from_micros(now), removed)
 
     @stream
     def export_user(self, app: str, user: str) -> Stream[str]:
@@ -122,6 +110,23 @@ class Upkeep(Feature[M]):
             return len(found)
 
         return Operation("store.sweep", (), {}, work)
+
+
+def _bury(part: str, now: int) -> Plan[None]:
+    yield UPKEEP.add_tombstone(part=part, now=now)
+
+
+def _erase(part: str) -> Plan[dict[str, int]]:
+    # Who writes at the same moment comes before all of it, or after.
+    yield UPKEEP.one_snapshot()
+    yield SESSIONS.hold_all(part=part)
+    removed: dict[str, int] = {}
+    for table in TABLES:
+        if table.person:
+            counted = yield UPKEEP.pick("rows_of", table.name)(part=part)
+            removed[table.name] = counted[0][0]
+            yield UPKEEP.pick("erase", table.name)(part=part)
+    return removed
 
 
 def _uids(part: str) -> Plan[Sequence[str]]:

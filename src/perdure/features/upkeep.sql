@@ -23,8 +23,23 @@ SELECT s.uid FROM sessions s WHERE s.part = :part ORDER BY s.uid
 INSERT INTO erasures (part, erased_at) VALUES (:part, :now)
 ON CONFLICT (part) DO UPDATE SET erased_at = excluded.erased_at
 
--- name: erased_at
-SELECT erased_at FROM erasures WHERE part = :part
+-- name: admit
+-- For an import: whether the person was erased (above 0), and until the end of the transaction
+-- nobody can be erasing them.
+INSERT INTO erasures (part, erased_at) VALUES (:part, 0)
+ON CONFLICT (part) DO UPDATE SET erased_at = erasures.erased_at
+RETURNING erased_at
+
+-- name: admitted
+DELETE FROM erasures WHERE part = :part AND erased_at = 0
+
+-- name: one_snapshot[sqlite]
+-- There is nobody beside the writer.
+SELECT 1
+
+-- name: one_snapshot[postgres]
+-- What commits from now on is not seen: it comes after, all of it.
+SET TRANSACTION ISOLATION LEVEL REPEATABLE READ
 
 -- name: purgeable
 SELECT s.part, s.uid, CASE WHEN s.deleted_at IS NULL THEN 0 ELSE 1 END FROM sessions s
