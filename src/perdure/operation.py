@@ -207,11 +207,11 @@ class Call:
 class Sleep:
     """A step of a flow: wait that many seconds, or until the engine hears of a change.
 
-    ``part``: whose changes; an engine may hear of none, so that only looking tells.
+    ``about``: part and id of the session; an engine may hear of nothing, so only looking tells.
     """
 
     seconds: float
-    part: str = ""
+    about: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)

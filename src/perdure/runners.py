@@ -93,14 +93,16 @@ class AsyncRunner:
 
     async def _sleep(self, step: Sleep) -> None:
         hear = getattr(self._engine, "hear", None)
-        if hear is None or not step.part:
+        if hear is None or not step.about:
             await asyncio.sleep(step.seconds)
             return
         loop = asyncio.get_running_loop()
         changed = asyncio.Event()
-        end = hear(step.part, lambda: _tell(loop, changed))
+        end = hear(step.about, lambda: _tell(loop, changed))
         try:
-            await asyncio.wait_for(changed.wait(), step.seconds)
+            # Not wait_for: it can lose a cancellation that comes with the change.
+            async with asyncio.timeout(step.seconds):
+                await changed.wait()
         except TimeoutError:
             return
         finally:
@@ -182,11 +184,11 @@ class SyncRunner:
 
     def _sleep(self, step: Sleep) -> None:
         hear = getattr(self._engine, "hear", None)
-        if hear is None or not step.part:
+        if hear is None or not step.about:
             time.sleep(step.seconds)
             return
         changed = threading.Event()
-        end = hear(step.part, changed.set)
+        end = hear(step.about, changed.set)
         changed.wait(step.seconds)
         end()
 

@@ -10,8 +10,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import pytest
+
 import perdure
 from perdure import NewEvent, SessionKey, Store
+from perdure.engines import postgres_hints
 from tests.postgres import servers
 
 PAGE = Path(__file__).parents[2] / "docs" / "postgresql.md"
@@ -95,6 +98,12 @@ async def measured(address: str, **options: Any) -> list[float]:
     ):
         await store.sessions.get_or_create(*KEY)
         return [await counted.cost(call) for call in calls(store).values()]
+
+
+@pytest.fixture(autouse=True)
+def _no_hints(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They go beside the calls, now and then, for many of them at once."""
+    monkeypatch.setattr(postgres_hints, "_GATHER_SECONDS", 3600.0)
 
 
 def test_each_call_takes_as_many_round_trips_as_the_page_says() -> None:

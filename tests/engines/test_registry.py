@@ -132,9 +132,11 @@ def test_every_statement_has_one_heading_of_its_own() -> None:
 
 
 def test_every_statement_is_used() -> None:
+    folders = (files("perdure.features"), files("perdure"))
     sources = "".join(
         file.read_text(encoding="utf-8")
-        for file in files("perdure.features").iterdir()
+        for folder in folders
+        for file in folder.iterdir()
         if file.name.endswith(".py")
     )
     unused = {
@@ -185,7 +187,7 @@ HOT = {
         for start in ("first", "next")
     },
     "count of a user": pick(lookup.SESSIONS, "count", "user", "live"),
-    "tombstone": pick(upkeep.UPKEEP, "erased_at"),
+    "tombstone": pick(upkeep.UPKEEP, "admitted"),
     "uids": pick(upkeep.UPKEEP, "uids"),
 }
 

@@ -78,7 +78,7 @@ def upserts(text: str) -> list[str]:
     return re.findall(rf"DO UPDATE\s+SET\s(.*?){end}", text, re.DOTALL)
 
 
-PLAIN = re.compile(r"(\w+) = (excluded\.\w+|\$\d+|\d+|'[^']*'|NULL|\w+\.\1 \+ 1)")
+PLAIN = re.compile(r"(\w+) = (excluded\.\w+|\$\d+|\d+|'[^']*'|NULL|\w+\.\1( \+ 1)?)")
 
 
 def test_an_upsert_sets_constants_what_was_excluded_or_one_more() -> None:

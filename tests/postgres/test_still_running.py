@@ -11,6 +11,7 @@ import pytest
 
 import perdure
 from perdure import NewEvent, SessionKey, SyncStore, UserScope
+from perdure.engines import postgres_connection
 from tests.engines.patience import begun, outcome
 from tests.postgres.proxy import FaultProxy
 from tests.postgres.servers import asyncpg, fetch, wait_until
@@ -22,6 +23,12 @@ pytestmark = pytest.mark.faults
 
 WAITING = """SELECT count(*)::integer FROM pg_stat_activity
 WHERE datname = current_database() AND wait_event_type = 'Lock'"""
+
+
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Statements that go at once wait for rows, too: long enough to be caught at it."""
+    monkeypatch.setattr(postgres_connection, "_LOCK_MILLIS", "60000")
 
 
 @pytest.fixture

@@ -45,6 +45,9 @@ _READING = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 #: Whatever the role's default is: plans lock the rows they decide by, and then look. Not READ
 #: WRITE: where writing is off by default, as some providers set it on a full disk, it is off.
 _WRITING = "BEGIN ISOLATION LEVEL READ COMMITTED"
+_KEY_PARTS = 3
+#: A setting of PostgreSQL holds no more.
+_MOST_MILLIS = 2**31 - 1
 _CLOSE_SECONDS = 15.0
 _DUPLICATES = {"23505", "42P06"}
 
@@ -73,6 +76,8 @@ class PostgresEngine:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._ready = False
+        #: What came before the store was open, in the order in which it came.
+        self._early: list[Sequence[Job]] = []
         self._made_schema = False
         self._closed = ""
         self._running: set[asyncio.Task[None]] = set()
@@ -197,7 +202,7 @@ class PostgresEngine:
                 settings["synchronous_commit"] = "on"
             suffix = for_a_transaction(settings)
         patient = for_a_transaction(
-            {"lock_timeout": f"{max(1, int(self._options.busy_timeout * 1000))}"}
+            {"lock_timeout": f"{min(max(1, int(self._options.busy_timeout * 1000)), _MOST_MILLIS)}"}
         )
         return Ways(
             writing=_WRITING + suffix + patient,
@@ -231,8 +236,8 @@ class PostgresEngine:
     async def _mend(self, state: str) -> bool:
         """Do what an error asks for; whether the same may work then."""
         if state == NO_SCHEMA and not self._made_schema:
-            self._made_schema = True
             await self._make_schema()
+            self._made_schema = True
             return True
         if state == READ_ONLY and self._own_pool:
             # The primary is another one now: these connections are to what it was.
@@ -302,21 +307,40 @@ class PostgresEngine:
     def submit(self, jobs: Sequence[Job]) -> None:
         """Take these operations; each waiter is told the outcome. Does not block."""
         if not self._ready:
-            self._refuse_if_closed()
-            threading.Thread(
-                target=self._open_and_submit, args=(jobs,), name="perdure-open", daemon=True
-            ).start()
+            self._open_and_submit(jobs)
             return
         with self._handing:
             self._refuse_if_closed()
-            self._required_loop.call_soon_threadsafe(self._accept, jobs)
+            loop = self._required_loop
+            if loop.is_closed() or not loop.is_running():
+                raise ClosedError("the event loop of the pool has ended")
+            loop.call_soon_threadsafe(self._accept, jobs)
 
     def _open_and_submit(self, jobs: Sequence[Job]) -> None:
+        """The first operations of a store open it, but never on the caller's event loop."""
+        with self._handing:
+            self._refuse_if_closed()
+            self._early.append(jobs)
+            if len(self._early) > 1:
+                return
+        threading.Thread(target=self._open_early, name="perdure-open", daemon=True).start()
+
+    def _open_early(self) -> None:
+        error: Exception | None = None
         try:
             self.open()
-            self.submit(jobs)
-        except Exception as error:  # noqa: BLE001 - it belongs to the callers
-            _refuse(jobs, error)
+        except Exception as caught:  # noqa: BLE001 - it belongs to the callers
+            error = caught
+        with self._handing:
+            early, self._early = self._early, []
+        for jobs in early:
+            if error is not None:
+                _refuse(jobs, error)
+                continue
+            try:
+                self.submit(jobs)
+            except PerdureError as refusal:
+                _refuse(jobs, refusal)
 
     def run(self, op: Operation[Any]) -> Any:
         """Run one operation and return its result."""
@@ -356,25 +380,25 @@ class PostgresEngine:
         except Exception as error:
             raise translate(error, op.name) from error
 
-    def hear(self, part: str, wake: Callable[[], None]) -> Callable[[], None]:
-        """Call this, from the engine's thread, when something of the part may have changed.
+    def hear(self, about: tuple[str, str], wake: Callable[[], None]) -> Callable[[], None]:
+        """Call this, from the engine's thread, when that session may have changed.
 
         Anybody's change, as far as it is heard of: a hint, and no more. Returns what ends it.
         """
         hints, loop = self._hints, self._loop
         if hints is None or loop is None:
             return _nothing
-        loop.call_soon_threadsafe(hints.add, part, wake)
+        loop.call_soon_threadsafe(hints.add, about, wake)
 
         def end() -> None:
             with suppress(RuntimeError):  # the loop has ended first
-                loop.call_soon_threadsafe(hints.remove, part, wake)
+                loop.call_soon_threadsafe(hints.remove, about, wake)
 
         return end
 
-    def _told(self, part: str) -> None:
+    def _told(self, part: str, session_id: str) -> None:
         if self._hints is not None:
-            self._hints.tell(part)
+            self._hints.tell(part, session_id)
 
     # -- on the engine's loop ----------------------------------------------------------------
 
@@ -387,9 +411,10 @@ class PostgresEngine:
             op = job[0]
             if op.reads:
                 self._spawn(self._one(transactions.read(op), job))
-            elif self._fused and isinstance(op.work, Fused):
+            elif (row := _row_of(op)) is not None:
                 try:
-                    self._required_lanes.add(job, op.work)
+                    fused = self._fused and isinstance(op.work, Fused)
+                    self._required_lanes.add(job, row, fused=fused)
                 except Exception as error:  # noqa: BLE001 - it belongs to this caller alone
                     _refuse([job], error)
             else:
@@ -424,6 +449,14 @@ class PostgresEngine:
         self._handing = threading.Lock()
         atexit.unregister(self.close)
         _inherited.append(self)
+
+
+def _row_of(op: Operation[Any]) -> tuple[str, ...] | None:
+    """What the operation writes, as far as its arguments tell: a key, whole or in three parts."""
+    first = op.args[0] if op.args else None
+    key = tuple(first) if isinstance(first, tuple) else op.args[:_KEY_PARTS]
+    whole = len(key) == _KEY_PARTS and all(isinstance(part, str) and part for part in key[2:])
+    return key if whole else None
 
 
 def _refuse(jobs: Sequence[Job], error: Exception) -> None:

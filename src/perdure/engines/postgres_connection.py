@@ -143,6 +143,8 @@ def session_settings(options: EngineOptions) -> dict[str, str]:
     """The settings that every connection, or every transaction, has."""
     settings = {
         "search_path": quoted(options.schema),
+        # Whatever the role's default is: plans lock the rows they decide by, and then look.
+        "default_transaction_isolation": "read committed",
         "statement_timeout": f"{0 if options.unhurried else STATEMENT_SECONDS * 1000}",
         "lock_timeout": _LOCK_MILLIS,
         "idle_in_transaction_session_timeout": f"{_IDLE_SECONDS * 1000}",
@@ -179,14 +181,40 @@ def dsn_of(url: str) -> str:
     return f"{head}?{urlencode(settings, quote_via=quote)}" if settings else head
 
 
-async def drive(connection: Connection, plan: Plan[Any], touched: list[str] | None = None) -> Any:
-    """The result of a plan, run on this connection; notes the first part that it touches."""
+class Trail:
+    """What a plan touched first, and whether it wrote."""
+
+    __slots__ = ("id", "part", "wrote")
+
+    def __init__(self) -> None:
+        self.part = ""
+        self.id = ""
+        self.wrote = False
+
+    def note(self, step: Statement | Many) -> None:
+        """One more step."""
+        self.wrote = self.wrote or not step.query.texts["postgres"].startswith("SELECT")
+        if self.part and self.id:
+            return
+        values = step.args if isinstance(step, Statement) else step.rows[0]
+        for name, value in zip(step.query.params, values, strict=False):
+            if name in _PARTS:
+                self.part = self.part or value
+            elif name == "id":
+                self.id = self.id or value
+
+
+_PARTS = {"part", "owner", "app_part"}
+
+
+async def drive(connection: Connection, plan: Plan[Any], trail: Trail | None = None) -> Any:
+    """The result of a plan, run on this connection."""
     rows: Any = None
     try:
         while True:
             step = plan.send(rows)
-            if touched == []:
-                touched += _part_of(step)
+            if trail is not None:
+                trail.note(step)
             text = step.query.texts["postgres"]
             if isinstance(step, Statement):
                 rows = as_rows(await connection.fetch(text, *step.args))
@@ -197,15 +225,6 @@ async def drive(connection: Connection, plan: Plan[Any], touched: list[str] | No
         return result.value
     finally:
         plan.close()
-
-
-def _part_of(step: Statement | Many) -> list[str]:
-    values = step.args if isinstance(step, Statement) else step.rows[0]
-    return [
-        value
-        for name, value in zip(step.query.params, values, strict=False)
-        if name in {"part", "owner", "app_part"}
-    ][:1]
 
 
 def as_rows(records: Sequence[Any]) -> list[Row]:
@@ -231,6 +250,9 @@ _MEANINGS: Mapping[str, tuple[type[PerdureError], str]] = {
     "3F000": (InvalidError, "create the schema first, or grant CREATE on the database"),
     "42501": (DeniedError, "grant the role what docs/postgresql.md lists"),
     "53100": (StorageFullError, "the server's disk is full; nothing was stored"),
+    "40001": (BusyError, "others changed the same rows again and again, try again"),
+    "40P01": (BusyError, "others lock the same rows in another order, try again"),
+    "53300": (BusyError, "the server has no connection left, try again or take a pooler"),
     "55P03": (BusyError, "another transaction holds the row, try again"),
     "57014": (BusyError, f"the statement took over {STATEMENT_SECONDS} s, try again"),
     "54000": (TooLargeError, "a value is too large for an index"),
@@ -265,14 +287,14 @@ def translate(error: BaseException, what: str) -> PerdureError:
         return error
     state = state_of(error)
     meaning = _MEANINGS.get(state)
+    # Without what stands in DETAIL: values of somebody's rows.
+    said = getattr(error, "message", None) or str(error) or type(error).__name__
     if meaning is not None:
         kind, remedy = meaning
-        message = f"{what}: {error}: {remedy}"
+        message = f"{what}: {said}: {remedy}"
         if kind is TooLargeError:
             return TooLargeError(message, "postgres")
         return kind(message)
-    if lost(error) or state in _AGAIN:
-        return BusyError(
-            f"{what}: the server cannot be reached: {str(error) or type(error).__name__}"
-        )
-    return PerdureError(f"{what}: {error}")
+    if lost(error):
+        return BusyError(f"{what}: the server cannot be reached: {said}")
+    return PerdureError(f"{what}: {said}")

@@ -7,7 +7,6 @@ all of them commit one after the other. What is lost on the way is found by look
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from hashlib import blake2b
@@ -22,10 +21,14 @@ Wake = Callable[[], None]
 
 #: Writes of this time go into one notification.
 _GATHER_SECONDS = 0.01
-#: A payload may have 7,999 bytes; with more parts than this everybody is woken.
-_MOST_PARTS = 200
+#: A payload may have 7,999 bytes; with more keys than this everybody is woken.
+_MOST_KEYS = 200
 _EVERYBODY = "*"
-_PART = re.compile("[0-9a-f]{1,64}")
+
+
+def _key(part: str, session_id: str) -> str:
+    """What stands for a session in a payload: hex digits, whatever its id is."""
+    return blake2b(f"{part}/{session_id}".encode(), digest_size=16).hexdigest()
 
 
 class Hints:
@@ -47,25 +50,27 @@ class Hints:
         self._listener: Connection = None
         self._connecting = False
 
-    def add(self, part: str, wake: Wake) -> None:
-        """Somebody waits for a change of that part."""
-        self._waiting.setdefault(part, []).append(wake)
+    def add(self, about: tuple[str, str], wake: Wake) -> None:
+        """Somebody waits for a change of that session."""
+        self._waiting.setdefault(_key(*about), []).append(wake)
         if not self._connecting and (self._listener is None or self._listener.is_closed()):
             self._connecting = True
             self._spawn(self._listen())
 
-    def remove(self, part: str, wake: Wake) -> None:
+    def remove(self, about: tuple[str, str], wake: Wake) -> None:
         """They wait no longer."""
-        waiting = self._waiting.get(part, [])
+        key = _key(*about)
+        waiting = self._waiting.get(key, [])
         if wake in waiting:
             waiting.remove(wake)
         if not waiting:
-            self._waiting.pop(part, None)
+            self._waiting.pop(key, None)
 
-    def tell(self, part: str) -> None:
-        """Something was stored in that part."""
-        self._wake(part)
-        self._changed.add(part)
+    def tell(self, part: str, session_id: str) -> None:
+        """Something was stored in that session."""
+        key = _key(part, session_id)
+        self._wake(key)
+        self._changed.add(key)
         if self._timer is None:
             loop = asyncio.get_running_loop()
             self._timer = loop.call_later(_GATHER_SECONDS, lambda: self._spawn(self._send()))
@@ -84,24 +89,25 @@ class Hints:
         try:
             listener = await asyncpg.connect(**arguments)
             await listener.add_listener(self._channel, self._heard)
+            self._listener = listener
         except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
             # They look by themselves, and the next one who waits tries again.
-            listener = None
-        self._listener, self._connecting = listener, False
+            self._listener = None
+        finally:
+            self._connecting = False
 
     def _heard(self, _connection: object, _pid: int, _channel: str, payload: str) -> None:
-        for part in self._waiting if payload == _EVERYBODY else payload.split(","):
-            self._wake(part)
+        for key in self._waiting if payload == _EVERYBODY else payload.split(","):
+            self._wake(key)
 
-    def _wake(self, part: str) -> None:
-        for wake in self._waiting.get(part, ()):
+    def _wake(self, key: str) -> None:
+        for wake in self._waiting.get(key, ()):
             wake()
 
     async def _send(self) -> None:
         self._timer = None
-        parts = [part for part in self._changed if _PART.fullmatch(part)]
+        payload = ",".join(self._changed) if len(self._changed) <= _MOST_KEYS else _EVERYBODY
         self._changed.clear()
-        payload = ",".join(parts) if len(parts) <= _MOST_PARTS else _EVERYBODY
         # A hint may be lost in a crash: it does not wait for the disk. Two statements sent as one
         # query are a transaction.
         text = (

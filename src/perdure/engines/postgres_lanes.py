@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Hashable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from perdure.engines import Job
@@ -25,13 +25,19 @@ class _Member(NamedTuple):
     job: Job
     fused: Fused[Any]
     args: tuple[Any, ...]
-    #: Where among the values the part stands.
-    part: int
     text: str
+    row: Hashable
+
+
+class _Plan(NamedTuple):
+    """An operation that goes by itself, in its turn."""
+
+    job: Job
+    row: Hashable
 
 
 class Lanes:
-    """The operations that one statement can do, and their trips to the server.
+    """The writes of sessions, and their trips to the server.
 
     Those of one row are under way one after the other, in the order they came, or in one trip;
     so who waits for a locked row holds up nobody but those who want the same. Those that lock
@@ -46,21 +52,23 @@ class Lanes:
         #: For each statement, those that can go now; one of each row.
         self._waiting: dict[str, deque[_Member]] = {}
         #: For each row that is under way, or waits to be, those that come after.
-        self._after: dict[tuple[str, ...], deque[_Member]] = {}
+        self._after: dict[Hashable, deque[_Member | _Plan]] = {}
         self._trips: dict[str, int] = {}
 
-    def add(self, job: Job, fused: Fused[Any]) -> None:
+    def add(self, job: Job, row: Hashable, *, fused: bool) -> None:
         """Take one more; it goes with the next trip, or after those of its row."""
-        query, args = fused.one()
-        member = _Member(job, fused, args, query.params.index("part"), query.texts["postgres"])
-        after = self._after.get(fused.order)
+        entry = _member(job, row) if fused else _Plan(job, row)
+        after = self._after.get(row)
         if after is None:
-            self._after[fused.order] = deque()
-            self._start(member)
+            self._after[row] = deque()
+            self._start(entry)
         else:
-            after.append(member)
+            after.append(entry)
 
-    def _start(self, member: _Member) -> None:
+    def _start(self, member: _Member | _Plan) -> None:
+        if isinstance(member, _Plan):
+            self._spawn(self._planned(member))
+            return
         if member.fused.alone:
             self._spawn(self._trip([member]))
             return
@@ -85,15 +93,17 @@ class Lanes:
         size = 0
         while waiting and len(members) < _FULL and size < _MAX_BYTES:
             member = waiting.popleft()
-            after = self._after[member.fused.order]
+            after = self._after[member.row]
             members.append(member)
             size += _size(member.args)
             # The next ones of the same row can come along if they are of the same kind.
             while after and size < _MAX_BYTES and len(members) < _FULL:
-                if after[0].text != member.text or after[0].fused.alone:
+                following = after[0]
+                if isinstance(following, _Plan) or following.text != member.text:
                     break
-                members.append(after.popleft())
-                size += _size(members[-1].args)
+                after.popleft()
+                members.append(following)
+                size += _size(following.args)
         if len(members) > 1:
             members.sort(key=_order)
         return members
@@ -120,17 +130,17 @@ class Lanes:
                 missed.append(member)
             else:
                 outcomes.append(Outcome(member.job[1], value))
-                self._transactions.told(member.args[member.part])
+                self._transactions.told(*member.fused.order[:2])
         deliver(outcomes)
-        late = {member.fused.order for member in missed}
-        self._done({member.fused.order for member in members} - late)
+        late = {member.row for member in missed}
+        self._done({member.row for member in members} - late)
         self._go_alone(missed, doubt=False)
 
     def _go_alone(self, members: Iterable[_Member], *, doubt: bool) -> None:
         """Each row's members by their plans, one row beside the other."""
-        by_row: dict[tuple[str, ...], list[_Member]] = {}
+        by_row: dict[Hashable, list[_Member]] = {}
         for member in members:
-            by_row.setdefault(member.fused.order, []).append(member)
+            by_row.setdefault(member.row, []).append(member)
         for row in by_row.values():
             self._spawn(self._plain(row, doubt=doubt))
 
@@ -145,9 +155,18 @@ class Lanes:
                 deliver([Outcome(waiter, error=error)])
             else:
                 deliver([Outcome(waiter, value)])
-        self._done({members[0].fused.order})
+        self._done({members[0].row})
 
-    def _done(self, rows: Iterable[tuple[str, ...]]) -> None:
+    async def _planned(self, entry: _Plan) -> None:
+        op, waiter = entry.job
+        try:
+            outcome = Outcome(waiter, await self._transactions.write(op))
+        except Exception as error:  # noqa: BLE001 - it belongs to the caller
+            outcome = Outcome(waiter, error=error)
+        deliver([outcome])
+        self._done({entry.row})
+
+    def _done(self, rows: Iterable[Hashable]) -> None:
         """Nothing of these rows is under way any more: the next ones can go."""
         for row in rows:
             after = self._after[row]
@@ -155,6 +174,12 @@ class Lanes:
                 self._start(after.popleft())
             else:
                 del self._after[row]
+
+
+def _member(job: Job, row: Hashable) -> _Member:
+    fused: Any = job[0].work
+    query, args = fused.one()
+    return _Member(job, fused, args, query.texts["postgres"], row)
 
 
 def _size(values: Sequence[Any]) -> int:

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, TypeVar
 from perdure.engines.postgres_connection import (
     RACED,
     Connection,
+    Trail,
     as_rows,
     drive,
     lost,
@@ -42,8 +43,9 @@ ON CONFLICT (part, token) DO NOTHING
 """
 _MADE_AT = "SELECT made_at FROM outcomes WHERE part = $1 AND token = $2"
 _FORGET = "DELETE FROM outcomes WHERE made_at BETWEEN $1 AND $2"
-_KEPT_MICROS = 3_600_000_000
-#: After so many of them one looks what can be forgotten.
+#: A day, since clocks of clients differ.
+_KEPT_MICROS = 86_400_000_000
+#: The first of so many looks what can be forgotten.
 _FORGETTING = 1_000
 #: Writes to the log and nothing else, so that the commit waits for the standby as any does.
 #: What an earlier commit left behind is there, too, then, and can be acknowledged.
@@ -88,11 +90,11 @@ class Transactions:
         ways: Ways,
         patience: float,
         mend: Callable[[str], Awaitable[bool]],
-        told: Callable[[str], None],
+        told: Callable[[str, str], None],
     ) -> None:
         self._lend = borrow
         self._mend = mend
-        #: Is to hear of every part in which something was stored.
+        #: Is to hear of the session, by part and id, in which something was stored.
         self.told = told
         self._ways = ways
         self._patience = patience
@@ -199,28 +201,30 @@ class Transactions:
     ) -> Any:
         async with self._borrow() as connection:
             await connection.execute(self._ways.writing)
-            touched: list[str] = []
+            trail = Trail()
             try:
                 if barrier:
                     await connection.fetchval(_BARRIER)
-                value = await drive(connection, plan, touched)
+                value = await drive(connection, plan, trail)
             except BaseException:
                 await _end(connection, "ROLLBACK")
                 raise
             commit = "COMMIT"
+            if not trail.wrote:
+                mark = None
             if mark is not None:
                 # Beside the rows it speaks of, so that one shard has it all.
-                mark = mark._replace(part=_digest(touched))
+                mark = mark._replace(part=trail.part if _HEX.fullmatch(trail.part) else "")
                 commit = _COMMIT.format(part=mark.part, token=mark.token, now=_micros())
             try:
                 await connection.execute(commit)
             except Exception as error:
-                if lost(error):
+                if lost(error) and trail.wrote:
                     raise Unknown(mark, value) from error
                 await _end(connection, "ROLLBACK")
                 raise
-        if touched:
-            self.told(touched[0])
+        if trail.wrote:
+            self.told(trail.part, trail.id)
         if mark is not None:
             await self._forget()
         return value
@@ -228,7 +232,7 @@ class Transactions:
     async def _forget(self) -> None:
         """Now and then remove the outcomes that nobody will ask for any more."""
         self._marked += 1
-        if self._marked % _FORGETTING:
+        if self._marked % _FORGETTING != 1:
             return
         old = _micros() - _KEPT_MICROS
         try:
@@ -307,11 +311,6 @@ def _unknown(name: str) -> UnknownOutcomeError:
         f"{name}: the connection was lost at commit, and the server has not said what became of "
         "it: look before you do it again; an append with the same event ids is safe to repeat"
     )
-
-
-def _digest(touched: Sequence[str]) -> str:
-    """The part as it may stand in a statement: hex digits, or nothing."""
-    return touched[0] if touched and _HEX.fullmatch(touched[0]) else ""
 
 
 def _micros() -> int:

@@ -326,7 +326,7 @@ class Events(Rewriting[M]):
             now = self._at(key)
             return self._reading("tail", lambda _: following.look(now, so_far))
 
-        yield from following.follow(at.part, start, look_on)
+        yield from following.follow((at.part, at.key.id), start, look_on)
 
     # -- notes -------------------------------------------------------------------------------
 

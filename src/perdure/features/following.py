@@ -65,7 +65,7 @@ def _seq(item: Event | Rewritten) -> int:
 
 
 def follow(
-    part: str, start: Operation[Place], look_on: Callable[[Place], Operation[News]]
+    about: tuple[str, str], start: Operation[Place], look_on: Callable[[Place], Operation[News]]
 ) -> Stream[Event | Rewritten]:
     """Look, hand on what is new, wait: at most a fifth of a second, less while things happen."""
     place = yield from run(start)
@@ -77,4 +77,4 @@ def follow(
         place = news.place
         pause = _SHORTEST if news.items else min(pause * 2, _LONGEST)
         if not news.more:
-            yield Sleep(pause, part)
+            yield Sleep(pause, about)

@@ -45,8 +45,6 @@ def fork(
     source: Target, seq: int | None, new_id: str, uid: str, settings: Settings
 ) -> Plan[Session]:
     """A new session with the active line of another up to an event."""
-    if (yield from find(source._replace(key=source.key._replace(id=new_id)))):
-        raise AlreadyExistsError(f"session {new_id!r} exists: take another id")
     # Held: what is copied must not be pruned or rewritten between two statements.
     row = yield from hold(source, None, {})
     line = yield from runs(row.part, row.uid, row.head)
@@ -67,6 +65,8 @@ def fork(
         expires_at=None if row.ttl is None else source.now + row.ttl,
         origin=encode_trusted([*row.key, end]),
     )  # fmt: skip
+    if (yield from find(source._replace(key=new.key))):
+        raise AlreadyExistsError(f"session {new_id!r} exists: take another id")
     yield from insert(new)
     base = 0
     for run_taken in reversed(taken):

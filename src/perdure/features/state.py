@@ -290,10 +290,15 @@ def _entry(row: Sequence[Any]) -> StateEntry:
 def _put(
     owner: _Owner, uid: str, entries: Sequence[Entry], expected: Mapping[str, int]
 ) -> Plan[int]:
-    blind = [one for one in entries if one[0] not in expected]
-    for name, value, codec, data in entries:
+    if not expected:
+        if entries:
+            yield STATE.put.many(rows(owner.part, uid, entries, owner.now))
+        return len(entries)
+    # By name, so that no two calls lock the same keys crosswise.
+    for name, value, codec, data in sorted(entries, key=lambda one: one[0]):
         version = expected.get(name)
         if version is None:
+            yield STATE.put.many([(owner.part, uid, name, value, codec, data, owner.now)])
             continue
         query = STATE.put_expected if version else STATE.put_absent
         columns = {
@@ -303,8 +308,6 @@ def _put(
         found = yield query(**columns, **({"expected": version} if version else {}))
         if not found:
             raise ConflictError(f"state {name!r} is not at version {version} any more: read it")
-    if blind:
-        yield STATE.put.many(rows(owner.part, uid, blind, owner.now))
     return len(entries)
 
 
