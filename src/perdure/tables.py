@@ -15,7 +15,7 @@ class Table:
 
     ``session``: its rows hang on a session by (part, uid) and go with it. ``person``: rows
     whose part is a user's belong to that user; only erasures, which outlive them, and outcomes,
-    which are gone within the hour, do not.
+    which are gone after a day, do not.
     ``json`` columns hold JSON text. ``passing``: what an engine notes for itself for a while.
     """
 

@@ -45,7 +45,7 @@ class Hints:
         self._spawn = spawn
         self._channel = f"perdure_{blake2b(options.schema.encode(), digest_size=8).hexdigest()}"
         self._waiting: dict[str, list[Wake]] = {}
-        self._changed: set[str] = set()
+        self._changed: set[tuple[str, str]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._listener: Connection = None
         self._connecting = False
@@ -68,9 +68,9 @@ class Hints:
 
     def tell(self, part: str, session_id: str) -> None:
         """Something was stored in that session."""
-        key = _key(part, session_id)
-        self._wake(key)
-        self._changed.add(key)
+        if self._waiting:
+            self._wake(_key(part, session_id))
+        self._changed.add((part, session_id))
         if self._timer is None:
             loop = asyncio.get_running_loop()
             self._timer = loop.call_later(_GATHER_SECONDS, lambda: self._spawn(self._send()))
@@ -106,8 +106,10 @@ class Hints:
 
     async def _send(self) -> None:
         self._timer = None
-        payload = ",".join(self._changed) if len(self._changed) <= _MOST_KEYS else _EVERYBODY
-        self._changed.clear()
+        changed, self._changed = self._changed, set()
+        payload = _EVERYBODY
+        if len(changed) <= _MOST_KEYS:
+            payload = ",".join(_key(*one) for one in changed)
         # A hint may be lost in a crash: it does not wait for the disk. Two statements sent as one
         # query are a transaction.
         text = (

@@ -13,8 +13,7 @@ from perdure.operation import Fused
 
 #: Enough that a trip's own cost is shared, and few enough that the server works on one trip
 #: while the next is being made.
-_FULL = 32
-_MAX_BYTES = 4 * 2**20
+_FULL = 16
 #: More trips at once than this make each of them smaller, and the server no faster.
 _MAX_TRIPS = 4
 
@@ -90,20 +89,17 @@ class Lanes:
 
     def _load(self, waiting: deque[_Member]) -> list[_Member]:
         members: list[_Member] = []
-        size = 0
-        while waiting and len(members) < _FULL and size < _MAX_BYTES:
+        while waiting and len(members) < _FULL:
             member = waiting.popleft()
             after = self._after[member.row]
             members.append(member)
-            size += _size(member.args)
             # The next ones of the same row can come along if they are of the same kind.
-            while after and size < _MAX_BYTES and len(members) < _FULL:
+            while after and len(members) < _FULL:
                 following = after[0]
                 if isinstance(following, _Plan) or following.text != member.text:
                     break
                 after.popleft()
                 members.append(following)
-                size += _size(following.args)
         if len(members) > 1:
             members.sort(key=_order)
         return members
@@ -180,17 +176,6 @@ def _member(job: Job, row: Hashable) -> _Member:
     fused: Any = job[0].work
     query, args = fused.one()
     return _Member(job, fused, args, query.texts["postgres"], row)
-
-
-def _size(values: Sequence[Any]) -> int:
-    size = 0
-    for value in values:
-        kind = type(value)
-        if kind is str or kind is bytes:
-            size += len(value)
-        elif kind is list:
-            size += _size(value)
-    return size
 
 
 def _order(member: _Member) -> tuple[str, ...]:

@@ -45,7 +45,8 @@ _MADE_AT = "SELECT made_at FROM outcomes WHERE part = $1 AND token = $2"
 _FORGET = "DELETE FROM outcomes WHERE made_at BETWEEN $1 AND $2"
 #: A day, since clocks of clients differ.
 _KEPT_MICROS = 86_400_000_000
-#: The first of so many looks what can be forgotten.
+#: One of so many looks what can be forgotten: a short life, too, has one.
+_FIRST = 10
 _FORGETTING = 1_000
 #: Writes to the log and nothing else, so that the commit waits for the standby as any does.
 #: What an earlier commit left behind is there, too, then, and can be acknowledged.
@@ -232,7 +233,7 @@ class Transactions:
     async def _forget(self) -> None:
         """Now and then remove the outcomes that nobody will ask for any more."""
         self._marked += 1
-        if self._marked % _FORGETTING != 1:
+        if self._marked % _FORGETTING != _FIRST:
             return
         old = _micros() - _KEPT_MICROS
         try:

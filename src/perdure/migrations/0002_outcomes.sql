@@ -1,5 +1,5 @@
 -- Which transactions were committed, for callers whose connection was lost before they were told.
--- Written on servers only; rows go after an hour. made_at below 0: it was not, and never can be.
+-- Written on servers only; rows go after a day. made_at below 0: it was not, and never can be.
 CREATE TABLE outcomes (
     part    {text} NOT NULL,
     token   {text} NOT NULL,

@@ -68,7 +68,7 @@ def database(
 ) -> Iterator[Database]:
     url, sync = request.param
     # Power cuts are the business of other tests, and syncing is what takes the time in these.
-    defaults = {"clock": clock, "durability": "normal"}
+    defaults = {"clock": clock, "durability": "normal", "pool_min": 1}
     # Those who open it by themselves find nothing at all.
     alone = not {"lone", "engine_url"}.isdisjoint(request.fixturenames)
     with _fresh(url, tmp_path, with_tables=not alone) as fresh:
