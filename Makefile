@@ -11,7 +11,7 @@ $(BIN)/.ready: pyproject.toml
 	touch $@
 
 test: setup
-	$(BIN)/pytest -q
+	$(BIN)/pytest -q -n auto
 
 lint: setup
 	$(BIN)/ruff check

@@ -45,7 +45,7 @@ def test_the_readme_has_two_commands_that_set_up_all_they_need() -> None:
 
     assert [command.split("&& ")[-1] for command in commands] == [
         ".venv/bin/perdure demo",
-        ".venv/bin/pytest -q",
+        ".venv/bin/pytest -q -n auto",
     ]
 
 
