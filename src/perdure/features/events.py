@@ -12,7 +12,7 @@ from perdure.features.cursors import check_limit, pack, unpack
 from perdure.features.drafts import EventRow, check_batch, draft, event_of
 from perdure.features.line import EVENTS, NO_SEQ
 from perdure.features.lookup import SessionRow, Target, get, hold
-from perdure.features.reading import Filter, positive
+from perdure.features.reading import Filter, positive, wanted_text
 from perdure.features.rewriting import Rewriting
 from perdure.formats import convert, system_text
 from perdure.operation import Bumps, Emit, M, Operation, Plan, Stream, Work, operation, run, stream
@@ -386,6 +386,7 @@ class Events(Rewriting[M]):
     ) -> Work[Sequence[Annotation]]:
         """The notes of a session and its events, or of one event, in the order they were made."""
         at = self._at(key)
+        wanted_text(event_id, "event_id")
 
         def work(_: Bumps) -> Plan[Sequence[Annotation]]:
             row = yield from get(at)
@@ -412,8 +413,8 @@ def _filter(
         low=1 if after_seq is None else after_seq + 1,
         high=NO_SEQ if before_seq is None else before_seq - 1,
         after_time=None if after_time is None else to_micros(after_time, "after_time"),
-        branch=branch,
-        run_id=run_id,
+        branch=wanted_text(branch, "branch"),
+        run_id=wanted_text(run_id, "run_id"),
         all_lines=all_lines,
     )
 

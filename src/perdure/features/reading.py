@@ -12,9 +12,11 @@ from perdure.features.lookup import SessionRow, Target
 from perdure.formats import window_start
 from perdure.operation import Fused, Plan, Rows, Statement, Work
 from perdure.records import Event
-from perdure.values import decode
+from perdure.values import check_text, decode
 
 _WINDOW_PAGE = 200
+#: Longer than any text that is looked for.
+_LONGEST = 2**20
 
 
 class Filter(NamedTuple):
@@ -167,6 +169,11 @@ def _all_called(items: Sequence[Outline]) -> bool:
             return False
         called.update(item.calls)
     return True
+
+
+def wanted_text(value: str | None, name: str) -> str | None:
+    """A text to look for, if any; what no store can hold is refused alike by all of them."""
+    return None if value is None else check_text(value, name, _LONGEST)
 
 
 def positive(value: int | None, name: str, *, least: int = 0) -> int | None:

@@ -13,7 +13,7 @@ from perdure.features.drafts import Draft, check_batch, draft, event_of
 from perdure.features.line import EVENTS, NO_SEQ
 from perdure.features.lookup import SessionRow, Target, claim, get, hold, session_of, target
 from perdure.features.pruning import Cut, prune
-from perdure.features.reading import Filter, newest, positive
+from perdure.features.reading import Filter, newest, positive, wanted_text
 from perdure.features.removing import Doomed, RedactedColumns
 from perdure.formats import project
 from perdure.operation import Bumps, Feature, M, Plan, Work, operation, reading
@@ -153,8 +153,14 @@ class Rewriting(Feature[M]):
             raise InvalidError(f"ids is a list of event ids, not the text {ids!r}", "ids")
         at = self._at(key)
         low, high = (positive(seq, "seqs") or 0 for seq in seqs or (1, NO_SEQ))
+        for event_id in ids or ():
+            wanted_text(event_id, "ids")
         doomed = Doomed(
-            None if ids is None else list(dict.fromkeys(ids)), run_id, branch, low, high
+            None if ids is None else list(dict.fromkeys(ids)),
+            wanted_text(run_id, "run_id"),
+            wanted_text(branch, "branch"),
+            low,
+            high,
         )
         expected = positive(expected_version, "expected_version")
 

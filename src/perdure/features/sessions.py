@@ -22,7 +22,7 @@ from perdure.features.lookup import (
     session_of,
     target,
 )
-from perdure.features.reading import positive
+from perdure.features.reading import positive, wanted_text
 from perdure.features.scopes import STATE, Scoped, rows, split
 from perdure.features.upkeep import UPKEEP, purge
 from perdure.operation import (
@@ -401,6 +401,7 @@ class Sessions(Feature[M]):
         Raises `NotFoundError` if there is none, `AlreadyExistsError` if the id is in use.
         """
         at = self._at(key)
+        wanted_text(uid, "uid")
 
         def work(bumps: Bumps) -> Plan[Session]:
             bump(bumps, at.key)

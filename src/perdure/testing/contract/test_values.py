@@ -449,3 +449,19 @@ async def test_a_time_that_is_none_in_utc_is_refused(
     with pytest.raises(InvalidError, match="updated_after"):
         await store.sessions.list(updated_after=moment)
     assert await dump() == before
+
+
+@pytest.mark.parametrize("value", ["a\0b", "\ud800", 7])
+async def test_what_no_text_can_be_is_not_looked_for(
+    store: Store, key: SessionKey, value: Any
+) -> None:
+    for call in (
+        lambda: store.events.read(key, branch=value),
+        lambda: store.events.read(key, run_id=value),
+        lambda: store.events.delete(key, [value]),
+        lambda: store.events.delete(key, run_id=value),
+        lambda: store.events.annotations(key, value),
+        lambda: store.sessions.restore(key, uid=value),
+    ):
+        with pytest.raises(InvalidError):
+            await call()
