@@ -53,11 +53,13 @@ class Stepping:
 
 
 @asynccontextmanager
-async def stepping(url: str, op: Operation[Any]) -> AsyncIterator[Stepping]:
-    """The operation, begun; what is not committed at the end is rolled back."""
+async def stepping(
+    url: str, method: Any, feature: Any, *args: object, **options: object
+) -> AsyncIterator[Stepping]:
+    """The operation of a method, begun; what is not committed at the end is rolled back."""
     connection = await asyncpg.connect(url)
     try:
         await connection.execute("BEGIN ISOLATION LEVEL READ COMMITTED")
-        yield Stepping(connection, op)
+        yield Stepping(connection, method.of(feature, *args, **options))
     finally:
         await connection.close()

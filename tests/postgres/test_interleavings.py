@@ -49,8 +49,10 @@ def test_who_is_created_while_the_person_is_erased_is_there_whole_or_not_at_all(
 ) -> None:
     async def test(store: Store) -> None:
         state = {"own": "1", "user:phone": "555"}
-        create = Sessions.create.of(store.sessions, *ADA, "s1", title="t", state=state)
-        async with stepping(database, create) as made:
+        making = stepping(
+            database, Sessions.create, store.sessions, *ADA, "s1", title="t", state=state
+        )
+        async with making as made:
             await made.to_the_end()
             erasing = asyncio.create_task(store.erase_user(*ADA))
             await asyncio.sleep(0.2)
@@ -72,8 +74,8 @@ def test_who_is_created_while_the_person_is_erased_is_there_whole_or_not_at_all(
 def test_an_append_under_way_is_erased_with_its_session(database: str) -> None:
     async def test(store: Store) -> None:
         key = (await store.sessions.create(*ADA, "s1", state={"user:phone": "555"})).key
-        rename = Sessions.update.of(store.sessions, key, title="secret")
-        async with stepping(database, rename) as made:
+        making = stepping(database, Sessions.update, store.sessions, key, title="secret")
+        async with making as made:
             await made.to_the_end()
             erasing = asyncio.create_task(store.erase_user(*ADA))
             await somebody_waits(database)
@@ -89,8 +91,8 @@ def test_an_append_under_way_is_erased_with_its_session(database: str) -> None:
 
 def test_an_import_that_has_begun_is_erased_and_a_later_one_denied(database: str) -> None:
     async def test(store: Store) -> None:
-        create = Sessions.create.of(store.sessions, *ADA, "s1", imported=True)
-        async with stepping(database, create) as made:
+        making = stepping(database, Sessions.create, store.sessions, *ADA, "s1", imported=True)
+        async with making as made:
             await made.before("insert")
             erasing = asyncio.create_task(store.erase_user(*ADA))
             await somebody_waits(database)
@@ -107,7 +109,7 @@ def test_an_import_that_has_begun_is_erased_and_a_later_one_denied(database: str
 def test_keys_that_are_set_while_the_person_is_erased_stay_together(database: str) -> None:
     async def test(store: Store) -> None:
         await store.state.set(USER, {"a": 1})
-        async with stepping(database, State.set.of(store.state, USER, {"a": 2, "b": 2})) as made:
+        async with stepping(database, State.set, store.state, USER, {"a": 2, "b": 2}) as made:
             await made.to_the_end()
             erasing = asyncio.create_task(store.erase_user(*ADA))
             await somebody_waits(database)
@@ -125,7 +127,7 @@ def test_a_fork_that_is_being_made_is_redacted_too(database: str) -> None:
         key = (await store.sessions.create(*ADA, "s1")).key
         await store.events.append(key, NewEvent("the secret", id="e1"))
         first = (await store.sessions.fork(key, id="f1")).key
-        async with stepping(database, Sessions.fork.of(store.sessions, first, id="f2")) as made:
+        async with stepping(database, Sessions.fork, store.sessions, first, id="f2") as made:
             await made.before("copy_terms")
             redacting = asyncio.create_task(store.events.redact(key, "e1"))
             await somebody_waits(database)
@@ -145,7 +147,7 @@ def test_a_redaction_does_not_fail_because_a_fork_is_purged_meanwhile(database: 
         key = (await store.sessions.create(*ADA, "s1")).key
         await store.events.append(key, NewEvent("the secret", id="e1"))
         fork = (await store.sessions.fork(key, id="f1")).key
-        async with stepping(database, Sessions.purge.of(store.sessions, fork)) as made:
+        async with stepping(database, Sessions.purge, store.sessions, fork) as made:
             await made.to_the_end()
             redacting = asyncio.create_task(store.events.redact(key, "e1"))
             await somebody_waits(database)
@@ -161,7 +163,7 @@ def test_a_redaction_does_not_fail_because_a_fork_is_purged_meanwhile(database: 
 def test_who_gets_or_creates_beside_a_short_life_gets_a_session(database: str) -> None:
     async def test(store: Store) -> None:
         key = SessionKey(*ADA, "s1")
-        async with stepping(database, Sessions.get_or_create.of(store.sessions, *key)) as made:
+        async with stepping(database, Sessions.get_or_create, store.sessions, *key) as made:
             await made.before("insert")
             await store.sessions.create(*key)
             await store.sessions.delete(key)
