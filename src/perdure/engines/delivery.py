@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from asyncio import AbstractEventLoop, Future
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from typing import Any, NamedTuple
 
 
@@ -79,6 +79,15 @@ def deliver(outcomes: Sequence[Outcome]) -> None:
         except RuntimeError:
             # The loop was closed with its tasks: nobody waits any more.
             continue
+
+
+async def answer(waiter: Waiter, work: Awaitable[Any]) -> None:
+    """Tell the waiter what becomes of the work."""
+    try:
+        outcome = Outcome(waiter, await work)
+    except Exception as error:  # noqa: BLE001 - it belongs to the caller
+        outcome = Outcome(waiter, error=error)
+    deliver([outcome])
 
 
 def _tell_all(outcomes: Sequence[Outcome]) -> None:

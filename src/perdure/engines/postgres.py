@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import asyncpg
 
 from perdure.engines import EngineOptions, Job, Setup
-from perdure.engines.delivery import BlockedCaller, Outcome, deliver
+from perdure.engines.delivery import BlockedCaller, Outcome, answer, deliver
 from perdure.engines.forks import watch_forks
 from perdure.engines.postgres_connection import (
     NO_SCHEMA,
@@ -410,7 +410,7 @@ class PostgresEngine:
         for job in jobs:
             op = job[0]
             if op.reads:
-                self._spawn(self._one(transactions.read(op), job))
+                self._spawn(answer(job[1], transactions.read(op)))
             elif (row := _row_of(op)) is not None:
                 try:
                     fused = self._fused and isinstance(op.work, Fused)
@@ -418,21 +418,12 @@ class PostgresEngine:
                 except Exception as error:  # noqa: BLE001 - it belongs to this caller alone
                     _refuse([job], error)
             else:
-                self._spawn(self._one(transactions.write(op), job))
+                self._spawn(answer(job[1], transactions.write(op)))
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._running.add(task)
         task.add_done_callback(self._running.discard)
-
-    @staticmethod
-    async def _one(work: Coroutine[Any, Any, Any], job: Job) -> None:
-        _, waiter = job
-        try:
-            outcome = Outcome(waiter, await work)
-        except Exception as error:  # noqa: BLE001 - it belongs to the caller
-            outcome = Outcome(waiter, error=error)
-        deliver([outcome])
 
     # -- forks -----------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Coroutine, Hashable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from perdure.engines import Job
-from perdure.engines.delivery import Outcome, deliver
+from perdure.engines.delivery import Outcome, answer, deliver
 from perdure.engines.postgres_transactions import Transactions, Unknown
 from perdure.operation import Fused
 
@@ -145,21 +145,13 @@ class Lanes:
         for member in members:
             op, waiter = member.job
             fused = member.fused
-            try:
-                value = await self._transactions.write_fused(op, fused, fused.again, doubt=doubt)
-            except Exception as error:  # noqa: BLE001 - it belongs to the caller
-                deliver([Outcome(waiter, error=error)])
-            else:
-                deliver([Outcome(waiter, value)])
+            again = self._transactions.write_fused(op, fused, fused.again, doubt=doubt)
+            await answer(waiter, again)
         self._done({members[0].row})
 
     async def _planned(self, entry: _Plan) -> None:
         op, waiter = entry.job
-        try:
-            outcome = Outcome(waiter, await self._transactions.write(op))
-        except Exception as error:  # noqa: BLE001 - it belongs to the caller
-            outcome = Outcome(waiter, error=error)
-        deliver([outcome])
+        await answer(waiter, self._transactions.write(op))
         self._done({entry.row})
 
     def _done(self, rows: Iterable[Hashable]) -> None:
