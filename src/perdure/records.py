@@ -10,7 +10,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
-from typing import Any, Final, Generic, Literal, NamedTuple, TypeAlias, TypeVar
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Final,
+    Generic,
+    Literal,
+    NamedTuple,
+    Protocol,
+    TypeAlias,
+    TypeVar,
+)
 
 JSON: TypeAlias = Any
 """A JSON value: dict, list, str, int, float, bool or None, nested at most 200 deep."""
@@ -157,8 +167,36 @@ class NewEvent:
 EventInput: TypeAlias = NewEvent | Mapping[str, JSON] | str
 
 
+class Stored(Protocol):
+    """What a record was stored as."""
+
+    def value_of(self, name: str) -> Any:
+        """The value of the record's field of that name."""
+
+
+class _FromStored:
+    """A record whose fields are read out of what was stored when they are first looked at.
+
+    Most of what is read is looked at in part; decoding all of it takes longer than reading it.
+    """
+
+    __slots__ = ("_stored",)
+
+    _stored: Stored
+
+    if not TYPE_CHECKING:  # else every name would be taken for a field
+
+        def __getattr__(self, name: str) -> Any:
+            if name == "_stored" or name not in self.__dataclass_fields__:
+                message = f"{type(self).__name__!r} object has no attribute {name!r}"
+                raise AttributeError(message, name=name, obj=self)
+            value = self._stored.value_of(name)
+            object.__setattr__(self, name, value)
+            return value
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Event:
+class Event(_FromStored):
     """A stored event.
 
     ``seq`` is its place in the session, ``prev`` the seq before it in its line (0: none, -1:
@@ -166,7 +204,8 @@ class Event:
     ``version`` the session's version after the append. ``kind``, ``role``, ``text``, ``calls``
     and ``results`` are the projection of ``content``: what every reader needs, whatever the
     format; ``content`` is as it was given, a JSON value or an `Opaque`. ``created_at`` is the
-    store's clock, ``timestamp`` the caller's.
+    store's clock, ``timestamp`` the caller's. What is damaged in the store is a `CorruptError`
+    when it is looked at.
     """
 
     id: str

@@ -37,7 +37,7 @@ def made(path: Path, count: int = 3) -> str:
 
 
 def everything(store: SyncStore) -> None:
-    store.events.read(KEY, all_lines=True)
+    repr(store.events.read(KEY, all_lines=True))
     store.events.window(KEY)
     store.sessions.list("app", "user", with_state=True)
     store.state.merged(KEY)
@@ -125,8 +125,13 @@ def test_a_damaged_row_is_named_and_not_read_as_empty(column: str, tmp_path: Pat
     connection.close()
 
     with perdure.open_sync(url) as store:
+        damaged = next(event for event in store.events.read(KEY) if event.id == "event 1")
+        for _ in range(2):
+            with pytest.raises(CorruptError, match="event 1"):
+                getattr(damaged, column)
         with pytest.raises(CorruptError, match="event 1"):
-            store.events.read(KEY)
+            repr(damaged)
+        assert damaged.seq > 0
         assert [event.id for event in store.events.read(KEY, recent=1)] == ["event 2"]
         assert store.events.append(KEY, "on it goes").event.seq == 4
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import fields, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
@@ -14,7 +15,7 @@ from perdure.errors import CorruptError, InvalidError, TooLargeError
 from perdure.features.scopes import Scoped, split
 from perdure.formats import Projection, project, role_of
 from perdure.operation import Settings
-from perdure.records import JSON, Event, EventError, EventInput, NewEvent, Opaque
+from perdure.records import JSON, Event, EventError, EventInput, Marker, NewEvent, Opaque
 from perdure.values import (
     Limits,
     check_text,
@@ -31,6 +32,7 @@ from perdure.values import (
 
 PREVIEW_CHARACTERS = 200
 _decode = Decoder().decode
+_SEVERAL = {"calls", "results"}
 
 
 class EventRow(NamedTuple):
@@ -60,6 +62,28 @@ class EventRow(NamedTuple):
     codec: str | None
     data: bytes | None
     text: str
+
+    def value_of(self, name: str) -> Any:
+        """The field of the event that the row stands for; `CorruptError` if it is damaged."""
+        if name == "partial":
+            return False
+        try:
+            if name == "content":
+                return _content_of(self)
+            value = getattr(self, name)
+            decoder = _decoders.get(name)
+            if decoder is None:
+                return value
+            if value is None:
+                return () if name in _SEVERAL else None
+            return decoder(value)
+        except (CorruptError, DecodeError, ValueError, TypeError) as error:
+            message = f"event {self.id!r} (seq {self.seq}) is damaged: {error}"
+            raise CorruptError(message) from error
+
+
+#: `EventRow._make` without its look at the length, which the statement has settled.
+row_of: Callable[[Iterable[Any]], EventRow] = partial(tuple.__new__, EventRow)
 
 
 class Draft(NamedTuple):
@@ -208,54 +232,43 @@ def preview_of(rows: Sequence[EventRow]) -> str | None:
 
 _new = object.__new__
 #: A frozen dataclass sets its fields twice as slowly as its slots do, and a read makes many.
-_setters = [Event.__dict__[field.name].__set__ for field in fields(Event)]
+_keep = Event._stored.__set__  # type: ignore[attr-defined]
 
 
 def event_of(row: EventRow) -> Event:
-    """The record of a row; `CorruptError` naming the event if it is damaged."""
-    try:
-        values = _fields(row)
-    except (CorruptError, DecodeError, ValueError, TypeError) as error:
-        raise CorruptError(f"event {row.id!r} (seq {row.seq}) is damaged: {error}") from error
+    """The record of a row, which it reads when it is looked at."""
     event: Event = _new(Event)
-    for setter, value in zip(_setters, values, strict=True):
-        setter(event, value)
+    _keep(event, row)
     return event
 
 
-def _fields(row: EventRow) -> tuple[Any, ...]:
-    """What the record holds, in the order of its fields."""
-    (
-        seq, prev, version, event_id, timestamp, created_at, author, run_id, branch, filter_key,
-        kind, role, calls, results, fmt, delta, error, usage, metadata, extra, text, codec, data,
-        plain,
-    ) = row  # fmt: skip
-    stored = from_micros(created_at)
-    return (
-        event_id,
-        seq,
-        prev,
-        version,
-        author,
-        run_id,
-        branch,
-        filter_key,
-        _decode(text) if text is not None else _opaque(codec, data),
-        None if error is None else EventError(*_decode(error)),
-        None if usage is None else _decode(usage),
-        None if metadata is None else _decode(metadata),
-        None if delta is None else decode_delta(delta, "its state_delta"),
-        stored if timestamp == created_at else from_micros(timestamp),
-        stored,
-        None if extra is None else _decode(extra),
-        kind,
-        role,
-        plain,
-        () if calls is None else tuple(_decode(calls)),
-        () if results is None else tuple(_decode(results)),
-        fmt,
-        False,
-    )
+def _error_of(text: str) -> EventError:
+    return EventError(*_decode(text))
+
+
+def _ids_of(text: str) -> tuple[str, ...]:
+    return tuple(_decode(text))
+
+
+def _delta_of(text: str) -> dict[str, JSON | Opaque | Marker]:
+    return decode_delta(text, "its state_delta")
+
+
+_decoders: dict[str, Callable[[Any], Any]] = {
+    "timestamp": from_micros,
+    "created_at": from_micros,
+    "error": _error_of,
+    "usage": _decode,
+    "metadata": _decode,
+    "state_delta": _delta_of,
+    "extra": _decode,
+    "calls": _ids_of,
+    "results": _ids_of,
+}
+
+
+def _content_of(row: EventRow) -> JSON | Opaque:
+    return _decode(row.content) if row.content is not None else _opaque(row.codec, row.data)
 
 
 def _opaque(codec: str | None, data: bytes | None) -> Opaque | None:

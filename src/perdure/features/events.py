@@ -151,7 +151,7 @@ class Events(Rewriting[M]):
             row = yield from get(at)
             rows = yield from reading.newest(row, wanted, limit or 0)
             rows.reverse()
-            return [event_of(found) for found in rows]
+            return list(map(event_of, rows))
 
         return reading.at_once(work, at, wanted, limit or 0)
 
@@ -266,7 +266,7 @@ class Events(Rewriting[M]):
                 return []
             low = yield from reading.window_low(row, last)
             rows = yield from reading.oldest(row, Filter(low=low), NO_SEQ)
-            return [event_of(found) for found in rows]
+            return list(map(event_of, rows))
 
         return work
 

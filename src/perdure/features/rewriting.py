@@ -81,7 +81,7 @@ class Rewriting(Feature[M]):
             prev = rows[-1].prev
             kept = yield EVENTS.timestamp_at(part=row.part, uid=row.uid, seq=prev)
             yield from move_head(row, prev if kept else 0, self._settings.limits, at.now)
-        return [event_of(found) for found in rows]
+        return list(map(event_of, rows))
 
     @operation
     def replace_suffix(

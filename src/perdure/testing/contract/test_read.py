@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Sequence
+from copy import copy, deepcopy
+from dataclasses import FrozenInstanceError, fields, replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from perdure import Event, InvalidError, NewEvent, NotFoundError, Opaque, Page, SessionKey, Store
+from perdure import (
+    DELETE,
+    Event,
+    InvalidError,
+    NewEvent,
+    NotFoundError,
+    Opaque,
+    Page,
+    SessionKey,
+    Store,
+)
 from perdure.testing.clocks import START
 from perdure.testing.databases import NewKey
 
@@ -45,6 +58,33 @@ async def test_the_recent_events_come_oldest_first(
     await ten(store, key)
 
     assert contents(await store.events.read(key, recent=recent)) == found
+
+
+async def test_an_event_that_was_read_is_a_value_as_any_other(
+    store: Store, key: SessionKey
+) -> None:
+    delta = {"count": 1, "gone": DELETE, "raw": Opaque("bytes", b"1")}
+    event = NewEvent(
+        {"role": "user", "content": "hello"}, error="late", usage={"input": 3}, state_delta=delta
+    )
+    made = (await store.events.append(key, event, NewEvent("other"))).events[0]
+
+    [read] = await store.events.read(key, before_seq=2)
+
+    whole = {field.name: getattr(made, field.name) for field in fields(Event)}
+    for same in (
+        read,
+        copy(read),
+        deepcopy(read),
+        pickle.loads(pickle.dumps(read)),
+        Event(**whole),
+    ):
+        assert same == made
+        assert repr(same) == repr(made)
+    assert replace(read, text="x") == replace(made, text="x") != made
+    assert not hasattr(read, "colour")
+    with pytest.raises(FrozenInstanceError):
+        read.seq = 2  # type: ignore[misc]
 
 
 @pytest.mark.parametrize("name", ["recent", "after_seq", "before_seq"])
