@@ -283,3 +283,31 @@ def test_other_threads_may_use_a_store_on_the_applications_pool(url: str) -> Non
             return await asyncio.to_thread(use)
 
     assert in_time(lambda: asyncio.run(work())) == 1
+
+
+def wait_while_the_loop_ends(url: str) -> list[str]:
+    """What a thread is told whose call waits for a row when the loop of the pool ends."""
+
+    async def work() -> tuple[perdure.SyncStore, Any]:
+        holder = await asyncpg.connect(url)
+        await holder.execute("BEGIN")
+        await holder.execute("SELECT * FROM sessions FOR UPDATE")
+        pool = await asyncpg.create_pool(url, min_size=2, max_size=3)
+        left = await asyncio.to_thread(lambda: perdure.open_sync(pool=pool))
+        update = begun(lambda: left.sessions.update(KEY, title="written, or not"))
+        await asyncio.sleep(0.3)
+        return left, update
+
+    left, update = asyncio.run(work())
+    told = []
+    for call in (lambda: outcome(update), lambda: in_time(lambda: left.sessions.get(KEY))):
+        try:
+            told.append(repr(call()))
+        except perdure.PerdureError as error:
+            told.append(type(error).__name__)
+    in_time(left.close)
+    return told
+
+
+def test_a_thread_that_waits_is_told_when_the_loop_of_the_pool_ends(url: str) -> None:
+    assert in_a_process(wait_while_the_loop_ends, url) == ["UnknownOutcomeError", "ClosedError"]

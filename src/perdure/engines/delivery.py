@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import threading
 from asyncio import AbstractEventLoop, Future
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, NamedTuple
+
+from perdure.errors import PerdureError
+
+_LOOK_SECONDS = 0.5
 
 
 class BlockedCaller:
@@ -27,9 +31,18 @@ class BlockedCaller:
         self._value, self._error = value, error
         self._done.release()
 
-    def wait(self) -> Any:
-        """The value, or the error raised; blocks until it is told."""
-        self._done.acquire()
+    def wait(self, given_up: Callable[[], PerdureError | None] | None = None) -> Any:
+        """The value, or the error raised; blocks until it is told.
+
+        ``given_up`` is asked now and then whether nobody is left to tell it, and gives the error.
+        """
+        while not self._done.acquire(timeout=-1 if given_up is None else _LOOK_SECONDS):
+            lost = given_up and given_up()
+            # Once more: it may have been told between the two looks.
+            if lost and not self._done.acquire(blocking=False):
+                raise lost
+            if lost:
+                break
         if self._error is not None:
             raise self._error
         return self._value

@@ -11,6 +11,7 @@ import atexit
 import threading
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any, TypeVar
 
 import asyncpg
@@ -36,7 +37,7 @@ from perdure.engines.postgres_hints import Hints
 from perdure.engines.postgres_lanes import Lanes
 from perdure.engines.postgres_lender import Lender
 from perdure.engines.postgres_transactions import Transactions, Ways
-from perdure.errors import ClosedError, InvalidError, PerdureError
+from perdure.errors import ClosedError, InvalidError, PerdureError, UnknownOutcomeError
 from perdure.operation import Fused, Operation
 
 T = TypeVar("T")
@@ -347,11 +348,13 @@ class PostgresEngine:
         self._refuse_if_closed()
         if not self._ready:
             self.open()
-        if _running_loop() is self._required_loop:
+        loop = self._required_loop
+        if _running_loop() is loop:
             raise InvalidError("a pool works on its own event loop: await the store there", "pool")
         waiter = BlockedCaller()
         self.submit([(op, waiter)])
-        return waiter.wait()
+        # An application's loop may end with what it had to do.
+        return waiter.wait(None if self._own_pool else partial(_lost, op, loop))
 
     async def join(self, op: Operation[Any], connection: Connection) -> Any:
         """Run a writing operation in the transaction of a connection of the application's.
@@ -452,6 +455,14 @@ def _row_of(op: Operation[Any]) -> tuple[str, ...] | None:
 
 def _refuse(jobs: Sequence[Job], error: Exception) -> None:
     deliver([Outcome(waiter, error=error) for _, waiter in jobs])
+
+
+def _lost(op: Operation[Any], loop: asyncio.AbstractEventLoop) -> PerdureError | None:
+    """What to say of an operation whose event loop was closed under way."""
+    if not loop.is_closed():
+        return None
+    message = f"{op.name}: the event loop of the pool has ended"
+    return ClosedError(message) if op.reads else UnknownOutcomeError(message)
 
 
 def _nothing() -> None:
