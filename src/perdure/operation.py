@@ -269,7 +269,8 @@ class Settings:
     """What every feature of one store knows.
 
     ``clock`` gives microseconds since 1970 (UTC), ``ids`` new ids; ``deleted_grace`` is in
-    microseconds, ``event_limit`` None for no limit.
+    microseconds, ``event_limit`` None for no limit. The callables are the user's, sync or async;
+    only a flow calls them.
     """
 
     tenant: str
@@ -278,6 +279,10 @@ class Settings:
     ids: Callable[[], str]
     event_limit: int | None
     deleted_grace: int
+    summariser: Callable[..., Any] | None = None
+    extractor: Callable[..., Any] | None = None
+    embedder: Callable[..., Any] | None = None
+    token_counter: Callable[..., Any] | None = None
 
 
 class Feature(Generic[M]):

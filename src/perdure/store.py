@@ -223,6 +223,10 @@ def open(  # noqa: A001 - perdure.open, as gzip.open
     pool_max: int | None = None,
     prepared_statements: bool | None = None,
     pool: Any = None,
+    summariser: Callable[..., Any] | None = None,
+    extractor: Callable[..., Any] | None = None,
+    embedder: Callable[..., Any] | None = None,
+    token_counter: Callable[..., Any] | None = None,
 ) -> Store:
     """A store for async code; options as in `Config`, arguments win over its values.
 
@@ -235,6 +239,8 @@ def open(  # noqa: A001 - perdure.open, as gzip.open
         "deleted_grace": deleted_grace, "limits": limits, "clock": clock, "ids": ids,
         "schema": schema, "pool_min": pool_min, "pool_max": pool_max,
         "prepared_statements": prepared_statements, "pool": pool,
+        "summariser": summariser, "extractor": extractor, "embedder": embedder,
+        "token_counter": token_counter,
     }  # fmt: skip
     return Store(_config(url, given))
 
@@ -256,6 +262,10 @@ def open_sync(
     pool_max: int | None = None,
     prepared_statements: bool | None = None,
     pool: Any = None,
+    summariser: Callable[..., Any] | None = None,
+    extractor: Callable[..., Any] | None = None,
+    embedder: Callable[..., Any] | None = None,
+    token_counter: Callable[..., Any] | None = None,
 ) -> SyncStore:
     """A store for code that does not await, opened: see `open`."""
     given = {
@@ -264,6 +274,8 @@ def open_sync(
         "deleted_grace": deleted_grace, "limits": limits, "clock": clock, "ids": ids,
         "schema": schema, "pool_min": pool_min, "pool_max": pool_max,
         "prepared_statements": prepared_statements, "pool": pool,
+        "summariser": summariser, "extractor": extractor, "embedder": embedder,
+        "token_counter": token_counter,
     }  # fmt: skip
     return SyncStore(_config(url, given))
 

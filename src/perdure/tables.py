@@ -71,6 +71,7 @@ TABLES: tuple[Table, ...] = (
         ),
         json=frozenset({"tags", "metadata", "parent", "origin"}),
     ),
+    Table("leases", ("part", "name", "owner", "token", "until"), session=False),
     Table("erasures", ("part", "erased_at"), session=False, person=False),
     Table("outcomes", ("part", "token", "made_at"), session=False, person=False, passing=True),
 )  # fmt: skip
