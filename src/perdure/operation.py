@@ -21,7 +21,7 @@ from collections.abc import (
     Mapping,
     Sequence,
 )
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import update_wrapper
 from typing import (
     TYPE_CHECKING,
@@ -68,6 +68,7 @@ __all__ = [
     "flow",
     "operation",
     "reading",
+    "renewing",
     "run",
     "stream",
 ]
@@ -363,6 +364,15 @@ class reading(_Operational[S, P, T]):  # noqa: N801 - used as a decorator
     def __get__(self, obj: Feature[Sync], owner: type[Any]) -> Callable[P, T]: ...
     def __get__(self, obj: Any, owner: type[Any]) -> Any:
         return self if obj is None else self._bound(obj)
+
+
+class renewing(reading[S, P, T]):  # noqa: N801 - used as a decorator
+    """The same for one that writes where it is called with ``refresh=True``."""
+
+    def of(self, feature: S, *args: P.args, **kwargs: P.kwargs) -> Operation[T]:
+        """The operation itself, which reads or writes."""
+        made = super().of(feature, *args, **kwargs)
+        return replace(made, reads=not kwargs.get("refresh"))
 
 
 class flow(Generic[S, P, T]):  # noqa: N801 - used as a decorator

@@ -14,6 +14,7 @@ from perdure.config import Config, Resolved, resolve
 from perdure.engines import Engine, engine_for
 from perdure.errors import UnsupportedError
 from perdure.features.events import Events
+from perdure.features.keyvalues import KeyValues
 from perdure.features.sessions import Sessions
 from perdure.features.state import State
 from perdure.features.upkeep import Upkeep
@@ -39,6 +40,7 @@ class _Store(Generic[M]):
         self.sessions: Sessions[M] = Sessions(self._runner, settings)
         self.events: Events[M] = Events(self._runner, settings)
         self.state: State[M] = State(self._runner, settings)
+        self.kv: KeyValues[M] = KeyValues(self._runner, settings)
         self._upkeep: Upkeep[M] = Upkeep(self._runner, settings)
 
     @property
