@@ -46,7 +46,9 @@ if TYPE_CHECKING:
         ErasureReceipt,
         Event,
         EventError,
+        KeyValue,
         Messages,
+        Namespace,
         NewEvent,
         Opaque,
         Origin,
@@ -88,9 +90,11 @@ __all__ = [
     "EventError",
     "HandleState",
     "InvalidError",
+    "KeyValue",
     "Limits",
     "Messages",
     "MissingExtraError",
+    "Namespace",
     "NewEvent",
     "NotFoundError",
     "Opaque",
@@ -141,8 +145,8 @@ _PLACES = {
         "perdure.operation": "Async Deferred Pending Sync",
         "perdure.records": (
             "ALL DELETE Annotation Appended AppScope Branch ErasureReceipt Event EventError "
-            "Messages NewEvent Opaque Origin Page Rewritten Session SessionKey StateChange "
-            "StateEntry Swept UserScope"
+            "KeyValue Messages Namespace NewEvent Opaque Origin Page Rewritten Session SessionKey "
+            "StateChange StateEntry Swept UserScope"
         ),
         "perdure.store": "Store SyncStore open open_sync",
         "perdure.turns": "Turn",

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, cast
 from urllib.parse import parse_qsl
 
 from perdure.errors import InvalidError
@@ -25,6 +25,9 @@ _QUERY_PASSWORD = re.compile(r"((?:^|&)(?:ssl)?password=)[^&]*")
 _FROM_ENVIRONMENT = (
     "url", "tenant", "durability", "busy_timeout", "event_limit", "schema", "pool_min", "pool_max",
 )  # fmt: skip
+
+
+_CALLABLES = ("summariser", "extractor", "embedder", "token_counter")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +65,10 @@ class Config:
     pool_max: int | None = None
     prepared_statements: bool | None = None
     pool: Any = None
+    summariser: Callable[..., Any] | None = None
+    extractor: Callable[..., Any] | None = None
+    embedder: Callable[..., Any] | None = None
+    token_counter: Callable[..., Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +114,7 @@ def resolve(config: Config, environment: Mapping[str, str] | None = None) -> Res
             ids=given["ids"] or UuidV7(),
             event_limit=_whole(given["event_limit"], "event_limit") or None,
             deleted_grace=_grace(timedelta(days=30) if grace is None else grace),
+            **{name: _callable(given[name], name) for name in _CALLABLES},
         ),
         schema=_schema(_in_url(url) or given["schema"] or "public"),
         pool_min=min(_whole(given["pool_min"], "pool_min") or 2, pool_max),
@@ -114,6 +122,12 @@ def resolve(config: Config, environment: Mapping[str, str] | None = None) -> Res
         prepared_statements=given["prepared_statements"],
         pool=given["pool"],
     )
+
+
+def _callable(value: Any, name: str) -> Callable[..., Any] | None:
+    if value is not None and not callable(value):
+        raise InvalidError(f"{name} must be callable, not {value!r}", name)
+    return cast("Callable[..., Any] | None", value)
 
 
 def _with_environment(config: Config, environment: Mapping[str, str]) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from collections.abc import (
     Mapping,
     Sequence,
 )
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import update_wrapper
 from typing import (
     TYPE_CHECKING,
@@ -68,6 +68,7 @@ __all__ = [
     "flow",
     "operation",
     "reading",
+    "renewing",
     "run",
     "stream",
 ]
@@ -269,7 +270,8 @@ class Settings:
     """What every feature of one store knows.
 
     ``clock`` gives microseconds since 1970 (UTC), ``ids`` new ids; ``deleted_grace`` is in
-    microseconds, ``event_limit`` None for no limit.
+    microseconds, ``event_limit`` None for no limit. The callables are the user's, sync or async;
+    only a flow calls them.
     """
 
     tenant: str
@@ -278,6 +280,10 @@ class Settings:
     ids: Callable[[], str]
     event_limit: int | None
     deleted_grace: int
+    summariser: Callable[..., Any] | None = None
+    extractor: Callable[..., Any] | None = None
+    embedder: Callable[..., Any] | None = None
+    token_counter: Callable[..., Any] | None = None
 
 
 class Feature(Generic[M]):
@@ -358,6 +364,15 @@ class reading(_Operational[S, P, T]):  # noqa: N801 - used as a decorator
     def __get__(self, obj: Feature[Sync], owner: type[Any]) -> Callable[P, T]: ...
     def __get__(self, obj: Any, owner: type[Any]) -> Any:
         return self if obj is None else self._bound(obj)
+
+
+class renewing(reading[S, P, T]):  # noqa: N801 - used as a decorator
+    """The same for one that writes where it is called with ``refresh=True``."""
+
+    def of(self, feature: S, *args: P.args, **kwargs: P.kwargs) -> Operation[T]:
+        """The operation itself, which reads or writes."""
+        made = super().of(feature, *args, **kwargs)
+        return replace(made, reads=not kwargs.get("refresh"))
 
 
 class flow(Generic[S, P, T]):  # noqa: N801 - used as a decorator

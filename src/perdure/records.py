@@ -311,6 +311,28 @@ class StateChange:
     value: JSON
 
 
+Namespace: TypeAlias = str | tuple[str, ...]
+"""Where a key is: a text, or a tuple of texts, which has namespaces below it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyValue:
+    """A value under a key of a namespace.
+
+    ``value`` is JSON, bytes or an `Opaque`. ``version`` is another one after each change and
+    never comes back, also when the key was deleted or has expired in between. ``created_at``
+    stays when the value is overwritten. It is there as long as now is before ``expires_at``.
+    """
+
+    namespace: Namespace
+    key: str
+    value: JSON
+    version: int
+    created_at: datetime
+    updated_at: datetime
+    expires_at: datetime | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Rewritten:
     """What `tail` gives when history was changed: read again from this seq."""

@@ -3,8 +3,9 @@
 A file is a list of blocks. ``-- name: claim_version`` starts a statement, ``-- name:
 search[postgres]`` its variant for one dialect, ``-- define: columns`` a fragment that others
 use as ``{columns}``. ``-- for: way = up: ASC | down: DESC`` below a name declares a closed
-choice: the statement exists once for each of its labels. Parameters are ``:names``. Nothing
-that a caller passes ever becomes part of a text.
+choice: the statement exists once for each of its labels; ``@session`` and ``@person`` stand for
+the tables of the registry that are such. Parameters are ``:names``. Nothing that a caller passes
+ever becomes part of a text.
 """
 
 from __future__ import annotations
@@ -17,10 +18,15 @@ from importlib.resources import files
 from itertools import product
 
 from perdure.operation import Query
+from perdure.tables import TABLES
 
 DIALECTS: Mapping[str, str] = {"sqlite": "?", "postgres": "$"}
 """Each dialect with the sign that stands before the number of a parameter."""
 
+_REGISTRY = {
+    "@session": [table.name for table in TABLES if table.session],
+    "@person": [table.name for table in TABLES if table.person],
+}
 _HEADING = re.compile(r"^-- (name|define|for): *(.+?) *$")
 _PARAMETER = re.compile(r"(?<![:\w]):([a-z_]+)\b")
 _FRAGMENT = re.compile(r"\{(\w+)\}")
@@ -111,7 +117,7 @@ def _choices(text: str) -> dict[str, dict[str, str]]:
     left, _, right = text.partition("=")
     names = [name.strip() for name in left.split(",")]
     found = {}
-    for value in right.split("|"):
+    for value in _REGISTRY.get(right.strip()) or right.split("|"):
         label, colon, fragments = value.strip().partition(":")
         texts = fragments.split(",", len(names) - 1) if colon else [label]
         found[label.strip()] = dict(zip(names, map(str.strip, texts), strict=True))

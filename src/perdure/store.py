@@ -14,6 +14,7 @@ from perdure.config import Config, Resolved, resolve
 from perdure.engines import Engine, engine_for
 from perdure.errors import UnsupportedError
 from perdure.features.events import Events
+from perdure.features.keyvalues import KeyValues
 from perdure.features.sessions import Sessions
 from perdure.features.state import State
 from perdure.features.upkeep import Upkeep
@@ -39,6 +40,7 @@ class _Store(Generic[M]):
         self.sessions: Sessions[M] = Sessions(self._runner, settings)
         self.events: Events[M] = Events(self._runner, settings)
         self.state: State[M] = State(self._runner, settings)
+        self.kv: KeyValues[M] = KeyValues(self._runner, settings)
         self._upkeep: Upkeep[M] = Upkeep(self._runner, settings)
 
     @property
@@ -223,6 +225,10 @@ def open(  # noqa: A001 - perdure.open, as gzip.open
     pool_max: int | None = None,
     prepared_statements: bool | None = None,
     pool: Any = None,
+    summariser: Callable[..., Any] | None = None,
+    extractor: Callable[..., Any] | None = None,
+    embedder: Callable[..., Any] | None = None,
+    token_counter: Callable[..., Any] | None = None,
 ) -> Store:
     """A store for async code; options as in `Config`, arguments win over its values.
 
@@ -235,6 +241,8 @@ def open(  # noqa: A001 - perdure.open, as gzip.open
         "deleted_grace": deleted_grace, "limits": limits, "clock": clock, "ids": ids,
         "schema": schema, "pool_min": pool_min, "pool_max": pool_max,
         "prepared_statements": prepared_statements, "pool": pool,
+        "summariser": summariser, "extractor": extractor, "embedder": embedder,
+        "token_counter": token_counter,
     }  # fmt: skip
     return Store(_config(url, given))
 
@@ -256,6 +264,10 @@ def open_sync(
     pool_max: int | None = None,
     prepared_statements: bool | None = None,
     pool: Any = None,
+    summariser: Callable[..., Any] | None = None,
+    extractor: Callable[..., Any] | None = None,
+    embedder: Callable[..., Any] | None = None,
+    token_counter: Callable[..., Any] | None = None,
 ) -> SyncStore:
     """A store for code that does not await, opened: see `open`."""
     given = {
@@ -264,6 +276,8 @@ def open_sync(
         "deleted_grace": deleted_grace, "limits": limits, "clock": clock, "ids": ids,
         "schema": schema, "pool_min": pool_min, "pool_max": pool_max,
         "prepared_statements": prepared_statements, "pool": pool,
+        "summariser": summariser, "extractor": extractor, "embedder": embedder,
+        "token_counter": token_counter,
     }  # fmt: skip
     return SyncStore(_config(url, given))
 

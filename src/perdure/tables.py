@@ -71,6 +71,16 @@ TABLES: tuple[Table, ...] = (
         ),
         json=frozenset({"tags", "metadata", "parent", "origin"}),
     ),
+    Table(
+        "keyvalues",
+        (
+            "part", "namespace", "key", "value", "codec", "data", "text", "version",
+            "created_at", "updated_at", "ttl", "expires_at",
+        ),
+        session=False,
+        json=frozenset({"value"}),
+    ),
+    Table("leases", ("part", "name", "owner", "token", "until"), session=False),
     Table("erasures", ("part", "erased_at"), session=False, person=False),
     Table("outcomes", ("part", "token", "made_at"), session=False, person=False, passing=True),
 )  # fmt: skip

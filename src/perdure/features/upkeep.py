@@ -73,6 +73,8 @@ class Upkeep(Feature[M]):
         for uid in ["", *uids]:
             for line in (yield from run(self._lines(part, uid))):
                 yield Emit(line)
+        for line in (yield from run(self._reading("export_user", lambda _: _export_rest(part)))):
+            yield Emit(line)
 
     def _lines(self, part: str, uid: str) -> Operation[list[str]]:
         return self._reading("export_user", lambda _: _export(part, uid))
@@ -139,6 +141,16 @@ def _export(part: str, uid: str) -> Plan[list[str]]:
     for table in reversed(TABLES):
         if table.session and table.person:
             found = yield UPKEEP.pick("export", table.name)(part=part, uid=uid)
+            lines += [_line(table, row) for row in found]
+    return lines
+
+
+def _export_rest(part: str) -> Plan[list[str]]:
+    """What a person has outside of sessions."""
+    lines = []
+    for table in reversed(TABLES):
+        if table.person and not table.session:
+            found = yield UPKEEP.pick("export_all", table.name)(part=part)
             lines += [_line(table, row) for row in found]
     return lines
 

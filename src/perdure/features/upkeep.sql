@@ -1,20 +1,24 @@
 -- What goes through every table of the registry, perdure/tables.py.
 
 -- name: rows_of
--- for: table = annotations | state_log | state | rewrites | refs | session_terms | events | sessions
+-- for: table = @person
 SELECT COUNT(*) FROM {table} WHERE part = :part
 
 -- name: erase
--- for: table = annotations | state_log | state | rewrites | refs | session_terms | events | sessions
+-- for: table = @person
 DELETE FROM {table} WHERE part = :part
 
 -- name: purge
--- for: table = annotations | state_log | state | rewrites | refs | session_terms | events | sessions
+-- for: table = @session
 DELETE FROM {table} WHERE part = :part AND uid = :uid
 
 -- name: export
--- for: table = annotations | state_log | state | rewrites | refs | session_terms | events | sessions
+-- for: table = @session
 SELECT * FROM {table} WHERE part = :part AND uid = :uid
+
+-- name: export_all
+-- for: table = @person
+SELECT * FROM {table} WHERE part = :part
 
 -- name: uids
 SELECT s.uid FROM sessions s WHERE s.part = :part ORDER BY s.uid

@@ -1,0 +1,130 @@
+-- Values by (part, namespace, key). One that has expired is there for nobody, swept or not.
+
+-- define: columns
+k.namespace, k.key, k.value, k.codec, k.data, k.version, k.created_at, k.updated_at, k.ttl,
+k.expires_at
+
+-- define: returned
+namespace, key, value, codec, data, version, created_at, updated_at, ttl, expires_at
+
+-- define: live
+(k.expires_at IS NULL OR k.expires_at > :now)
+
+-- define: insert
+INSERT INTO keyvalues (part, namespace, key, value, codec, data, text, version, created_at,
+                       updated_at, ttl, expires_at)
+VALUES (:part, :namespace, :key, :value, :codec, :data, :text, :version, :now, :now, :ttl,
+        :expires_at)
+
+-- name: put
+-- No row comes back where an expired one is in the way.
+{insert}
+ON CONFLICT (part, namespace, key) DO UPDATE
+SET value = excluded.value, codec = excluded.codec, data = excluded.data, text = excluded.text,
+    version = keyvalues.version + 1, updated_at = excluded.updated_at, ttl = excluded.ttl,
+    expires_at = excluded.expires_at
+WHERE keyvalues.expires_at IS NULL OR keyvalues.expires_at > :now
+RETURNING version, created_at
+
+-- name: add
+-- An expired one is as good as none, but its version goes on.
+{insert}
+ON CONFLICT (part, namespace, key) DO UPDATE
+SET value = excluded.value, codec = excluded.codec, data = excluded.data, text = excluded.text,
+    version = keyvalues.version + 1, created_at = excluded.created_at,
+    updated_at = excluded.updated_at, ttl = excluded.ttl, expires_at = excluded.expires_at
+WHERE keyvalues.expires_at <= :now
+RETURNING version, created_at
+
+-- name: put_expected
+UPDATE keyvalues
+SET value = :value, codec = :codec, data = :data, text = :text, version = version + 1,
+    updated_at = :now, ttl = :ttl, expires_at = :expires_at
+WHERE part = :part AND namespace = :namespace AND key = :key AND version = :expected
+  AND (expires_at IS NULL OR expires_at > :now)
+RETURNING version, created_at
+
+-- name: renew
+UPDATE keyvalues SET expires_at = :now + ttl
+WHERE part = :part AND namespace = :namespace AND key = :key
+  AND (expires_at IS NULL OR expires_at > :now)
+  AND (CAST(:expected AS BIGINT) IS NULL OR version = :expected)
+RETURNING {returned}
+
+-- name: renew_many
+UPDATE keyvalues SET expires_at = :now + ttl
+WHERE part = :part AND namespace = :namespace AND key = :key
+  AND (expires_at IS NULL OR expires_at > :now)
+
+-- name: retime
+UPDATE keyvalues SET ttl = :ttl, expires_at = :expires_at
+WHERE part = :part AND namespace = :namespace AND key = :key
+  AND (expires_at IS NULL OR expires_at > :now)
+  AND (CAST(:expected AS BIGINT) IS NULL OR version = :expected)
+RETURNING {returned}
+
+-- name: delete
+DELETE FROM keyvalues
+WHERE part = :part AND namespace = :namespace AND key = :key
+  AND (CAST(:expected AS BIGINT) IS NULL OR version = :expected)
+RETURNING expires_at
+
+-- name: drop_expired
+DELETE FROM keyvalues
+WHERE part = :part AND namespace = :namespace AND key = :key AND expires_at <= :now
+
+-- name: find
+SELECT {columns} FROM keyvalues k
+WHERE k.part = :part AND k.namespace = :namespace AND k.key = :key AND {live}
+
+-- define: within
+k.part = :part
+  AND (k.namespace, k.key) >= (:low, :low_key) AND (k.namespace, k.key) < (:high, :high_key)
+  AND k.key >= :key_low AND (CAST(:key_high AS TEXT) IS NULL OR k.key < :key_high)
+  AND {live}
+
+-- name: list
+-- for: way = up: ASC | down: DESC
+SELECT {columns} FROM keyvalues k
+WHERE {within}
+ORDER BY k.namespace {way}, k.key {way}
+LIMIT :limit
+
+-- name: list_timed
+-- for: by = updated_at: k.updated_at | created_at: k.created_at
+-- for: way, beyond = up: ASC, > | down: DESC, <
+-- for: start = first: | next: AND ({by}, k.namespace, k.key) {beyond} (:since, :after_namespace, :after_key)
+SELECT {columns} FROM keyvalues k
+WHERE {within} {start}
+ORDER BY {by} {way}, k.namespace {way}, k.key {way}
+LIMIT :limit
+
+-- name: count
+SELECT COUNT(*) FROM keyvalues k WHERE {within}
+
+-- name: namespaces
+-- From each one to the next by the index, however many keys lie between.
+WITH RECURSIVE found (namespace) AS (
+    SELECT (SELECT k.namespace FROM keyvalues k
+            WHERE k.part = :part AND k.namespace >= :low AND k.namespace < :high AND {live}
+            ORDER BY k.namespace LIMIT 1)
+    UNION ALL
+    SELECT (SELECT k.namespace FROM keyvalues k
+            WHERE k.part = :part AND k.namespace > found.namespace AND k.namespace < :high
+              AND {live}
+            ORDER BY k.namespace LIMIT 1)
+    FROM found WHERE found.namespace IS NOT NULL
+)
+SELECT namespace FROM found WHERE namespace IS NOT NULL LIMIT :limit
+
+-- name: expired
+SELECT k.part, k.expires_at FROM keyvalues k
+WHERE k.expires_at <= :now ORDER BY k.expires_at LIMIT :limit
+
+-- name: count_expired
+SELECT COUNT(*) FROM keyvalues k WHERE k.expires_at <= :now
+
+-- name: sweep
+-- Those of one part up to the moment that `expired` went to: no more than it found.
+DELETE FROM keyvalues WHERE part = :part AND expires_at <= :until
+RETURNING part

@@ -1,0 +1,271 @@
+"""Key-values as rows: what is asked for, what is written, what comes back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any, NamedTuple
+
+from perdure.errors import ConflictError, InvalidError, NotFoundError, PerdureError
+from perdure.features import paths
+from perdure.features.describing import MAX_TTL
+from perdure.features.namespaces import Place, check_room, decoded, encoded
+from perdure.operation import Bumps, Plan, Settings, Work
+from perdure.parts import place
+from perdure.records import DELETE, KeyValue, Marker, Namespace, Opaque
+from perdure.sql import load
+from perdure.values import Payload, check_text, from_micros, from_payload, maybe, payload
+
+KEYVALUES = load("perdure.features", "keyvalues.sql")
+
+#: The codec of bytes that were given as they are: an `Opaque` has to name one.
+_BARE = ""
+
+
+class At(NamedTuple):
+    """A key that is asked for: its place, and the time of the call."""
+
+    part: str
+    namespace: str
+    key: str
+    now: int
+
+    @property
+    def columns(self) -> dict[str, Any]:
+        """The parameters of what goes by the time as well."""
+        return self._asdict()
+
+    @property
+    def columns_of_key(self) -> dict[str, Any]:
+        """The parameters of what does not."""
+        return {"part": self.part, "namespace": self.namespace, "key": self.key}
+
+    def __str__(self) -> str:
+        return f"key {self.key!r} in {decoded(self.namespace)!r}"
+
+
+class New(NamedTuple):
+    """What is to stand there, as columns."""
+
+    value: str | None
+    codec: str | None
+    data: bytes | None
+    text: str
+    ttl: int | None
+    expires_at: int | None
+
+
+class KeyValueRow(NamedTuple):
+    """A row, in the order of `columns` in keyvalues.sql."""
+
+    namespace: str
+    key: str
+    value: str | None
+    codec: str | None
+    data: bytes | None
+    version: int
+    created_at: int
+    updated_at: int
+    ttl: int | None
+    expires_at: int | None
+
+    @property
+    def place(self) -> Place:
+        """Where it stands in the order of keys."""
+        return self.namespace, self.key
+
+    def renewed(self, now: int) -> KeyValueRow:
+        """The same with its time to live begun again."""
+        return self if self.ttl is None else self._replace(expires_at=now + self.ttl)
+
+    @property
+    def content(self) -> Any:
+        """The value."""
+        if self.codec == _BARE and self.data is not None:
+            return self.data
+        return from_payload(self.value, self.codec, self.data, f"the value of {self.key!r}")
+
+    @property
+    def record(self) -> KeyValue:
+        """What the caller gets."""
+        return KeyValue(
+            namespace=decoded(self.namespace),
+            key=self.key,
+            value=self.content,
+            version=self.version,
+            created_at=from_micros(self.created_at),
+            updated_at=from_micros(self.updated_at),
+            expires_at=maybe(from_micros, self.expires_at),
+        )
+
+
+# -- checks ----------------------------------------------------------------------------------
+
+
+def part_of(settings: Settings, app: str, user: str) -> str:
+    """Where the key-values of a user are; without a user those of the app, which is nobody's."""
+    where = place(settings.tenant, app, user, settings.limits.text)
+    return where.part if user else where.app_part
+
+
+def target(settings: Settings, namespace: Namespace, key: str, app: str, user: str, now: int) -> At:
+    """The checked place of a key; `InvalidError`."""
+    part = part_of(settings, app, user)
+    stored = encoded(namespace, settings.limits.text)
+    checked = check_text(key, "key", settings.limits.text)
+    check_room(stored, checked)
+    return At(part, stored, checked, now)
+
+
+def new(
+    settings: Settings, value: Any, ttl: timedelta | None, index: Sequence[str], now: int
+) -> New:
+    """The checked columns of a value; `InvalidError`."""
+    lifetime = maybe(micros, ttl)
+    text, codec, data = _payload(value, settings.limits.event)
+    words = ""
+    wanted = paths.parsed(index, settings.limits.text)
+    if wanted:
+        if text is None:
+            raise InvalidError("index names paths of JSON, and the value is bytes", "index")
+        words = paths.text_at(value, wanted)
+    expires_at = None if lifetime is None else now + lifetime
+    return New(text, codec, data, words, lifetime, expires_at)
+
+
+def _payload(value: Any, limit: int) -> Payload:
+    if type(value) is not bytes:
+        return payload(value, "value", limit)
+    # Checked as an Opaque, which has to name a codec, and this has none.
+    *_, data = payload(Opaque("bytes", value), "value", limit)
+    return None, _BARE, data
+
+
+def micros(ttl: timedelta) -> int:
+    """A time to live in microseconds; it must be above zero."""
+    if not isinstance(ttl, timedelta):
+        raise InvalidError(f"ttl must be a timedelta, not {ttl!r}", "ttl")
+    if ttl <= timedelta(0):
+        raise InvalidError(f"ttl must be above zero, not {ttl}: delete the key instead", "ttl")
+    if ttl > MAX_TTL:
+        message = f"ttl is {ttl.days} days, at most {MAX_TTL.days}: None is for ever"
+        raise InvalidError(message, "ttl")
+    return ttl // timedelta(microseconds=1)
+
+
+# -- plans -----------------------------------------------------------------------------------
+
+
+def find(at: At, refresh: bool = False) -> Plan[KeyValueRow | None]:
+    """The live row, or None; its time to live begun again where that is asked for."""
+    if refresh:
+        rows = yield KEYVALUES.renew(**at.columns, expected=None)
+    else:
+        rows = yield KEYVALUES.find(**at.columns)
+    return KeyValueRow._make(rows[0]) if rows else None
+
+
+def get(at: At, refresh: bool) -> Plan[KeyValue]:
+    """The live record; `NotFoundError`."""
+    row = yield from find(at, refresh)
+    if row is None:
+        raise NotFoundError(f"no {at}: it was never set, was deleted or has expired")
+    return row.record
+
+
+def touch(at: At, ttl: timedelta | Marker | None, expected: int | None) -> Work[bool]:
+    """Another end, and nothing else; whether there is something."""
+    if ttl is None:
+        statement = KEYVALUES.renew(**at.columns, expected=expected)
+    else:
+        lifetime = None if ttl is DELETE else micros(ttl)  # type: ignore[arg-type]
+        expires_at = None if lifetime is None else at.now + lifetime
+        statement = KEYVALUES.retime(
+            **at.columns, ttl=lifetime, expires_at=expires_at, expected=expected
+        )
+
+    def work(_: Bumps) -> Plan[bool]:
+        return bool((yield statement)) or (yield from _absent(at, expected))
+
+    return work
+
+
+def delete(at: At, expected: int | None) -> Plan[bool]:
+    """Remove it; whether there was something."""
+    rows = yield KEYVALUES.delete(**at.columns_of_key, expected=expected)
+    if not rows:
+        return (yield from _absent(at, expected))
+    [(expires_at,)] = rows
+    return expires_at is None or expires_at > at.now
+
+
+def _absent(at: At, expected: int | None) -> Plan[bool]:
+    """False where there is nothing; `ConflictError` where it is at another version."""
+    if expected is not None and (yield from find(at)) is not None:
+        raise (yield from conflict(at, expected))
+    return False
+
+
+def put(at: At, value: New, expected: int | None) -> Plan[KeyValue]:
+    """Write the value; `ConflictError` if it must be at a version and is not."""
+    if expected:
+        rows = yield KEYVALUES.put_expected(**at.columns, **value._asdict(), expected=expected)
+    elif expected == 0:
+        rows = yield KEYVALUES.add(**at.columns, **value._asdict(), version=_first(at))
+    else:
+        rows = yield from _put(at, value)
+    if not rows:
+        raise (yield from conflict(at, expected))
+    return stored(at, value, rows[0])
+
+
+def _put(at: At, value: New) -> Plan[Any]:
+    rows: Any = ()
+    while not rows:
+        # Either there is a live one or none, or an expired one: others may change which it is.
+        for query in (KEYVALUES.put, KEYVALUES.add):
+            rows = rows or (yield query(**at.columns, **value._asdict(), version=_first(at)))
+    return rows
+
+
+def put_many(values: Sequence[tuple[At, New]]) -> Plan[int]:
+    """Write several values; how many."""
+    if values:
+        yield KEYVALUES.drop_expired.many([tuple(at) for at, _ in values])
+        yield KEYVALUES.put.many(
+            [
+                (at.part, at.namespace, at.key, *new[:4], _first(at), at.now, *new[4:])
+                for at, new in values
+            ]
+        )
+    return len(values)
+
+
+def add(at: At, value: New) -> Plan[KeyValue | None]:
+    """Write the value where there is none; None where there is one."""
+    rows = yield KEYVALUES.add(**at.columns, **value._asdict(), version=_first(at))
+    return stored(at, value, rows[0]) if rows else None
+
+
+def _first(at: At) -> int:
+    """The version of a new key: no earlier life of the key has come so far."""
+    return max(at.now, 1)
+
+
+def stored(at: At, value: New, row: Sequence[int]) -> KeyValue:
+    """The record of what was written."""
+    version, created_at = row
+    columns = (at.namespace, at.key, value.value, value.codec, value.data)
+    moments = (created_at, at.now, value.ttl, value.expires_at)
+    return KeyValueRow(*columns, version, *moments).record
+
+
+def conflict(at: At, expected: int | None) -> Plan[PerdureError]:
+    """Why a key was not at the expected version."""
+    row = yield from find(at)
+    if row is None:
+        return ConflictError(f"{at} is not there, version {expected} was expected: read it again")
+    return ConflictError(
+        f"{at} was changed by another writer: it is at version {row.version}, "
+        f"{expected} was expected; read it again"
+    )
