@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         UnknownOutcomeError,
         UnsupportedError,
     )
+    from perdure.features.memory_tools import MemoryTools
     from perdure.handles import HandleState, SessionHandle
     from perdure.operation import Async, Deferred, Pending, Sync
     from perdure.records import (
@@ -46,11 +47,14 @@ if TYPE_CHECKING:
         ErasureReceipt,
         Event,
         EventError,
+        Memory,
         Messages,
         NewEvent,
+        NewMemory,
         Opaque,
         Origin,
         Page,
+        Remembered,
         Rewritten,
         Session,
         SessionKey,
@@ -89,9 +93,12 @@ __all__ = [
     "HandleState",
     "InvalidError",
     "Limits",
+    "Memory",
+    "MemoryTools",
     "Messages",
     "MissingExtraError",
     "NewEvent",
+    "NewMemory",
     "NotFoundError",
     "Opaque",
     "Origin",
@@ -99,6 +106,7 @@ __all__ = [
     "Pending",
     "PerdureError",
     "ReadOnlyError",
+    "Remembered",
     "Rewritten",
     "SchemaTooNewError",
     "Session",
@@ -137,12 +145,13 @@ _PLACES = {
             "SchemaTooNewError StaleSessionError StateKeyError StorageFullError TooLargeError "
             "UnknownOutcomeError UnsupportedError"
         ),
+        "perdure.features.memory_tools": "MemoryTools",
         "perdure.handles": "HandleState SessionHandle",
         "perdure.operation": "Async Deferred Pending Sync",
         "perdure.records": (
             "ALL DELETE Annotation Appended AppScope Branch ErasureReceipt Event EventError "
-            "Messages NewEvent Opaque Origin Page Rewritten Session SessionKey StateChange "
-            "StateEntry Swept UserScope"
+            "Memory Messages NewEvent NewMemory Opaque Origin Page Remembered Rewritten Session "
+            "SessionKey StateChange StateEntry Swept UserScope"
         ),
         "perdure.store": "Store SyncStore open open_sync",
         "perdure.turns": "Turn",
