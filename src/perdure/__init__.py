@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         UnknownOutcomeError,
         UnsupportedError,
     )
+    from perdure.features.memory_tools import MemoryTools
     from perdure.handles import HandleState, SessionHandle
     from perdure.operation import Async, Deferred, Pending, Sync
     from perdure.records import (
@@ -47,12 +48,15 @@ if TYPE_CHECKING:
         Event,
         EventError,
         KeyValue,
+        Memory,
         Messages,
         Namespace,
         NewEvent,
+        NewMemory,
         Opaque,
         Origin,
         Page,
+        Remembered,
         Rewritten,
         Session,
         SessionKey,
@@ -92,10 +96,13 @@ __all__ = [
     "InvalidError",
     "KeyValue",
     "Limits",
+    "Memory",
+    "MemoryTools",
     "Messages",
     "MissingExtraError",
     "Namespace",
     "NewEvent",
+    "NewMemory",
     "NotFoundError",
     "Opaque",
     "Origin",
@@ -103,6 +110,7 @@ __all__ = [
     "Pending",
     "PerdureError",
     "ReadOnlyError",
+    "Remembered",
     "Rewritten",
     "SchemaTooNewError",
     "Session",
@@ -141,12 +149,13 @@ _PLACES = {
             "SchemaTooNewError StaleSessionError StateKeyError StorageFullError TooLargeError "
             "UnknownOutcomeError UnsupportedError"
         ),
+        "perdure.features.memory_tools": "MemoryTools",
         "perdure.handles": "HandleState SessionHandle",
         "perdure.operation": "Async Deferred Pending Sync",
         "perdure.records": (
             "ALL DELETE Annotation Appended AppScope Branch ErasureReceipt Event EventError "
-            "KeyValue Messages Namespace NewEvent Opaque Origin Page Rewritten Session SessionKey "
-            "StateChange StateEntry Swept UserScope"
+            "KeyValue Memory Messages Namespace NewEvent NewMemory Opaque Origin Page "
+            "Remembered Rewritten Session SessionKey StateChange StateEntry Swept UserScope"
         ),
         "perdure.store": "Store SyncStore open open_sync",
         "perdure.turns": "Turn",

@@ -24,6 +24,7 @@ _SCHEMA_BYTES = 63
 _QUERY_PASSWORD = re.compile(r"((?:^|&)(?:ssl)?password=)[^&]*")
 _FROM_ENVIRONMENT = (
     "url", "tenant", "durability", "busy_timeout", "event_limit", "schema", "pool_min", "pool_max",
+    "memory_limit_per_user",
 )  # fmt: skip
 
 
@@ -46,6 +47,8 @@ class Config:
     ``event_limit``: keep only that many events a session (default None: all); up to a tenth
     more may be there before the oldest are deleted. The id of a deleted event is forgotten: a
     retry that late stores it again.
+    ``memory_limit_per_user``: keep only that many memories an owner (default None: all); a new
+    one takes the place of the one that was not changed for longest and is not pinned.
     ``deleted_grace``: how long a deleted session can be restored (default 30 days; zero
     removes at once). ``clock`` gives the time, ``ids`` new ids: for tests.
     """
@@ -56,6 +59,7 @@ class Config:
     auto_migrate: bool | None = None
     busy_timeout: float | None = None
     event_limit: int | None = None
+    memory_limit_per_user: int | None = None
     deleted_grace: timedelta | None = None
     limits: Limits | None = None
     clock: Callable[[], datetime] | None = None
@@ -113,6 +117,7 @@ def resolve(config: Config, environment: Mapping[str, str] | None = None) -> Res
             clock=_clock(given["clock"]),
             ids=given["ids"] or UuidV7(),
             event_limit=_whole(given["event_limit"], "event_limit") or None,
+            memory_limit=_whole(given["memory_limit_per_user"], "memory_limit_per_user") or None,
             deleted_grace=_grace(timedelta(days=30) if grace is None else grace),
             **{name: _callable(given[name], name) for name in _CALLABLES},
         ),

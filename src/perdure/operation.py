@@ -270,8 +270,8 @@ class Settings:
     """What every feature of one store knows.
 
     ``clock`` gives microseconds since 1970 (UTC), ``ids`` new ids; ``deleted_grace`` is in
-    microseconds, ``event_limit`` None for no limit. The callables are the user's, sync or async;
-    only a flow calls them.
+    microseconds, ``event_limit`` and ``memory_limit`` are None for no limit. The callables are
+    the user's, sync or async; only a flow calls them.
     """
 
     tenant: str
@@ -284,6 +284,7 @@ class Settings:
     extractor: Callable[..., Any] | None = None
     embedder: Callable[..., Any] | None = None
     token_counter: Callable[..., Any] | None = None
+    memory_limit: int | None = None
 
 
 class Feature(Generic[M]):

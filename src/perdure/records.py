@@ -376,3 +376,84 @@ class Swept:
 
     expired: int
     deleted: int
+
+
+@dataclass(frozen=True, slots=True)
+class NewMemory:
+    """A memory as the caller, or an extractor, gives it; all that is not given gets its default.
+
+    ``session`` and ``event_id`` say where it comes from. ``timestamp`` (default: the store's
+    clock) is when it was said, ``valid_from`` and ``valid_until`` (the second not included) when
+    it holds; None: always. After ``expires_at`` it is gone.
+    """
+
+    content: str
+    topics: Sequence[str] = ()
+    agent: str = field(default="", kw_only=True)
+    author: str = field(default="", kw_only=True)
+    session: str = field(default="", kw_only=True)
+    event_id: str = field(default="", kw_only=True)
+    metadata: Mapping[str, JSON] | None = field(default=None, kw_only=True)
+    timestamp: datetime | None = field(default=None, kw_only=True)
+    valid_from: datetime | None = field(default=None, kw_only=True)
+    valid_until: datetime | None = field(default=None, kw_only=True)
+    pinned: bool = field(default=False, kw_only=True)
+    expires_at: datetime | None = field(default=None, kw_only=True)
+
+
+MemoryInput: TypeAlias = NewMemory | Mapping[str, JSON] | str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Memory:
+    """Something that is remembered of a user, or (``user`` is "") by all users of an app.
+
+    ``session`` is the id of the session it comes from. ``version`` grows by one with each
+    change. It holds from ``valid_from`` until before ``valid_until``, None: without end.
+    ``superseded_by`` is the id of the memory that took its place.
+    """
+
+    id: str
+    app: str
+    user: str
+    agent: str
+    session: str
+    content: str
+    author: str
+    topics: tuple[str, ...]
+    metadata: dict[str, JSON]
+    event_id: str
+    timestamp: datetime
+    valid_from: datetime | None
+    valid_until: datetime | None
+    superseded_by: str | None
+    pinned: bool
+    expires_at: datetime | None
+    created_at: datetime
+    updated_at: datetime
+    version: int
+
+    @property
+    def source(self) -> tuple[str, str] | None:
+        """The session and the event that it was made of, if it was."""
+        return (self.session, self.event_id) if self.event_id else None
+
+
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """What became of several memories: new ones, and those that were there already.
+
+    ``refused`` counts those that were not stored because they had been deleted before;
+    ``events`` the events that were looked at.
+    """
+
+    added: tuple[Memory, ...] = ()
+    known: tuple[Memory, ...] = ()
+    refused: int = 0
+    events: int = 0
+
+    def __iter__(self) -> Iterator[Memory]:
+        return iter(self.added)
+
+    def __len__(self) -> int:
+        return len(self.added)

@@ -15,6 +15,7 @@ from perdure.engines import Engine, engine_for
 from perdure.errors import UnsupportedError
 from perdure.features.events import Events
 from perdure.features.keyvalues import KeyValues
+from perdure.features.memory import Memories
 from perdure.features.sessions import Sessions
 from perdure.features.state import State
 from perdure.features.upkeep import Upkeep
@@ -41,6 +42,7 @@ class _Store(Generic[M]):
         self.events: Events[M] = Events(self._runner, settings)
         self.state: State[M] = State(self._runner, settings)
         self.kv: KeyValues[M] = KeyValues(self._runner, settings)
+        self.memory: Memories[M] = Memories(self._runner, settings)
         self._upkeep: Upkeep[M] = Upkeep(self._runner, settings)
 
     @property
@@ -216,6 +218,7 @@ def open(  # noqa: A001 - perdure.open, as gzip.open
     auto_migrate: bool | None = None,
     busy_timeout: float | None = None,
     event_limit: int | None = None,
+    memory_limit_per_user: int | None = None,
     deleted_grace: timedelta | None = None,
     limits: Limits | None = None,
     clock: Callable[[], datetime] | None = None,
@@ -238,8 +241,9 @@ def open(  # noqa: A001 - perdure.open, as gzip.open
     given = {
         "tenant": tenant, "durability": durability, "auto_migrate": auto_migrate,
         "busy_timeout": busy_timeout, "event_limit": event_limit,
-        "deleted_grace": deleted_grace, "limits": limits, "clock": clock, "ids": ids,
-        "schema": schema, "pool_min": pool_min, "pool_max": pool_max,
+        "memory_limit_per_user": memory_limit_per_user, "deleted_grace": deleted_grace,
+        "limits": limits, "clock": clock, "ids": ids, "schema": schema,
+        "pool_min": pool_min, "pool_max": pool_max,
         "prepared_statements": prepared_statements, "pool": pool,
         "summariser": summariser, "extractor": extractor, "embedder": embedder,
         "token_counter": token_counter,
@@ -255,6 +259,7 @@ def open_sync(
     auto_migrate: bool | None = None,
     busy_timeout: float | None = None,
     event_limit: int | None = None,
+    memory_limit_per_user: int | None = None,
     deleted_grace: timedelta | None = None,
     limits: Limits | None = None,
     clock: Callable[[], datetime] | None = None,
@@ -273,8 +278,9 @@ def open_sync(
     given = {
         "tenant": tenant, "durability": durability, "auto_migrate": auto_migrate,
         "busy_timeout": busy_timeout, "event_limit": event_limit,
-        "deleted_grace": deleted_grace, "limits": limits, "clock": clock, "ids": ids,
-        "schema": schema, "pool_min": pool_min, "pool_max": pool_max,
+        "memory_limit_per_user": memory_limit_per_user, "deleted_grace": deleted_grace,
+        "limits": limits, "clock": clock, "ids": ids, "schema": schema,
+        "pool_min": pool_min, "pool_max": pool_max,
         "prepared_statements": prepared_statements, "pool": pool,
         "summariser": summariser, "extractor": extractor, "embedder": embedder,
         "token_counter": token_counter,

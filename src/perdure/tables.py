@@ -47,6 +47,11 @@ TABLES: tuple[Table, ...] = (
         json=frozenset({"value"}),
     ),
     Table("rewrites", (*_HANGING, "version", "from_seq")),
+    Table(
+        "memory_ingests",
+        (*_HANGING, "spans", "version", "updated_at"),
+        json=frozenset({"spans"}),
+    ),
     Table("refs", (*_HANGING, "name", "head", "created_at")),
     Table("session_terms", (*_HANGING, "digest")),
     Table(
@@ -80,6 +85,21 @@ TABLES: tuple[Table, ...] = (
         session=False,
         json=frozenset({"value"}),
     ),
+    Table(
+        "memory_log", ("part", "id", "version", "was"), session=False, json=frozenset({"was"})
+    ),
+    Table("memory_tombstones", ("part", "digest", "heir", "deleted_at"), session=False),
+    Table(
+        "memories",
+        (
+            "part", "id", "digest", "identity", "version", "text", "topics", "metadata", "agent",
+            "author", "session_id", "event_id", "timestamp", "valid_from", "valid_until",
+            "superseded_by", "pinned", "expires_at", "created_at", "updated_at",
+        ),
+        session=False,
+        json=frozenset({"topics", "metadata"}),
+    ),
+    Table("memory_owners", ("part", "tenant", "app", "user_id", "version"), session=False),
     Table("leases", ("part", "name", "owner", "token", "until"), session=False),
     Table("erasures", ("part", "erased_at"), session=False, person=False),
     Table("outcomes", ("part", "token", "made_at"), session=False, person=False, passing=True),

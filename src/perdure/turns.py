@@ -9,6 +9,7 @@ from perdure.errors import ClosedError, InvalidError
 from perdure.features.events import Events
 from perdure.features.keyvalues import KeyValues
 from perdure.features.lookup import SESSIONS, target
+from perdure.features.memory import Memories
 from perdure.features.sessions import Sessions
 from perdure.features.state import State
 from perdure.operation import (
@@ -60,8 +61,8 @@ class _Collector:
 class Turn(Generic[M]):
     """Writes that are stored together, or not at all.
 
-    Each method of `sessions`, `events`, `state` and `kv` that writes returns a `Pending`, whose
-    ``value`` is there after the block. Later operations see what earlier ones wrote, and an
+    Each method of its features that writes returns a `Pending`, whose ``value`` is there after
+    the block. Later operations see what earlier ones wrote, and an
     ``expected_version`` is meant as of the beginning of the turn. If one fails nothing is
     stored and its error is raised, with ``error.operation = (index, name)``; an exception in
     the block sends nothing. No lock is held while the block runs.
@@ -74,6 +75,7 @@ class Turn(Generic[M]):
         self.events: Events[Deferred] = Events(self._collector, settings)
         self.state: State[Deferred] = State(self._collector, settings)
         self.kv: KeyValues[Deferred] = KeyValues(self._collector, settings)
+        self.memory: Memories[Deferred] = Memories(self._collector, settings)
 
     def _operation(self) -> Operation[list[Any]]:
         operations = tuple(self._collector.operations)

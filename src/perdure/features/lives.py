@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from perdure.errors import AlreadyExistsError, NotFoundError
 from perdure.features.branches import length, settle
 from perdure.features.changes import Change, changes, fold, log, restore
+from perdure.features.ingesting import copied
 from perdure.features.line import EVENTS, Run, clip, first_of, holds, runs
 from perdure.features.lookup import SESSIONS, SessionRow, Target, find, hold, session_of
 from perdure.features.scopes import Value
@@ -69,12 +70,15 @@ def fork(
         raise AlreadyExistsError(f"session {new_id!r} exists: take another id")
     yield from insert(new)
     base = 0
+    spans = []
     for run_taken in reversed(taken):
         low = max(run_taken.low, first)
+        spans.append((low, run_taken.high, base))
         yield EVENTS.copy_run(
             part=row.part, uid=row.uid, new_uid=uid, base=base, low=low, high=run_taken.high
         )
         base += run_taken.high - low + 1
+    yield from copied(row.part, row.uid, uid, spans, source.now)
     yield SESSIONS.copy_terms(part=row.part, uid=row.uid, new_uid=uid)
     yield from _fork_state(new, found, taken, first, prev != 0, settings.limits)
     settled = yield from settle(new, [Run(1, count, 0)], count, count)
