@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 
 import perdure
@@ -21,6 +22,11 @@ def url_of(folder: Path) -> str:
 def event_of(number: int) -> perdure.NewEvent:
     """The event of that number."""
     return perdure.NewEvent(message_of(number), author="user", state_delta=delta_of(number))
+
+
+def looked_at(events: Sequence[perdure.Event]) -> int:
+    """How many there are, with the content of each decoded: the peers have done that."""
+    return len([event.content for event in events])
 
 
 def _durability(url: str) -> str:
@@ -65,7 +71,7 @@ class AwaitedPerdure:
         self._keys[session] = (await self.store.sessions.create(APP, user_of(session))).key
 
     async def read(self, session: int, recent: int | None) -> int:
-        return len(await self.store.events.read(self._keys[session], recent=recent))
+        return looked_at(await self.store.events.read(self._keys[session], recent=recent))
 
     async def list(self) -> int:
         return len([one async for one in self.store.sessions.iter(APP)])
@@ -107,7 +113,7 @@ class BlockingPerdure:
 
     def read(self, session: int, recent: int | None) -> int:
         """Read the last events, or all; how many there were."""
-        return len(self.store.events.read(self._keys[session], recent=recent))
+        return looked_at(self.store.events.read(self._keys[session], recent=recent))
 
     def page(self, user: str) -> int:
         """A page of sessions, the ones changed last first."""

@@ -19,8 +19,11 @@ from perdure.engines.postgres_connection import Connection, connect_arguments
 
 Wake = Callable[[], None]
 
-#: Writes of this time go into one notification.
+#: Writes of this time go into one notification; of the second one, if another has just gone.
 _GATHER_SECONDS = 0.01
+_BUSY_SECONDS = 0.05
+#: Where listening has failed it is not tried again before.
+_AGAIN_SECONDS = 1.0
 #: A payload may have 7,999 bytes; with more keys than this everybody is woken.
 _MOST_KEYS = 200
 _EVERYBODY = "*"
@@ -49,11 +52,15 @@ class Hints:
         self._timer: asyncio.TimerHandle | None = None
         self._listener: Connection = None
         self._connecting = False
+        self._listen_from = 0.0
+        self._sent_at = 0.0
 
     def add(self, about: tuple[str, str], wake: Wake) -> None:
         """Somebody waits for a change of that session."""
         self._waiting.setdefault(_key(*about), []).append(wake)
-        if not self._connecting and (self._listener is None or self._listener.is_closed()):
+        if self._connecting or (self._listener is not None and not self._listener.is_closed()):
+            return
+        if asyncio.get_running_loop().time() >= self._listen_from:
             self._connecting = True
             self._spawn(self._listen())
 
@@ -73,7 +80,8 @@ class Hints:
         self._changed.add((part, session_id))
         if self._timer is None:
             loop = asyncio.get_running_loop()
-            self._timer = loop.call_later(_GATHER_SECONDS, lambda: self._spawn(self._send()))
+            due = max(loop.time() + _GATHER_SECONDS, self._sent_at + _BUSY_SECONDS)
+            self._timer = loop.call_at(due, lambda: self._spawn(self._send()))
 
     async def close(self) -> None:
         """Stop listening."""
@@ -91,8 +99,9 @@ class Hints:
             await listener.add_listener(self._channel, self._heard)
             self._listener = listener
         except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
-            # They look by themselves, and the next one who waits tries again.
+            # They look by themselves, and who waits later tries again.
             self._listener = None
+            self._listen_from = asyncio.get_running_loop().time() + _AGAIN_SECONDS
         finally:
             self._connecting = False
 
@@ -106,6 +115,7 @@ class Hints:
 
     async def _send(self) -> None:
         self._timer = None
+        self._sent_at = asyncio.get_running_loop().time()
         changed, self._changed = self._changed, set()
         payload = _EVERYBODY
         if len(changed) <= _MOST_KEYS:
