@@ -46,6 +46,7 @@ if TYPE_CHECKING:
         ErasureReceipt,
         Event,
         EventError,
+        Hold,
         Messages,
         NewEvent,
         Opaque,
@@ -57,8 +58,10 @@ if TYPE_CHECKING:
         StateChange,
         StateEntry,
         Swept,
+        Tally,
         UserScope,
     )
+    from perdure.retention import RetentionConfig
     from perdure.store import Store, SyncStore, open, open_sync
     from perdure.turns import Turn
     from perdure.values import Limits
@@ -87,6 +90,7 @@ __all__ = [
     "Event",
     "EventError",
     "HandleState",
+    "Hold",
     "InvalidError",
     "Limits",
     "Messages",
@@ -99,6 +103,7 @@ __all__ = [
     "Pending",
     "PerdureError",
     "ReadOnlyError",
+    "RetentionConfig",
     "Rewritten",
     "SchemaTooNewError",
     "Session",
@@ -113,6 +118,7 @@ __all__ = [
     "Swept",
     "Sync",
     "SyncStore",
+    "Tally",
     "TooLargeError",
     "Turn",
     "UnknownOutcomeError",
@@ -141,9 +147,10 @@ _PLACES = {
         "perdure.operation": "Async Deferred Pending Sync",
         "perdure.records": (
             "ALL DELETE Annotation Appended AppScope Branch ErasureReceipt Event EventError "
-            "Messages NewEvent Opaque Origin Page Rewritten Session SessionKey StateChange "
-            "StateEntry Swept UserScope"
+            "Hold Messages NewEvent Opaque Origin Page Rewritten Session SessionKey StateChange "
+            "StateEntry Swept Tally UserScope"
         ),
+        "perdure.retention": "RetentionConfig",
         "perdure.store": "Store SyncStore open open_sync",
         "perdure.turns": "Turn",
         "perdure.values": "Limits",

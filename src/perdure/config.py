@@ -15,6 +15,7 @@ from urllib.parse import parse_qsl
 from perdure.errors import InvalidError
 from perdure.ids import UuidV7
 from perdure.operation import Settings
+from perdure.retention import RetentionConfig
 from perdure.values import Limits, check_text, to_micros
 
 _TRUE = {"1", "true", "yes", "on"}
@@ -48,6 +49,8 @@ class Config:
     retry that late stores it again.
     ``deleted_grace``: how long a deleted session can be restored (default 30 days; zero
     removes at once). ``clock`` gives the time, ``ids`` new ids: for tests.
+    ``retention``: what sweeps remove beyond what has expired (default None: only that, and what
+    was deleted).
     """
 
     url: str | None = None
@@ -69,6 +72,7 @@ class Config:
     extractor: Callable[..., Any] | None = None
     embedder: Callable[..., Any] | None = None
     token_counter: Callable[..., Any] | None = None
+    retention: RetentionConfig | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +118,7 @@ def resolve(config: Config, environment: Mapping[str, str] | None = None) -> Res
             ids=given["ids"] or UuidV7(),
             event_limit=_whole(given["event_limit"], "event_limit") or None,
             deleted_grace=_grace(timedelta(days=30) if grace is None else grace),
+            retention=_retention(given["retention"]),
             **{name: _callable(given[name], name) for name in _CALLABLES},
         ),
         schema=_schema(_in_url(url) or given["schema"] or "public"),
@@ -128,6 +133,12 @@ def _callable(value: Any, name: str) -> Callable[..., Any] | None:
     if value is not None and not callable(value):
         raise InvalidError(f"{name} must be callable, not {value!r}", name)
     return cast("Callable[..., Any] | None", value)
+
+
+def _retention(value: RetentionConfig | None) -> RetentionConfig | None:
+    if value is not None and not isinstance(value, RetentionConfig):
+        raise InvalidError(f"retention must be a RetentionConfig, not {value!r}", "retention")
+    return value
 
 
 def _with_environment(config: Config, environment: Mapping[str, str]) -> dict[str, Any]:
