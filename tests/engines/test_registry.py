@@ -106,7 +106,9 @@ def test_the_key_that_the_registry_names_is_that_of_the_schema(
 ) -> None:
     for table in TABLES:
         rows = database.execute(f"PRAGMA table_info({table.name})").fetchall()
-        real = tuple(str(row[1]) for row in sorted(rows, key=lambda row: int(str(row[5]))) if row[5])
+        real = tuple(
+            str(row[1]) for row in sorted(rows, key=lambda row: int(str(row[5]))) if row[5]
+        )
         # What a sweep removes row by row, it removes by this key.
         assert table.key in {(), real}, table.name
         assert table.key or not (table.session or table.expires), table.name
