@@ -47,6 +47,7 @@ if TYPE_CHECKING:
         ErasureReceipt,
         Event,
         EventError,
+        Hold,
         KeyValue,
         Memory,
         Messages,
@@ -63,8 +64,10 @@ if TYPE_CHECKING:
         StateChange,
         StateEntry,
         Swept,
+        Tally,
         UserScope,
     )
+    from perdure.retention import RetentionConfig
     from perdure.store import Store, SyncStore, open, open_sync
     from perdure.turns import Turn
     from perdure.values import Limits
@@ -93,6 +96,7 @@ __all__ = [
     "Event",
     "EventError",
     "HandleState",
+    "Hold",
     "InvalidError",
     "KeyValue",
     "Limits",
@@ -111,6 +115,7 @@ __all__ = [
     "PerdureError",
     "ReadOnlyError",
     "Remembered",
+    "RetentionConfig",
     "Rewritten",
     "SchemaTooNewError",
     "Session",
@@ -125,6 +130,7 @@ __all__ = [
     "Swept",
     "Sync",
     "SyncStore",
+    "Tally",
     "TooLargeError",
     "Turn",
     "UnknownOutcomeError",
@@ -154,9 +160,11 @@ _PLACES = {
         "perdure.operation": "Async Deferred Pending Sync",
         "perdure.records": (
             "ALL DELETE Annotation Appended AppScope Branch ErasureReceipt Event EventError "
-            "KeyValue Memory Messages Namespace NewEvent NewMemory Opaque Origin Page "
-            "Remembered Rewritten Session SessionKey StateChange StateEntry Swept UserScope"
+            "Hold KeyValue Memory Messages Namespace NewEvent NewMemory Opaque Origin Page "
+            "Remembered Rewritten Session SessionKey StateChange StateEntry Swept Tally "
+            "UserScope"
         ),
+        "perdure.retention": "RetentionConfig",
         "perdure.store": "Store SyncStore open open_sync",
         "perdure.turns": "Turn",
         "perdure.values": "Limits",

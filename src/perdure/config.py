@@ -15,6 +15,7 @@ from urllib.parse import parse_qsl
 from perdure.errors import InvalidError
 from perdure.ids import UuidV7
 from perdure.operation import Settings
+from perdure.retention import RetentionConfig
 from perdure.values import Limits, check_text, to_micros
 
 _TRUE = {"1", "true", "yes", "on"}
@@ -51,6 +52,8 @@ class Config:
     one takes the place of the one that was not changed for longest and is not pinned.
     ``deleted_grace``: how long a deleted session can be restored (default 30 days; zero
     removes at once). ``clock`` gives the time, ``ids`` new ids: for tests.
+    ``retention``: what sweeps remove beyond what has expired (default None: only that, and what
+    was deleted).
     """
 
     url: str | None = None
@@ -73,6 +76,7 @@ class Config:
     extractor: Callable[..., Any] | None = None
     embedder: Callable[..., Any] | None = None
     token_counter: Callable[..., Any] | None = None
+    retention: RetentionConfig | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +123,7 @@ def resolve(config: Config, environment: Mapping[str, str] | None = None) -> Res
             event_limit=_whole(given["event_limit"], "event_limit") or None,
             memory_limit=_whole(given["memory_limit_per_user"], "memory_limit_per_user") or None,
             deleted_grace=_grace(timedelta(days=30) if grace is None else grace),
+            retention=_retention(given["retention"]),
             **{name: _callable(given[name], name) for name in _CALLABLES},
         ),
         schema=_schema(_in_url(url) or given["schema"] or "public"),
@@ -133,6 +138,12 @@ def _callable(value: Any, name: str) -> Callable[..., Any] | None:
     if value is not None and not callable(value):
         raise InvalidError(f"{name} must be callable, not {value!r}", name)
     return cast("Callable[..., Any] | None", value)
+
+
+def _retention(value: RetentionConfig | None) -> RetentionConfig | None:
+    if value is not None and not isinstance(value, RetentionConfig):
+        raise InvalidError(f"retention must be a RetentionConfig, not {value!r}", "retention")
+    return value
 
 
 def _with_environment(config: Config, environment: Mapping[str, str]) -> dict[str, Any]:

@@ -41,6 +41,7 @@ from perdure.errors import ClosedError
 
 if TYPE_CHECKING:
     from perdure.records import SessionKey
+    from perdure.retention import RetentionConfig
     from perdure.values import Limits
 
 __all__ = [
@@ -285,6 +286,7 @@ class Settings:
     embedder: Callable[..., Any] | None = None
     token_counter: Callable[..., Any] | None = None
     memory_limit: int | None = None
+    retention: RetentionConfig | None = None
 
 
 class Feature(Generic[M]):

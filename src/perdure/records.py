@@ -360,6 +360,16 @@ class Messages:
 
 
 @dataclass(frozen=True, slots=True)
+class Hold:
+    """Who lets nothing of a session, or of a whole person, be removed, and why."""
+
+    of: SessionKey | UserScope
+    by: str
+    reason: str
+    held_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class ErasureReceipt:
     """What an erasure removed: rows by table. ``erased_at`` is the store's clock."""
 
@@ -371,11 +381,48 @@ class ErasureReceipt:
 
 
 @dataclass(frozen=True, slots=True)
-class Swept:
-    """What a sweep removed, or would remove: sessions, by the reason."""
+class Tally:
+    """How many, and how many bytes their texts, JSON and data have; not those of the indexes."""
 
-    expired: int
-    deleted: int
+    count: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """What a sweep removed, or would remove, by kind.
+
+    Sessions are ``expired``, ``deleted`` or ``idle``; ``events`` are old events of others; the
+    rest are tables. ``held``: sessions passed over because of a hold. ``finished``: False if the
+    sweep was stopped before it was through.
+    """
+
+    kinds: Mapping[str, Tally]
+    held: int = 0
+    finished: bool = True
+
+    @property
+    def expired(self) -> int:
+        """How many sessions had lived as long as their ttl."""
+        return self._count("expired")
+
+    @property
+    def deleted(self) -> int:
+        """How many sessions had been deleted long enough ago."""
+        return self._count("deleted")
+
+    @property
+    def idle(self) -> int:
+        """How many sessions had not been written to for the days of the retention."""
+        return self._count("idle")
+
+    @property
+    def bytes(self) -> int:
+        """The bytes of all kinds together."""
+        return sum(tally.bytes for tally in self.kinds.values())
+
+    def _count(self, kind: str) -> int:
+        return self.kinds[kind].count if kind in self.kinds else 0
 
 
 @dataclass(frozen=True, slots=True)

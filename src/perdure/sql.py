@@ -3,8 +3,9 @@
 A file is a list of blocks. ``-- name: claim_version`` starts a statement, ``-- name:
 search[postgres]`` its variant for one dialect, ``-- define: columns`` a fragment that others
 use as ``{columns}``. ``-- for: way = up: ASC | down: DESC`` below a name declares a closed
-choice: the statement exists once for each of its labels; ``@session`` and ``@person`` stand for
-the tables of the registry that are such. Parameters are ``:names``. Nothing that a caller passes
+choice: the statement exists once for each of its labels; ``@session``, ``@person`` and
+their like stand for the tables of the registry that are such, and the names before them for their
+`facts`. Parameters are ``:names``. Nothing that a caller passes
 ever becomes part of a text.
 """
 
@@ -24,8 +25,11 @@ DIALECTS: Mapping[str, str] = {"sqlite": "?", "postgres": "$"}
 """Each dialect with the sign that stands before the number of a parameter."""
 
 _REGISTRY = {
-    "@session": [table.name for table in TABLES if table.session],
-    "@person": [table.name for table in TABLES if table.person],
+    "@session": [table for table in TABLES if table.session],
+    "@person": [table for table in TABLES if table.person],
+    "@expiring": [table for table in TABLES if table.expires],
+    "@events": [table for table in TABLES if table.name == "events"],
+    "@many": [table for table in TABLES if table.session and table.key[2:]],
 }
 _HEADING = re.compile(r"^-- (name|define|for): *(.+?) *$")
 _PARAMETER = re.compile(r"(?<![:\w]):([a-z_]+)\b")
@@ -116,8 +120,11 @@ def _choices(text: str) -> dict[str, dict[str, str]]:
     """``way, beyond = up: ASC, > | down: DESC, <``: each label with its fragments."""
     left, _, right = text.partition("=")
     names = [name.strip() for name in left.split(",")]
+    if right.strip() in _REGISTRY:
+        tables = _REGISTRY[right.strip()]
+        return {table.name: {name: table.facts[name] for name in names} for table in tables}
     found = {}
-    for value in _REGISTRY.get(right.strip()) or right.split("|"):
+    for value in right.split("|"):
         label, colon, fragments = value.strip().partition(":")
         texts = fragments.split(",", len(names) - 1) if colon else [label]
         found[label.strip()] = dict(zip(names, map(str.strip, texts), strict=True))

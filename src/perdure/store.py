@@ -18,12 +18,14 @@ from perdure.features.keyvalues import KeyValues
 from perdure.features.memory import Memories
 from perdure.features.sessions import Sessions
 from perdure.features.state import State
+from perdure.features.sweeping import Sweeping
 from perdure.features.upkeep import Upkeep
 from perdure.handles import SessionHandle, load
 from perdure.migrations import check, migrate, nothing_to_set_up, set_up
 from perdure.migrations.distribution import distribute, undistributed
 from perdure.operation import Async, Flow, M, Runner, Sync, run
 from perdure.records import JSON, ErasureReceipt, SessionKey, Swept
+from perdure.retention import RetentionConfig
 from perdure.runners import AsyncRunner, Joining, SyncRunner
 from perdure.turns import AsyncTurn, SyncTurn
 from perdure.values import Limits
@@ -56,6 +58,7 @@ class _Store(Generic[M]):
         self.kv: KeyValues[M] = KeyValues(self._runner, settings)
         self.memory: Memories[M] = Memories(self._runner, settings)
         self._upkeep: Upkeep[M] = Upkeep(self._runner, settings)
+        self._sweeping: Sweeping[M] = Sweeping(self._runner, settings)
 
     @property
     def tenant(self) -> str:
@@ -156,17 +159,19 @@ class Store(_Store[Async]):
         """Bring the schema up to date; the names of the migrations that were applied."""
         return await asyncio.to_thread(self._migrate)
 
-    async def erase_user(self, app: str, user: str) -> ErasureReceipt:
+    async def erase_user(
+        self, app: str, user: str, *, override_holds: bool = False
+    ) -> ErasureReceipt:
         """Remove everything of a person: see `Upkeep.erase_user`."""
-        return await self._upkeep.erase_user(app, user)
+        return await self._upkeep.erase_user(app, user, override_holds=override_holds)
 
     def export_user(self, app: str, user: str) -> AsyncIterator[str]:
         """Everything of a person as lines of JSON: see `Upkeep.export_user`."""
         return self._upkeep.export_user(app, user)
 
     async def sweep(self, *, dry_run: bool = False) -> Swept:
-        """Purge what has expired, and what was deleted long enough ago."""
-        return await self._upkeep.sweep(dry_run=dry_run)
+        """Remove what has had its time: see `Sweeping.sweep`."""
+        return await self._sweeping.sweep(dry_run=dry_run)
 
     async def start_workers(self) -> Workers[Async]:
         """Start every worker that the store's options ask for, in threads of this process.
@@ -227,17 +232,17 @@ class SyncStore(_Store[Sync]):
         """Bring the schema up to date; the names of the migrations that were applied."""
         return self._migrate()
 
-    def erase_user(self, app: str, user: str) -> ErasureReceipt:
+    def erase_user(self, app: str, user: str, *, override_holds: bool = False) -> ErasureReceipt:
         """Remove everything of a person: see `Upkeep.erase_user`."""
-        return self._upkeep.erase_user(app, user)
+        return self._upkeep.erase_user(app, user, override_holds=override_holds)
 
     def export_user(self, app: str, user: str) -> Iterator[str]:
         """Everything of a person as lines of JSON: see `Upkeep.export_user`."""
         return self._upkeep.export_user(app, user)
 
     def sweep(self, *, dry_run: bool = False) -> Swept:
-        """Purge what has expired, and what was deleted long enough ago."""
-        return self._upkeep.sweep(dry_run=dry_run)
+        """Remove what has had its time: see `Sweeping.sweep`."""
+        return self._sweeping.sweep(dry_run=dry_run)
 
     def start_workers(self) -> Workers[Sync]:
         """Start every worker that the store's options ask for: see `Store.start_workers`."""
@@ -270,6 +275,7 @@ def open(  # noqa: A001 - perdure.open, as gzip.open
     extractor: Callable[..., Any] | None = None,
     embedder: Callable[..., Any] | None = None,
     token_counter: Callable[..., Any] | None = None,
+    retention: RetentionConfig | None = None,
 ) -> Store:
     """A store for async code; options as in `Config`, arguments win over its values.
 
@@ -284,7 +290,7 @@ def open(  # noqa: A001 - perdure.open, as gzip.open
         "pool_min": pool_min, "pool_max": pool_max,
         "prepared_statements": prepared_statements, "pool": pool,
         "summariser": summariser, "extractor": extractor, "embedder": embedder,
-        "token_counter": token_counter,
+        "token_counter": token_counter, "retention": retention,
     }  # fmt: skip
     return Store(_config(url, given))
 
@@ -311,6 +317,7 @@ def open_sync(
     extractor: Callable[..., Any] | None = None,
     embedder: Callable[..., Any] | None = None,
     token_counter: Callable[..., Any] | None = None,
+    retention: RetentionConfig | None = None,
 ) -> SyncStore:
     """A store for code that does not await, opened: see `open`."""
     given = {
@@ -321,7 +328,7 @@ def open_sync(
         "pool_min": pool_min, "pool_max": pool_max,
         "prepared_statements": prepared_statements, "pool": pool,
         "summariser": summariser, "extractor": extractor, "embedder": embedder,
-        "token_counter": token_counter,
+        "token_counter": token_counter, "retention": retention,
     }  # fmt: skip
     return SyncStore(_config(url, given))
 

@@ -17,6 +17,10 @@ class Table:
     whose part is a user's belong to that user; only erasures, which outlive them, and outcomes,
     which are gone after a day, do not.
     ``json`` columns hold JSON text. ``passing``: what an engine notes for itself for a while.
+
+    For sweeps: ``key`` is the primary key; ``expires`` the column with the moment from which on a
+    row by itself is of no use (NULL: never), None if there is no such; ``weighed`` are the columns
+    that its bytes are counted by, besides those of ``json``.
     """
 
     name: str
@@ -25,6 +29,22 @@ class Table:
     person: bool = True
     json: frozenset[str] = frozenset()
     passing: bool = False
+    key: tuple[str, ...] = ()
+    expires: str | None = None
+    weighed: tuple[str, ...] = ()
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """What statements for each table of the registry are made with."""
+        sizes = [f"COALESCE(OCTET_LENGTH({name}), 0)" for name in (*self.weighed, *self.json)]
+        return {
+            "table": self.name,
+            "size": " + ".join(sorted(sizes)) or "0",
+            "key": ", ".join(self.key),
+            "matches": " AND ".join(f"{name} = :{name}" for name in self.key),
+            "tail": ", ".join(self.key[2:]),
+            "expires": self.expires or "",
+        }
 
 
 _HANGING = ("part", "uid")
@@ -35,25 +55,42 @@ TABLES: tuple[Table, ...] = (
         "annotations",
         (*_HANGING, "id", "event_id", "name", "value", "author", "created_at"),
         json=frozenset({"value"}),
+        key=(*_HANGING, "id"),
+        weighed=("name", "author"),
     ),
     Table(
         "state_log",
         (*_HANGING, "seq", "version", "delta", "created_at"),
         json=frozenset({"delta"}),
+        key=(*_HANGING, "seq", "version"),
     ),
     Table(
         "state",
         (*_HANGING, "name", "value", "codec", "data", "version", "updated_at"),
         json=frozenset({"value"}),
+        key=(*_HANGING, "name"),
+        weighed=("name", "data"),
     ),
-    Table("rewrites", (*_HANGING, "version", "from_seq")),
+    Table("rewrites", (*_HANGING, "version", "from_seq"), key=(*_HANGING, "version")),
+    Table(
+        "refs",
+        (*_HANGING, "name", "head", "created_at"),
+        key=(*_HANGING, "name"),
+        weighed=("name",),
+    ),
+    Table("session_terms", (*_HANGING, "digest"), key=(*_HANGING, "digest"), weighed=("digest",)),
+    Table(
+        "holds",
+        (*_HANGING, "author", "reason", "held_at", "released_at", "released_by"),
+        key=_HANGING,
+        weighed=("author", "reason", "released_by"),
+    ),
     Table(
         "memory_ingests",
         (*_HANGING, "spans", "version", "updated_at"),
         json=frozenset({"spans"}),
+        key=_HANGING,
     ),
-    Table("refs", (*_HANGING, "name", "head", "created_at")),
-    Table("session_terms", (*_HANGING, "digest")),
     Table(
         "events",
         (
@@ -65,6 +102,8 @@ TABLES: tuple[Table, ...] = (
         json=frozenset(
             {"calls", "results", "state_delta", "error", "usage", "metadata", "extra", "content"}
         ),
+        key=(*_HANGING, "seq"),
+        weighed=("data", "text"),
     ),
     Table(
         "sessions",
@@ -75,6 +114,16 @@ TABLES: tuple[Table, ...] = (
             "metadata", "parent", "origin", "preview",
         ),
         json=frozenset({"tags", "metadata", "parent", "origin"}),
+        key=_HANGING,
+        weighed=("title", "author", "agent_type", "preview"),
+    ),
+    Table(
+        "leases",
+        ("part", "name", "owner", "token", "until"),
+        session=False,
+        key=("part", "name"),
+        expires="until",
+        weighed=("name", "owner"),
     ),
     Table(
         "keyvalues",
@@ -84,11 +133,24 @@ TABLES: tuple[Table, ...] = (
         ),
         session=False,
         json=frozenset({"value"}),
+        key=("part", "namespace", "key"),
+        expires="expires_at",
+        weighed=("namespace", "key", "data", "text"),
     ),
     Table(
-        "memory_log", ("part", "id", "version", "was"), session=False, json=frozenset({"was"})
+        "memory_log",
+        ("part", "id", "version", "was"),
+        session=False,
+        json=frozenset({"was"}),
+        key=("part", "id", "version"),
     ),
-    Table("memory_tombstones", ("part", "digest", "heir", "deleted_at"), session=False),
+    Table(
+        "memory_tombstones",
+        ("part", "digest", "heir", "deleted_at"),
+        session=False,
+        key=("part", "digest"),
+        weighed=("digest", "heir"),
+    ),
     Table(
         "memories",
         (
@@ -98,9 +160,16 @@ TABLES: tuple[Table, ...] = (
         ),
         session=False,
         json=frozenset({"topics", "metadata"}),
+        key=("part", "id"),
+        weighed=("text", "agent", "author", "session_id"),
     ),
-    Table("memory_owners", ("part", "tenant", "app", "user_id", "version"), session=False),
-    Table("leases", ("part", "name", "owner", "token", "until"), session=False),
+    Table(
+        "memory_owners",
+        ("part", "tenant", "app", "user_id", "version"),
+        session=False,
+        key=("part",),
+        weighed=("tenant", "app", "user_id"),
+    ),
     Table("erasures", ("part", "erased_at"), session=False, person=False),
     Table("outcomes", ("part", "token", "made_at"), session=False, person=False, passing=True),
 )  # fmt: skip

@@ -62,7 +62,7 @@ def test_the_registry_has_every_column_of_json_and_no_other(database: apsw.Conne
     plain = {
         "part", "uid", "id", "tenant", "app", "user_id", "app_part", "title", "author",
         "agent_type", "preview", "run_id", "branch", "filter_key", "kind", "role", "format",
-        "codec", "text", "name", "digest", "event_id", "token",
+        "codec", "text", "name", "digest", "event_id", "token", "owner", "reason", "released_by",
     }  # fmt: skip
 
     for table in TABLES:
@@ -90,17 +90,29 @@ def test_what_hangs_on_a_session_or_a_person_leads_with_its_part(
 
 def test_upkeep_goes_through_every_table_of_the_registry() -> None:
     source = files("perdure.features").joinpath("upkeep.sql").read_text(encoding="utf-8")
-    lists = re.findall(r"-- name: (\w+)\n-- for: table = (.+)", source)
-    wanted = {
-        "rows_of": [table.name for table in TABLES if table.person],
-        "erase": [table.name for table in TABLES if table.person],
-        "purge": [table.name for table in TABLES if table.session],
-        "export": [table.name for table in TABLES if table.session and table.person],
+    named = dict(re.findall(r"-- name: (\w+)\n-- for: table = (.+)", source))
+
+    assert named == {
+        "rows_of": "@person",
+        "erase": "@person",
+        "purge": "@session",
+        "export": "@session",
+        "export_all": "@person",
     }
 
-    named = {name: [table.strip() for table in tables.split("|")] for name, tables in lists}
 
-    assert named == wanted
+def test_the_key_that_the_registry_names_is_that_of_the_schema(
+    database: apsw.Connection,
+) -> None:
+    for table in TABLES:
+        rows = database.execute(f"PRAGMA table_info({table.name})").fetchall()
+        real = tuple(
+            str(row[1]) for row in sorted(rows, key=lambda row: int(str(row[5]))) if row[5]
+        )
+        # What a sweep removes row by row, it removes by this key.
+        assert table.key in {(), real}, table.name
+        assert table.key or not (table.session or table.expires), table.name
+        assert {*table.weighed, *filter(None, [table.expires])} <= {*table.columns}, table.name
 
 
 def test_rows_go_before_those_that_they_hang_on(database: apsw.Connection) -> None:

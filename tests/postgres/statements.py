@@ -19,8 +19,10 @@ BY_MANY_PARTS = {
     "sessions.list tenant": "of a tenant",
     "sessions.list_stated app": "of an app",
     "sessions.list_stated tenant": "of a tenant",
-    "upkeep.purgeable": "a sweep",
-    "upkeep.count_purgeable": "a sweep",
+    "sweeping.doomed": "what a sweep looks for",
+    "sweeping.with_old_events": "what a sweep looks for",
+    "sweeping.useless": "what a sweep looks for",
+    "sweeping.weigh_useless": "what a sweep looks for",
 }
 
 #: What touches state of the user, and of the user's app, which is another part.

@@ -16,6 +16,7 @@ from perdure import (
     ErasureReceipt,
     Event,
     HandleState,
+    Hold,
     Messages,
     NewEvent,
     Page,
@@ -33,7 +34,7 @@ from perdure import (
     Turn,
     UserScope,
 )
-from perdure.workers import Workers
+from perdure.workers import Sweeper, Workers
 
 
 async def async_sessions(store: Store, key: SessionKey) -> None:
@@ -49,6 +50,9 @@ async def async_sessions(store: Store, key: SessionKey) -> None:
     assert_type(await store.sessions.restore(key), Session)
     assert_type(await store.sessions.purge(key), bool)
     assert_type(await store.sessions.fork(key), Session)
+    assert_type(await store.sessions.hold(key, by="b", reason="r"), Hold)
+    assert_type(await store.sessions.release(UserScope("a", "u")), bool)
+    assert_type(await store.sessions.find_hold(key), Hold | None)
 
 
 def sync_sessions(store: SyncStore, key: SessionKey) -> None:
@@ -64,6 +68,9 @@ def sync_sessions(store: SyncStore, key: SessionKey) -> None:
     assert_type(store.sessions.restore(key), Session)
     assert_type(store.sessions.purge(key), bool)
     assert_type(store.sessions.fork(key), Session)
+    assert_type(store.sessions.hold(key, by="b", reason="r"), Hold)
+    assert_type(store.sessions.release(UserScope("a", "u")), bool)
+    assert_type(store.sessions.find_hold(key), Hold | None)
 
 
 def turn_sessions(turn: Turn[Async], key: SessionKey) -> None:
@@ -74,6 +81,8 @@ def turn_sessions(turn: Turn[Async], key: SessionKey) -> None:
     assert_type(turn.sessions.restore(key), Pending[Session])
     assert_type(turn.sessions.purge(key), Pending[bool])
     assert_type(turn.sessions.fork(key), Pending[Session])
+    assert_type(turn.sessions.hold(key, by="b", reason="r"), Pending[Hold])
+    assert_type(turn.sessions.release(key), Pending[bool])
 
 
 def no_reads_in_a_turn_of_sessions(turn: Turn[Async], key: SessionKey) -> None:
@@ -82,6 +91,7 @@ def no_reads_in_a_turn_of_sessions(turn: Turn[Async], key: SessionKey) -> None:
     turn.sessions.list()  # type: ignore[arg-type, unused-coroutine]
     turn.sessions.iter()  # type: ignore[arg-type]
     turn.sessions.count()  # type: ignore[arg-type, unused-coroutine]
+    turn.sessions.find_hold(key)  # type: ignore[arg-type, unused-coroutine]
 
 
 async def async_events(store: Store, key: SessionKey) -> None:
@@ -216,6 +226,7 @@ async def async_store(key: SessionKey) -> None:
     assert_type(await store.migrate(), list[str])
     assert_type(await store.start_workers(), Workers[Async])
     assert_type(await (await store.start_workers()).stop(), bool)
+    assert_type(await Sweeper(store).run_once(), Swept | None)
     async with store.turn() as turn:
         pending = turn.events.append(key, "x")
         assert_type(turn.sessions.create("a", "u"), Pending[Session])
@@ -236,6 +247,7 @@ def sync_store(key: SessionKey) -> None:
     assert_type(store.migrate(), list[str])
     assert_type(store.start_workers(), Workers[Sync])
     assert_type(store.start_workers().stop(timeout=1), bool)
+    assert_type(Sweeper(store).run_once(dry_run=True), Swept | None)
     with store.turn() as turn:
         pending = turn.state.set(key, {"a": 1})
         assert_type(turn.events.append(key, "x"), Pending[Appended])

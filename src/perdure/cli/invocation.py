@@ -40,6 +40,7 @@ class Invocation:
     no_pager: bool = False
     quiet: bool = False
     verbose: bool = False
+    retention_days: int | None = None
     now: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     # -- the store -----------------------------------------------------------------------------
@@ -49,7 +50,12 @@ class Invocation:
         """How to open the store."""
         from perdure.config import Config  # noqa: PLC0415 - help and completion need no store
 
-        return Config(url=self.url, tenant=self.tenant)
+        retention = None
+        if self.retention_days is not None:
+            from perdure.retention import RetentionConfig  # noqa: PLC0415 - the same
+
+            retention = RetentionConfig(retention_days=self.retention_days)
+        return Config(url=self.url, tenant=self.tenant, retention=retention)
 
     @cached_property
     def resolved(self) -> Resolved:

@@ -33,9 +33,12 @@ def export(invocation: Invocation, app: str, user: str) -> None:
 @click.argument("app")
 @click.argument("user")
 @click.option("--dry-run", is_flag=True, help="Only count what would be removed.")
+@click.option("--override-holds", is_flag=True, help="Erase also what is held.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @click.pass_obj
-def erase(invocation: Invocation, app: str, user: str, dry_run: bool, yes: bool) -> None:
+def erase(
+    invocation: Invocation, app: str, user: str, dry_run: bool, override_holds: bool, yes: bool
+) -> None:
     """Remove everything of a person for good, and keep imports from bringing them back."""
     with invocation.store() as store:
         sessions = store.sessions.count(app, user, include_deleted=True)
@@ -48,7 +51,7 @@ def erase(invocation: Invocation, app: str, user: str, dry_run: bool, yes: bool)
             return
         if not invocation.sure(f"Erase {what}, and all else of them, for good?", yes=yes):
             raise click.exceptions.Exit(1)
-        receipt = store.erase_user(app, user)
+        receipt = store.erase_user(app, user, override_holds=override_holds)
     if invocation.form != "text":
         invocation.document({**asdict(receipt), "erased_at": when.iso(receipt.erased_at)})
         return

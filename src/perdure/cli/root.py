@@ -16,6 +16,8 @@ _LAZY = {
     "export": Lazy("people:export", "Everything of a person, as JSON lines."),
     "erase": Lazy("people:erase", "Remove everything of a person for good."),
     "sweep": Lazy("upkeep:sweep", "Purge what has expired."),
+    "prune": Lazy("pruning:prune", "Delete the oldest events of sessions."),
+    "worker": Lazy("working:worker", "Run what is done by itself, until it is stopped."),
     "migrate": Lazy("schema:migrate", "Bring the schema of the store up to date."),
     "distribute": Lazy(
         "distributing:distribute", "Spread the tables over the machines of a Citus cluster."

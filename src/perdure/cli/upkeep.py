@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import asdict
 from typing import Any
 
 import click
@@ -81,14 +82,26 @@ def _readable(size: float) -> str:
 
 
 @click.command("sweep", cls=Command)
+@click.option(
+    "--retention-days",
+    metavar="N",
+    type=click.IntRange(min=1),
+    help="Also sessions that were not written to for N days.",
+)
 @click.option("--dry-run", is_flag=True, help="Only count.")
 @click.pass_obj
-def sweep(invocation: Invocation, dry_run: bool) -> None:
-    """Purge expired sessions, and deleted ones that can no longer be restored."""
+def sweep(invocation: Invocation, retention_days: int | None, dry_run: bool) -> None:
+    """Remove what has had its time: expired sessions, and deleted ones after their grace."""
+    invocation.retention_days = retention_days
     with invocation.store() as store:
         swept = store.sweep(dry_run=dry_run)
     if invocation.form != "text":
-        invocation.document({"expired": swept.expired, "deleted": swept.deleted})
+        kinds = {kind: asdict(tally) for kind, tally in swept.kinds.items()}
+        invocation.document({"kinds": kinds, "held": swept.held, "bytes": swept.bytes})
         return
     did = "would purge" if dry_run else "purged"
     invocation.texts([f"{did} {swept.expired:,} expired and {swept.deleted:,} deleted sessions"])
+    for kind, tally in swept.kinds.items():
+        invocation.texts([f"  {tally.count:>8,} {kind}, {_readable(tally.bytes)}"])
+    if swept.held:
+        invocation.note(f"{swept.held:,} held sessions were passed over")

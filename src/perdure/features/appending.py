@@ -9,6 +9,7 @@ from typing import Any, Literal, NamedTuple
 from perdure.errors import ConflictError, InvalidError, StaleSessionError
 from perdure.features.branches import move_head
 from perdure.features.drafts import Draft, EventRow, event_of, preview_of
+from perdure.features.holds import is_held
 from perdure.features.line import EVENTS
 from perdure.features.lookup import SESSIONS, Target, claim, find, get, shifted, why_not_claimed
 from perdure.features.pruning import Cut, prune
@@ -254,7 +255,8 @@ def _insert(
     yield from _write(at.part, uid, placed, drafts)
     yield from apply_deltas(at, uid, drafts)
     # Not at each append over a large limit: a prune looks at all that it keeps.
-    if settings.event_limit and event_count > settings.event_limit * 11 // 10:
+    too_many = settings.event_limit and event_count > settings.event_limit * 11 // 10
+    if too_many and not (yield from is_held(at.part, uid)):
         yield from prune(at, Cut(keep_last=settings.event_limit, branches=True))
         placed = yield from _reread(at.part, uid, placed)
     return placed

@@ -1,7 +1,9 @@
 -- Leases by (part, name). One that has run out is anybody's.
 
 -- name: take
-INSERT INTO leases (part, name, owner, token, until) VALUES (:part, :name, :owner, 1, :until)
+-- The first token is the time: a lease that was swept and is taken again has none from before.
+INSERT INTO leases (part, name, owner, token, until)
+VALUES (:part, :name, :owner, CAST(:now AS BIGINT), :until)
 ON CONFLICT (part, name) DO UPDATE
 SET owner = excluded.owner, token = leases.token + 1, until = excluded.until
 WHERE leases.until <= :now OR leases.owner = excluded.owner

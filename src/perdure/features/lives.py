@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from perdure.errors import AlreadyExistsError, NotFoundError
 from perdure.features.branches import length, settle
 from perdure.features.changes import Change, changes, fold, log, restore
+from perdure.features.holds import refuse_if_held
 from perdure.features.ingesting import copied
 from perdure.features.line import EVENTS, Run, clip, first_of, holds, runs
 from perdure.features.lookup import SESSIONS, SessionRow, Target, find, hold, session_of
@@ -35,6 +36,9 @@ def delete(row: SessionRow, children: bool, settings: Settings, now: int) -> Pla
             if child.uid not in doomed:
                 doomed[child.uid] = child
                 waiting.append(child)
+    for uid, one in doomed.items():
+        yield SESSIONS.hold_uid(part=row.part, uid=uid)
+        yield from refuse_if_held(row.part, uid, f"delete session {one.id!r}")
     for uid in doomed:
         if settings.deleted_grace:
             yield SESSIONS.mark_deleted(part=row.part, uid=uid, now=now)

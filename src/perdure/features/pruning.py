@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from perdure.features.branches import length, meet, settle
 from perdure.features.changes import changes, fold, log
+from perdure.features.holds import refuse_if_held
 from perdure.features.line import EVENTS, NO_SEQ, Run, clip, first_of, holds, runs
 from perdure.features.lookup import SessionRow, Target, hold
 from perdure.features.reading import outline
@@ -40,6 +41,7 @@ def prune(at: Target, cut: Cut) -> Plan[int]:
     events were deleted.
     """
     row = yield from hold(at, None, {})
+    yield from refuse_if_held(row.part, row.uid, f"prune session {row.id!r}")
     if cut.branches:
         yield EVENTS.drop_refs(part=row.part, uid=row.uid)
     active = yield from runs(row.part, row.uid, row.head)

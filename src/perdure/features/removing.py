@@ -9,6 +9,7 @@ from perdure.errors import NotFoundError
 from perdure.features.branches import settle
 from perdure.features.changes import changes, fold, log, same
 from perdure.features.drafts import EventRow
+from perdure.features.holds import refuse_if_held
 from perdure.features.line import EVENTS, NO_SEQ, Run, holds, runs
 from perdure.features.lookup import SESSIONS, SessionRow, bump
 from perdure.features.scopes import STATE, Value
@@ -229,6 +230,7 @@ def _held_copies(
             if touched:
                 version, *key = touched[0]
                 held[uid] = (seq, version)
+                yield from refuse_if_held(row.part, uid, f"redact the fork {key[-1]!r}")
                 bump(bumps, SessionKey(*key))
             else:
                 gone.add(uid)

@@ -10,6 +10,7 @@ from perdure.features import removing
 from perdure.features.appending import Append, append
 from perdure.features.branches import branch_name, move_head
 from perdure.features.drafts import Draft, check_batch, draft, event_of
+from perdure.features.holds import refuse_if_held
 from perdure.features.line import EVENTS, NO_SEQ
 from perdure.features.lookup import SessionRow, Target, claim, get, hold, session_of, target
 from perdure.features.pruning import Cut, prune
@@ -126,6 +127,7 @@ class Rewriting(Feature[M]):
             if not held.last_seq:
                 return 0
             row = yield from claim(at, expected, bumps)
+            yield from refuse_if_held(row.part, row.uid, f"clear session {row.id!r}")
             return (yield from removing.clear(row, at.now))
 
         return work
@@ -170,6 +172,7 @@ class Rewriting(Feature[M]):
             if not found:
                 return 0
             row = yield from claim(at, expected, bumps)
+            yield from refuse_if_held(row.part, row.uid, f"delete events of session {row.id!r}")
             return (yield from removing.remove(row, found, at.now))
 
         return work
@@ -195,6 +198,7 @@ class Rewriting(Feature[M]):
 
         def work(bumps: Bumps) -> Plan[Event]:
             row = yield from claim(at, expected, bumps)
+            yield from refuse_if_held(row.part, row.uid, f"redact session {row.id!r}")
             return event_of((yield from removing.redact(row, text, columns, at.now, bumps)))
 
         return work

@@ -10,6 +10,7 @@ from perdure.errors import AlreadyExistsError, DeniedError, NotFoundError
 from perdure.features import describing, listing
 from perdure.features.cursors import check_limit
 from perdure.features.describing import Text
+from perdure.features.holds import Holding, refuse_if_held
 from perdure.features.lives import delete, fork, insert
 from perdure.features.lookup import (
     SESSIONS,
@@ -28,7 +29,6 @@ from perdure.features.upkeep import UPKEEP, purge
 from perdure.operation import (
     Bumps,
     Emit,
-    Feature,
     M,
     Plan,
     Stream,
@@ -47,7 +47,7 @@ from perdure.records import (
     Session,
     SessionKey,
 )
-from perdure.values import check_text, encode_trusted, from_micros, to_micros
+from perdure.values import FIRST_MICROS, check_text, encode_trusted, from_micros, to_micros
 
 
 class _New(NamedTuple):
@@ -59,7 +59,7 @@ class _New(NamedTuple):
     imported: bool
 
 
-class Sessions(Feature[M]):
+class Sessions(Holding[M]):
     """`store.sessions`: making, finding, describing, deleting sessions."""
 
     name = "sessions"
@@ -379,6 +379,7 @@ class Sessions(Feature[M]):
 
         Soft: for every call it is gone, its id is free, and `restore` brings it back until
         the sweeper purges it after ``deleted_grace``. App and user state stay.
+        `DeniedError` for one that is held.
         ``children=True`` takes the sessions of the same user along that it opened.
         """
         at = self._at(key)
@@ -422,7 +423,7 @@ class Sessions(Feature[M]):
         else:
             found = yield SESSIONS.find_uid(part=at.part, uid=uid)
         row = SessionRow._make(found[0]) if found else None
-        if row is None or row.deleted_at is None or row.id != at.key.id:
+        if row is None or row.deleted_at in {None, FIRST_MICROS} or row.id != at.key.id:
             raise NotFoundError(f"no deleted session {at.key.id!r} to restore (uid {uid!r})")
         return row
 
@@ -430,13 +431,16 @@ class Sessions(Feature[M]):
     def purge(self, key: SessionKey, *, uid: str | None = None) -> Work[bool]:
         """Remove every session of that id for good, deleted ones too; or only that uid.
 
-        Returns whether there was something.
+        Returns whether there was something; `DeniedError` if one of them is held.
         """
         at = self._at(key)
 
         def work(_: Bumps) -> Plan[bool]:
             found = yield SESSIONS.uids_of(part=at.part, id=at.key.id)
             doomed = [found_uid for (found_uid,) in found if uid is None or found_uid == uid]
+            for doomed_uid in doomed:
+                yield SESSIONS.hold_uid(part=at.part, uid=doomed_uid)
+                yield from refuse_if_held(at.part, doomed_uid, f"purge session {at.key.id!r}")
             for doomed_uid in doomed:
                 yield from purge(at.part, doomed_uid)
             return bool(doomed)

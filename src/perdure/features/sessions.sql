@@ -60,8 +60,14 @@ UPDATE sessions SET left_head = left_head WHERE part = :part AND uid = :uid
 -- The same for a sweep: what was restored or written in the meantime is not swept.
 UPDATE sessions SET left_head = left_head
 WHERE part = :part AND uid = :uid
-  AND (deleted_at <= :deleted_before OR (deleted_at IS NULL AND expires_at <= :now))
+  AND (deleted_at <= :deleted_before
+       OR (deleted_at IS NULL
+           AND (expires_at <= :now OR (tenant = :tenant AND updated_at <= :idle_before))))
 RETURNING uid
+
+-- name: doom
+-- A sweep has begun to remove it, in several transactions: nothing can bring it back.
+UPDATE sessions SET deleted_at = :doomed, version = version + 1 WHERE part = :part AND uid = :uid
 
 -- name: hold_all
 -- Every session of a person.

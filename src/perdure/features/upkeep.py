@@ -1,4 +1,4 @@
-"""What goes through everything: erasing and exporting a person, sweeping what has had its time."""
+"""What goes through everything of a person: erasing and exporting."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from base64 import b64encode
 from collections.abc import Sequence
 from typing import Any
 
+from perdure.features.holds import HOLDS, denied
 from perdure.operation import (
-    Bumps,
     Emit,
     Feature,
     Flow,
@@ -20,15 +20,13 @@ from perdure.operation import (
     stream,
 )
 from perdure.parts import place
-from perdure.records import ErasureReceipt, Swept
+from perdure.records import ErasureReceipt
 from perdure.sql import load
 from perdure.tables import TABLES, Table
-from perdure.values import FIRST_MICROS, decode, encode_trusted, from_micros
+from perdure.values import decode, encode_trusted, from_micros
 
 UPKEEP = load("perdure.features", "upkeep.sql")
 SESSIONS = load("perdure.features", "sessions.sql")
-
-_BATCH = 20
 
 
 def purge(part: str, uid: str) -> Plan[None]:
@@ -40,24 +38,31 @@ def purge(part: str, uid: str) -> Plan[None]:
 
 
 class Upkeep(Feature[M]):
-    """What `Store` offers itself: `erase_user`, `export_user`, `sweep`."""
+    """What `Store` offers itself: `erase_user`, `export_user`."""
 
     name = "store"
 
     @flow
-    def erase_user(self, app: str, user: str) -> Flow[ErasureReceipt]:
+    def erase_user(
+        self, app: str, user: str, *, override_holds: bool = False
+    ) -> Flow[ErasureReceipt]:
         """Remove everything of a person in one transaction; a receipt with the rows by table.
 
         Sessions, deleted ones too, with their events, state and notes, and the user's state.
         A tombstone (a digest, no name), which stands before, keeps importers from bringing the
-        person back. Nothing there is no error: the receipt says so.
+        person back. Nothing there is no error: the receipt says so. `DeniedError` while a
+        session of theirs, or all of them, is held, unless ``override_holds=True``.
         """
         settings = self._settings
         part = place(settings.tenant, app, user, settings.limits.text).part
         now = settings.clock()
+        if not override_holds:
+            yield from run(self._reading("erase_user", lambda _: _refuse_if_held(part)))
         # By itself: imports that had begun are done when it is there, and later ones see it.
         yield from run(Operation("store.erase_user", (), {}, lambda _: _bury(part, now)))
-        removed = yield from run(Operation("store.erase_user", (), {}, lambda _: _erase(part)))
+        removed = yield from run(
+            Operation("store.erase_user", (), {}, lambda _: _erase(part, override_holds))
+        )
         return ErasureReceipt(settings.tenant, app, user, from_micros(now), removed)
 
     @stream
@@ -79,49 +84,23 @@ class Upkeep(Feature[M]):
     def _lines(self, part: str, uid: str) -> Operation[list[str]]:
         return self._reading("export_user", lambda _: _export(part, uid))
 
-    @flow
-    def sweep(self, *, dry_run: bool = False) -> Flow[Swept]:
-        """Purge expired sessions, and deleted ones after ``deleted_grace``; how many of each.
-
-        In small transactions. ``dry_run=True`` only counts.
-        """
-        counted = yield from run(self._reading("sweep", lambda _: self._count()))
-        if not dry_run:
-            while (yield from run(self._sweep_some())):
-                continue
-        return counted
-
-    def _moments(self) -> dict[str, int]:
-        now = self._settings.clock()
-        deleted_before = max(now - self._settings.deleted_grace, FIRST_MICROS)
-        return {"now": now, "deleted_before": deleted_before}
-
-    def _count(self) -> Plan[Swept]:
-        rows = yield UPKEEP.count_purgeable(**self._moments())
-        found: dict[int, int] = dict(rows)
-        return Swept(expired=found.get(0, 0), deleted=found.get(1, 0))
-
-    def _sweep_some(self) -> Operation[int]:
-        moments = self._moments()
-
-        def work(_: Bumps) -> Plan[int]:
-            found = yield UPKEEP.purgeable(**moments, limit=_BATCH)
-            for part, uid, _deleted in found:
-                if (yield SESSIONS.hold_purgeable(part=part, uid=uid, **moments)):
-                    yield from purge(part, uid)
-            return len(found)
-
-        return Operation("store.sweep", (), {}, work)
-
 
 def _bury(part: str, now: int) -> Plan[None]:
     yield UPKEEP.add_tombstone(part=part, now=now)
 
 
-def _erase(part: str) -> Plan[dict[str, int]]:
+def _refuse_if_held(part: str) -> Plan[None]:
+    held = yield HOLDS.any(part=part)
+    if held:
+        raise denied(held[0], "erase this user, without override_holds=True")
+
+
+def _erase(part: str, override_holds: bool) -> Plan[dict[str, int]]:
     # Who writes at the same moment comes before all of it, or after.
     yield UPKEEP.one_snapshot()
     yield SESSIONS.hold_all(part=part)
+    if not override_holds:
+        yield from _refuse_if_held(part)
     removed: dict[str, int] = {}
     for table in TABLES:
         if table.person:

@@ -44,13 +44,3 @@ SELECT 1
 -- name: one_snapshot[postgres]
 -- What commits from now on is not seen: it comes after, all of it.
 SET TRANSACTION ISOLATION LEVEL REPEATABLE READ
-
--- name: purgeable
-SELECT s.part, s.uid, CASE WHEN s.deleted_at IS NULL THEN 0 ELSE 1 END FROM sessions s
-WHERE s.deleted_at <= :deleted_before OR (s.deleted_at IS NULL AND s.expires_at <= :now)
-LIMIT :limit
-
--- name: count_purgeable
-SELECT CASE WHEN s.deleted_at IS NULL THEN 0 ELSE 1 END, COUNT(*) FROM sessions s
-WHERE s.deleted_at <= :deleted_before OR (s.deleted_at IS NULL AND s.expires_at <= :now)
-GROUP BY 1

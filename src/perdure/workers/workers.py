@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from typing import Any
 
 from perdure.operation import Feature, Flow, M, flow
+from perdure.runners import SyncRunner
 from perdure.store import _Store
+from perdure.workers.sweeper import Sweeper
 from perdure.workers.worker import STOP_SECONDS, Worker, ended
 
+#: Not without end: where a signal only wakes a wait that has one.
+_LOOK_SECONDS = 0.5
+
 #: Every kind of worker there is. A new one adds its line here.
-KINDS: tuple[type[Worker[Any]], ...] = ()
+KINDS: tuple[type[Worker[Any]], ...] = (Sweeper,)
 
 
 class Workers(Feature[M]):
@@ -31,12 +37,18 @@ class Workers(Feature[M]):
     @flow
     def start(self) -> Flow[None]:
         """Start each of them: see `Worker.start`."""
-        for worker in self._workers:
-            yield from worker._start()
+        yield from self._start()
 
     @flow
     def stop(self, *, timeout: float = STOP_SECONDS) -> Flow[bool]:
         """Stop all of them at once, and wait; whether all have ended within those seconds."""
+        return (yield from self._stop(timeout))
+
+    def _start(self) -> Flow[None]:
+        for worker in self._workers:
+            yield from worker._start()
+
+    def _stop(self, timeout: float) -> Flow[bool]:
         deadline = time.monotonic() + timeout
         ending = [worker._end() for worker in self._workers]
         well = True
@@ -48,3 +60,15 @@ class Workers(Feature[M]):
     def is_running(self) -> bool:
         """Whether each of them is running."""
         return all(worker.is_running for worker in self._workers)
+
+
+def serve(store: _Store[Any], stopping: threading.Event) -> Iterator[str]:
+    """Run the workers of a store of either colour until the event; what is done, in words."""
+    workers = Workers(store)
+    runner = SyncRunner(store._engine)
+    runner.flow(workers._start())
+    yield f"started: {', '.join(worker.name for worker in workers)}"
+    while not stopping.wait(_LOOK_SECONDS):
+        continue
+    ended = runner.flow(workers._stop(STOP_SECONDS))
+    yield "stopped" if ended else "stopped before a run had ended"
