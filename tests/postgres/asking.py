@@ -43,6 +43,12 @@ _FILL = [
     """,
     "INSERT INTO state_log SELECT part, uid, 2, 3, '{{}}', 1 FROM sessions",
     "INSERT INTO annotations SELECT part, uid, 'a1', 'e1', 'score', '1', '', 1 FROM sessions",
+    """
+    INSERT INTO keyvalues
+    SELECT md5('user' || u), 'n' || k % 5 || '!', 'k' || k, '1', NULL, NULL::BYTEA, '', 1, k, k,
+        CASE k % 10 WHEN 0 THEN 5 END, CASE k % 10 WHEN 0 THEN 5 END
+    FROM generate_series(1, {u}) u, generate_series(1, 30) k
+    """,
     "INSERT INTO erasures SELECT md5('user' || u), 1 FROM generate_series(1, {u}) u",
 ]
 
@@ -131,7 +137,9 @@ _VALUES: Mapping[str, object] = {
     "expected": None, "after_time": None, "branch": None, "run_id": None, "updated_after": None,
     "parent": None, "terms": 0, "digests": "", "deleted_at": None, "ttl": None, "data": None,
     "codec": None, "state_names": "k1", "state_owns": True, "state_data": None, "version": 0,
-    "from_seq": 2, "base": 1000, "prev": 4, "step": 1,
+    "from_seq": 2, "base": 1000, "prev": 4, "step": 1, "namespace": "n1!", "key": "k1",
+    "first_namespace": "n1!", "first_key": "", "end_namespace": "n3!", "end_key": "",
+    "key_from": "", "key_to": None, "since": 5, "after_namespace": "n1!", "after_key": "k1",
 }  # fmt: skip
 #: What a statement needs of its own, so that it finds or makes a row.
 _OF_STATEMENT: Mapping[str, Mapping[str, object]] = {
@@ -149,6 +157,11 @@ _OF_STATEMENT: Mapping[str, Mapping[str, object]] = {
     "sessions.mark_restored": {"uid": "u4"},
     "sessions.hold_purgeable": {"uid": "u4"},
     "sessions.retire_expired": {"id": "s3"},
+    "keyvalues.add": {"key": "new", "text": ""},
+    "keyvalues.put": {"key": "new", "text": ""},
+    "keyvalues.put_expected": {"text": "", "expected": 1},
+    "keyvalues.drop_expired": {"key": "k10", "namespace": "n0!"},
+    "keyvalues.sweep": {"until": 100},
     "state.put_absent": {"name": "new"},
     "state.put_expected": {"expected": 1},
 }  # fmt: skip

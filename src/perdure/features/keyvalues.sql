@@ -79,8 +79,9 @@ WHERE k.part = :part AND k.namespace = :namespace AND k.key = :key AND {live}
 
 -- define: within
 k.part = :part
-  AND (k.namespace, k.key) >= (:low, :low_key) AND (k.namespace, k.key) < (:high, :high_key)
-  AND k.key >= :key_low AND (CAST(:key_high AS TEXT) IS NULL OR k.key < :key_high)
+  AND (k.namespace, k.key) >= (:first_namespace, :first_key)
+  AND (k.namespace, k.key) < (:end_namespace, :end_key)
+  AND k.key >= :key_from AND (CAST(:key_to AS TEXT) IS NULL OR k.key < :key_to)
   AND {live}
 
 -- name: list
@@ -106,12 +107,13 @@ SELECT COUNT(*) FROM keyvalues k WHERE {within}
 -- From each one to the next by the index, however many keys lie between.
 WITH RECURSIVE found (namespace) AS (
     SELECT (SELECT k.namespace FROM keyvalues k
-            WHERE k.part = :part AND k.namespace >= :low AND k.namespace < :high AND {live}
+            WHERE k.part = :part AND k.namespace >= :first_namespace
+              AND k.namespace < :end_namespace AND {live}
             ORDER BY k.namespace LIMIT 1)
     UNION ALL
     SELECT (SELECT k.namespace FROM keyvalues k
-            WHERE k.part = :part AND k.namespace > found.namespace AND k.namespace < :high
-              AND {live}
+            WHERE k.part = :part AND k.namespace > found.namespace
+              AND k.namespace < :end_namespace AND {live}
             ORDER BY k.namespace LIMIT 1)
     FROM found WHERE found.namespace IS NOT NULL
 )
@@ -127,4 +129,9 @@ SELECT COUNT(*) FROM keyvalues k WHERE k.expires_at <= :now
 -- name: sweep
 -- Those of one part up to the moment that `expired` went to: no more than it found.
 DELETE FROM keyvalues WHERE part = :part AND expires_at <= :until
+RETURNING part
+
+-- name: sweep[sqlite]
+-- The sign keeps it off the key, by which it would go through the whole part.
+DELETE FROM keyvalues WHERE +part = :part AND expires_at <= :until
 RETURNING part
