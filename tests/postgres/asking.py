@@ -159,6 +159,7 @@ _OF_STATEMENT: Mapping[str, Mapping[str, object]] = {
     "sessions.retire_expired": {"id": "s3"},
     "keyvalues.add": {"key": "new", "text": ""},
     "keyvalues.put": {"key": "new", "text": ""},
+    "keyvalues.put_many": {"key": "new", "text": ""},
     "keyvalues.put_expected": {"text": "", "expected": 1},
     "keyvalues.drop_expired": {"key": "k10", "namespace": "n0!"},
     "keyvalues.sweep": {"until": 100},

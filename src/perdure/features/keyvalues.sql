@@ -16,15 +16,21 @@ INSERT INTO keyvalues (part, namespace, key, value, codec, data, text, version, 
 VALUES (:part, :namespace, :key, :value, :codec, :data, :text, :version, :now, :now, :ttl,
         :expires_at)
 
--- name: put
--- No row comes back where an expired one is in the way.
+-- define: upsert
 {insert}
 ON CONFLICT (part, namespace, key) DO UPDATE
 SET value = excluded.value, codec = excluded.codec, data = excluded.data, text = excluded.text,
     version = keyvalues.version + 1, updated_at = excluded.updated_at, ttl = excluded.ttl,
     expires_at = excluded.expires_at
 WHERE keyvalues.expires_at IS NULL OR keyvalues.expires_at > :now
+
+-- name: put
+-- No row comes back where an expired one is in the way.
+{upsert}
 RETURNING version, created_at
+
+-- name: put_many
+{upsert}
 
 -- name: add
 -- An expired one is as good as none, but its version goes on.
