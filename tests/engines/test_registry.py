@@ -11,7 +11,7 @@ import pytest
 
 import perdure
 from perdure.engines.sqlite import SqliteEngine
-from perdure.features import line, lookup, scopes, upkeep
+from perdure.features import line, lookup, scopes, storing, upkeep
 from perdure.migrations import migrations
 from perdure.operation import Query
 from perdure.sql import Statements, load
@@ -62,7 +62,8 @@ def test_the_registry_has_every_column_of_json_and_no_other(database: apsw.Conne
     plain = {
         "part", "uid", "id", "tenant", "app", "user_id", "app_part", "title", "author",
         "agent_type", "preview", "run_id", "branch", "filter_key", "kind", "role", "format",
-        "codec", "text", "name", "digest", "event_id", "token", "owner", "reason", "released_by",
+        "codec", "text", "name", "digest", "event_id", "token", "owner", "reason",
+        "released_by", "namespace", "key",
     }  # fmt: skip
 
     for table in TABLES:
@@ -198,6 +199,10 @@ HOT = {
         for way in ("up", "down")
         for start in ("first", "next")
     },
+    **{f"key-values {way}": pick(storing.KEYVALUES, "list", way) for way in ("up", "down")},
+    "a key-value": pick(storing.KEYVALUES, "find"),
+    "expired key-values": pick(storing.KEYVALUES, "expired"),
+    "sweep of key-values": pick(storing.KEYVALUES, "sweep"),
     "count of a user": pick(lookup.SESSIONS, "count", "user", "live"),
     "tombstone": pick(upkeep.UPKEEP, "admitted"),
     "uids": pick(upkeep.UPKEEP, "uids"),

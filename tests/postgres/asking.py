@@ -45,6 +45,12 @@ _FILL = [
     "INSERT INTO annotations SELECT part, uid, 'a1', 'e1', 'score', '1', '', 1 FROM sessions",
     "INSERT INTO holds SELECT part, uid, '', 'case', 1, NULL, '' FROM sessions WHERE uid = 'u1'",
     "INSERT INTO leases SELECT md5('user' || u), 'k1', 'me', 1, 1 FROM generate_series(1, {u}) u",
+    """
+    INSERT INTO keyvalues
+    SELECT md5('user' || u), 'n' || k % 5 || '!', 'k' || k, '1', NULL, NULL::BYTEA, '', 1, k, k,
+        CASE k % 10 WHEN 0 THEN 5 END, CASE k % 10 WHEN 0 THEN 5 END
+    FROM generate_series(1, {u}) u, generate_series(1, 30) k
+    """,
     "INSERT INTO erasures SELECT md5('user' || u), 1 FROM generate_series(1, {u}) u",
 ]
 
@@ -135,6 +141,9 @@ _VALUES: Mapping[str, object] = {
     "codec": None, "state_names": "k1", "state_owns": True, "state_data": None, "version": 0,
     "from_seq": 2, "base": 1000, "prev": 4, "step": 1, "idle_before": 10, "before": 10,
     "doomed": 1, "author": "me",
+    "namespace": "n1!", "key": "k1", "first_namespace": "n1!", "first_key": "",
+    "end_namespace": "n3!", "end_key": "", "key_from": "", "key_to": None, "since": 5,
+    "after_namespace": "n1!", "after_key": "k1",
 }  # fmt: skip
 #: What a statement needs of its own, so that it finds or makes a row.
 _OF_STATEMENT: Mapping[str, Mapping[str, object]] = {
@@ -154,6 +163,12 @@ _OF_STATEMENT: Mapping[str, Mapping[str, object]] = {
     "sweeping.doomed": {"after": "", "after_uid": ""},
     "sweeping.with_old_events": {"after": "", "after_uid": ""},
     "sessions.retire_expired": {"id": "s3"},
+    "keyvalues.add": {"key": "new", "text": ""},
+    "keyvalues.put": {"key": "new", "text": ""},
+    "keyvalues.put_many": {"key": "new", "text": ""},
+    "keyvalues.put_expected": {"text": "", "expected": 1},
+    "keyvalues.drop_expired": {"key": "k10", "namespace": "n0!"},
+    "keyvalues.sweep": {"until": 100},
     "state.put_absent": {"name": "new"},
     "state.put_expected": {"expected": 1},
 }  # fmt: skip

@@ -13,6 +13,8 @@ from perdure.sql import load
 #: its machines for them; all others ask one.
 BY_MANY_PARTS = {
     "events.locate": "an event by its id alone, in all sessions of an app",
+    "keyvalues.count_expired": "a sweep",
+    "keyvalues.expired": "a sweep",
     "sessions.count app": "of an app",
     "sessions.count tenant": "of a tenant",
     "sessions.list app": "of an app",

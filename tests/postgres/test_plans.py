@@ -70,7 +70,9 @@ def touched(plan: dict[str, Any]) -> dict[str, set[str]]:
     return found
 
 
-@pytest.mark.parametrize("table", ["sessions", "events", "state", "annotations", "refs"])
+@pytest.mark.parametrize(
+    "table", ["sessions", "events", "state", "annotations", "refs", "keyvalues"]
+)
 def test_there_are_rows_in_all_partitions(partitioned: Asked, table: str) -> None:
     for number in range(4):
         assert partitioned.rows(f"SELECT 1 FROM {table}_{number} LIMIT 1")
@@ -117,6 +119,13 @@ HOT = [
     "events.read*",
     "events.stored",
     "events.tail",
+    "keyvalues.add",
+    "keyvalues.expired",
+    "keyvalues.find",
+    "keyvalues.list *",
+    "keyvalues.namespaces",
+    "keyvalues.put",
+    "keyvalues.renew",
     "sessions.claim",
     "sessions.claim_append",
     "sessions.find",

@@ -17,7 +17,9 @@ from perdure import (
     Event,
     HandleState,
     Hold,
+    KeyValue,
     Messages,
+    Namespace,
     NewEvent,
     Page,
     Pending,
@@ -212,6 +214,60 @@ def no_reads_in_a_turn_of_state(turn: Turn[Async], key: SessionKey) -> None:
     turn.state.merged(key)  # type: ignore[arg-type, unused-coroutine]
     turn.state.at(key, 1)  # type: ignore[arg-type, unused-coroutine]
     turn.state.history(key, "a")  # type: ignore[arg-type, unused-coroutine]
+
+
+async def async_kv(store: Store) -> None:
+    assert_type(await store.kv.set("n", "k", {"a": 1}), KeyValue)
+    assert_type(await store.kv.add(("n", "m"), "k", b"x"), KeyValue | None)
+    assert_type(await store.kv.get("n", "k", refresh=True), KeyValue)
+    assert_type(await store.kv.find("n", "k"), KeyValue | None)
+    assert_type(await store.kv.touch("n", "k"), bool)
+    assert_type(await store.kv.delete("n", "k"), bool)
+    assert_type(await store.kv.get_many("n", ["k"]), dict[str, KeyValue])
+    assert_type(await store.kv.set_many("n", {"k": 1}), int)
+    assert_type(await store.kv.delete_many("n", ["k"]), int)
+    assert_type(await store.kv.list(), Page[KeyValue])
+    assert_type(store.kv.iter(), AsyncIterator[KeyValue])
+    assert_type(await store.kv.count(), int)
+    assert_type(await store.kv.namespaces(), Page[Namespace])
+    assert_type(await store.kv.cleanup(), int)
+
+
+def sync_kv(store: SyncStore) -> None:
+    assert_type(store.kv.set("n", "k", {"a": 1}), KeyValue)
+    assert_type(store.kv.add(("n", "m"), "k", b"x"), KeyValue | None)
+    assert_type(store.kv.get("n", "k", refresh=True), KeyValue)
+    assert_type(store.kv.find("n", "k"), KeyValue | None)
+    assert_type(store.kv.touch("n", "k"), bool)
+    assert_type(store.kv.delete("n", "k"), bool)
+    assert_type(store.kv.get_many("n", ["k"]), dict[str, KeyValue])
+    assert_type(store.kv.set_many("n", {"k": 1}), int)
+    assert_type(store.kv.delete_many("n", ["k"]), int)
+    assert_type(store.kv.list(), Page[KeyValue])
+    assert_type(store.kv.iter(), Iterator[KeyValue])
+    assert_type(store.kv.count(), int)
+    assert_type(store.kv.namespaces(), Page[Namespace])
+    assert_type(store.kv.cleanup(), int)
+
+
+def turn_kv(turn: Turn[Async]) -> None:
+    assert_type(turn.kv.set("n", "k", {"a": 1}), Pending[KeyValue])
+    assert_type(turn.kv.add("n", "k"), Pending[KeyValue | None])
+    assert_type(turn.kv.touch("n", "k"), Pending[bool])
+    assert_type(turn.kv.delete("n", "k"), Pending[bool])
+    assert_type(turn.kv.set_many("n", {"k": 1}), Pending[int])
+    assert_type(turn.kv.delete_many("n", ["k"]), Pending[int])
+
+
+def no_reads_in_a_turn_of_kv(turn: Turn[Async]) -> None:
+    turn.kv.get("n", "k")  # type: ignore[arg-type, unused-coroutine]
+    turn.kv.find("n", "k")  # type: ignore[arg-type, unused-coroutine]
+    turn.kv.get_many("n", ["k"])  # type: ignore[arg-type, unused-coroutine]
+    turn.kv.list()  # type: ignore[arg-type, unused-coroutine]
+    turn.kv.iter()  # type: ignore[arg-type]
+    turn.kv.count()  # type: ignore[arg-type, unused-coroutine]
+    turn.kv.namespaces()  # type: ignore[arg-type, unused-coroutine]
+    turn.kv.cleanup()  # type: ignore[arg-type, unused-coroutine]
 
 
 async def async_store(key: SessionKey) -> None:

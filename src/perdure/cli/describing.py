@@ -73,4 +73,6 @@ def value_document(value: Any) -> Any:
     """A JSON value as it is, bytes as base64."""
     if isinstance(value, Opaque):
         return {"codec": value.codec, "base64": b64encode(value.data).decode()}
+    if isinstance(value, bytes):
+        return {"base64": b64encode(value).decode()}
     return value

@@ -132,9 +132,9 @@ def _moved(bounds: Bounds, start: Start) -> Bounds:
 def _params(scope: Scope, bounds: Bounds) -> Mapping[str, Any]:
     return {
         "part": scope.part, "now": scope.now,
-        "low": bounds.low[0], "low_key": bounds.low[1],
-        "high": bounds.high[0], "high_key": bounds.high[1],
-        "key_low": bounds.key_low, "key_high": bounds.key_high,
+        "first_namespace": bounds.low[0], "first_key": bounds.low[1],
+        "end_namespace": bounds.high[0], "end_key": bounds.high[1],
+        "key_from": bounds.key_from, "key_to": bounds.key_to,
     }  # fmt: skip
 
 
@@ -173,7 +173,9 @@ def namespaces(
     kept: list[str] = []
     limit = max(size + 1, _LOOKED_AT) if shape != Shape((), None) else size + 1
     while True:
-        look = KEYVALUES.namespaces(part=scope.part, now=scope.now, low=low, high=high, limit=limit)
+        look = KEYVALUES.namespaces(
+            part=scope.part, now=scope.now, first_namespace=low, end_namespace=high, limit=limit
+        )
         rows = yield from run(feature._reading("namespaces", _looking(look)))
         for stored in _shaped(rows, shape):
             if not kept or kept[-1] < stored:

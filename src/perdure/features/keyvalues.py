@@ -52,14 +52,18 @@ class KeyValues(Feature[M]):
         """The places of several keys, each once, in the order in which all calls lock them."""
         if isinstance(keys, str | bytes):
             raise InvalidError(f"keys is a list of texts, not {keys!r}", "keys")
-        distinct = list(dict.fromkeys(keys))
-        most = self._settings.limits.records
-        if len(distinct) > most:
-            message = f"{len(distinct)} keys in one call, the limit 'records' is {most}"
-            raise TooLargeError(message, "records", "keys")
         now = self._settings.clock()
-        found = [storing.target(self._settings, namespace, key, app, user, now) for key in distinct]
-        return sorted(found, key=lambda at: at.key)
+        found = {
+            at.key: at
+            for at in (
+                storing.target(self._settings, namespace, key, app, user, now) for key in keys
+            )
+        }
+        most = self._settings.limits.records
+        if len(found) > most:
+            message = f"{len(found)} keys in one call, the limit 'records' is {most}"
+            raise TooLargeError(message, "records", "keys")
+        return [found[key] for key in sorted(found)]
 
     # -- one -------------------------------------------------------------------------------------
 

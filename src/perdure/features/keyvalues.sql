@@ -16,15 +16,21 @@ INSERT INTO keyvalues (part, namespace, key, value, codec, data, text, version, 
 VALUES (:part, :namespace, :key, :value, :codec, :data, :text, :version, :now, :now, :ttl,
         :expires_at)
 
--- name: put
--- No row comes back where an expired one is in the way.
+-- define: upsert
 {insert}
 ON CONFLICT (part, namespace, key) DO UPDATE
 SET value = excluded.value, codec = excluded.codec, data = excluded.data, text = excluded.text,
     version = keyvalues.version + 1, updated_at = excluded.updated_at, ttl = excluded.ttl,
     expires_at = excluded.expires_at
 WHERE keyvalues.expires_at IS NULL OR keyvalues.expires_at > :now
+
+-- name: put
+-- No row comes back where an expired one is in the way.
+{upsert}
 RETURNING version, created_at
+
+-- name: put_many
+{upsert}
 
 -- name: add
 -- An expired one is as good as none, but its version goes on.
@@ -79,8 +85,9 @@ WHERE k.part = :part AND k.namespace = :namespace AND k.key = :key AND {live}
 
 -- define: within
 k.part = :part
-  AND (k.namespace, k.key) >= (:low, :low_key) AND (k.namespace, k.key) < (:high, :high_key)
-  AND k.key >= :key_low AND (CAST(:key_high AS TEXT) IS NULL OR k.key < :key_high)
+  AND (k.namespace, k.key) >= (:first_namespace, :first_key)
+  AND (k.namespace, k.key) < (:end_namespace, :end_key)
+  AND k.key >= :key_from AND (CAST(:key_to AS TEXT) IS NULL OR k.key < :key_to)
   AND {live}
 
 -- name: list
@@ -106,12 +113,13 @@ SELECT COUNT(*) FROM keyvalues k WHERE {within}
 -- From each one to the next by the index, however many keys lie between.
 WITH RECURSIVE found (namespace) AS (
     SELECT (SELECT k.namespace FROM keyvalues k
-            WHERE k.part = :part AND k.namespace >= :low AND k.namespace < :high AND {live}
+            WHERE k.part = :part AND k.namespace >= :first_namespace
+              AND k.namespace < :end_namespace AND {live}
             ORDER BY k.namespace LIMIT 1)
     UNION ALL
     SELECT (SELECT k.namespace FROM keyvalues k
-            WHERE k.part = :part AND k.namespace > found.namespace AND k.namespace < :high
-              AND {live}
+            WHERE k.part = :part AND k.namespace > found.namespace
+              AND k.namespace < :end_namespace AND {live}
             ORDER BY k.namespace LIMIT 1)
     FROM found WHERE found.namespace IS NOT NULL
 )
@@ -127,4 +135,9 @@ SELECT COUNT(*) FROM keyvalues k WHERE k.expires_at <= :now
 -- name: sweep
 -- Those of one part up to the moment that `expired` went to: no more than it found.
 DELETE FROM keyvalues WHERE part = :part AND expires_at <= :until
+RETURNING part
+
+-- name: sweep[sqlite]
+-- The sign keeps it off the key, by which it would go through the whole part.
+DELETE FROM keyvalues WHERE +part = :part AND expires_at <= :until
 RETURNING part

@@ -39,8 +39,8 @@ class Bounds(NamedTuple):
 
     low: Place
     high: Place
-    key_low: str = ""
-    key_high: str | None = None
+    key_from: str = ""
+    key_to: str | None = None
 
 
 def encoded(namespace: Namespace | Sequence[str], limit: int) -> str:

@@ -232,7 +232,7 @@ def put_many(values: Sequence[tuple[At, New]]) -> Plan[int]:
     """Write several values; how many."""
     if values:
         yield KEYVALUES.drop_expired.many([tuple(at) for at, _ in values])
-        yield KEYVALUES.put.many(
+        yield KEYVALUES.put_many.many(
             [
                 (at.part, at.namespace, at.key, *new[:4], _first(at), at.now, *new[4:])
                 for at, new in values

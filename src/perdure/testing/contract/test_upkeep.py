@@ -53,6 +53,8 @@ async def live_a_life(store: Store, user: str, *, mark: str = "") -> list[Sessio
     gone = (await store.sessions.create("support", user, "gone", state=state)).key
     await store.events.append(gone, mark)
     await store.sessions.delete(gone)
+    await store.kv.set((mark, "notes"), mark, {"m": mark}, app="support", user=user, index=["m"])
+    await store.kv.set(mark, "raw", mark.encode(), app="support", user=user)
     brief = (await store.sessions.create("support", user, "brief", ttl=timedelta(minutes=1))).key
     await store.events.append(brief, mark)
     await store.sessions.hold(key, by=mark, reason=mark)
