@@ -46,6 +46,19 @@ TABLES: tuple[Table, ...] = (
         (*_HANGING, "name", "value", "codec", "data", "version", "updated_at"),
         json=frozenset({"value"}),
     ),
+    Table(
+        "search_blocks",
+        (
+            "part", "block", "uid", "kind", "app_part", "low_key", "high_key", "documents",
+            "length", "docs", "words",
+        ),
+        json=frozenset({"docs"}),
+    ),
+    Table("search_marks", (*_HANGING, "seq", "title")),
+    Table(
+        "search_vectors",
+        (*_HANGING, "kind", "digest", "key", "app_part", "model", "dimension", "vector"),
+    ),
     Table("rewrites", (*_HANGING, "version", "from_seq")),
     Table(
         "memory_ingests",

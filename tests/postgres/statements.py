@@ -12,6 +12,7 @@ from perdure.sql import load
 #: Reads that go through a whole app, a whole tenant or everything. A sharded database asks all
 #: its machines for them; all others ask one.
 BY_MANY_PARTS = {
+    "fulltext.newest app": "a search in all of an app",
     "events.locate": "an event by its id alone, in all sessions of an app",
     "sessions.count app": "of an app",
     "sessions.count tenant": "of a tenant",
