@@ -48,6 +48,7 @@ if TYPE_CHECKING:
         Event,
         EventError,
         Memory,
+        MemoryHit,
         Messages,
         NewEvent,
         NewMemory,
@@ -94,6 +95,7 @@ __all__ = [
     "InvalidError",
     "Limits",
     "Memory",
+    "MemoryHit",
     "MemoryTools",
     "Messages",
     "MissingExtraError",
@@ -150,8 +152,8 @@ _PLACES = {
         "perdure.operation": "Async Deferred Pending Sync",
         "perdure.records": (
             "ALL DELETE Annotation Appended AppScope Branch ErasureReceipt Event EventError "
-            "Memory Messages NewEvent NewMemory Opaque Origin Page Remembered Rewritten Session "
-            "SessionKey StateChange StateEntry Swept UserScope"
+            "Memory MemoryHit Messages NewEvent NewMemory Opaque Origin Page Remembered Rewritten "
+            "Session SessionKey StateChange StateEntry Swept UserScope"
         ),
         "perdure.store": "Store SyncStore open open_sync",
         "perdure.turns": "Turn",

@@ -20,6 +20,8 @@ BY_MANY_PARTS = {
     "sessions.list tenant": "of a tenant",
     "sessions.list_stated app": "of an app",
     "sessions.list_stated tenant": "of a tenant",
+    "memory.expired": "a sweep",
+    "memory.count_expired": "a sweep",
     "upkeep.purgeable": "a sweep",
     "upkeep.count_purgeable": "a sweep",
 }

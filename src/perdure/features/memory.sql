@@ -33,6 +33,13 @@ SELECT {columns} FROM memories m
 WHERE {valid} AND {start}
 ORDER BY m.updated_at DESC, m.id DESC LIMIT :limit
 
+-- name: some
+-- Those of these ids that hold: as many as a search looks at in one go.
+SELECT {columns} FROM memories m
+WHERE {valid}
+  AND m.id IN (:id_a, :id_b, :id_c, :id_d, :id_e, :id_f, :id_g, :id_h,
+               :id_i, :id_j, :id_k, :id_l, :id_m, :id_n, :id_o, :id_p)
+
 -- name: count
 SELECT COUNT(*) FROM memories m WHERE {valid}
 
@@ -60,6 +67,7 @@ DELETE FROM memories WHERE part = :part AND id = :id
 
 -- name: remove_if_expired
 DELETE FROM memories WHERE part = :part AND id = :id AND expires_at <= :now
+RETURNING id
 
 -- name: every
 SELECT {columns} FROM memories m WHERE m.part = :part

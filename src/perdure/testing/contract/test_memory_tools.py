@@ -38,23 +38,23 @@ async def test_a_model_adds_lists_corrects_and_deletes(
     store: Store, tools: MemoryTools[Async]
 ) -> None:
     added = await tools.call("memory_add", {"content": "Likes tea.", "topics": ["food"]})
-    id = added["memory"]["id"]
+    tea = added["memory"]["id"]
     await tools.call("memory_add", '{"content": "Lives in Bonn."}')
-    changed = await tools.call("memory_update", {"id": id, "content": "Likes green tea."})
+    changed = await tools.call("memory_update", {"id": tea, "content": "Likes green tea."})
     listed = await tools.call("memory_list", {"topics": ["food"]})
     latest = await tools.call("memory_list", {"limit": 1})
 
-    stored = await store.memory.get(*ADA, id)
+    stored = await store.memory.get(*ADA, tea)
     assert (stored.content, stored.topics, stored.agent) == ("Likes green tea.", ("food",), "bot")
     assert listed["memories"] == [changed["memory"]]
     assert len(latest["memories"]) == 1
     assert changed["memory"] == {
-        "id": id, "content": "Likes green tea.", "topics": ["food"],
+        "id": tea, "content": "Likes green tea.", "topics": ["food"],
         "updated_at": stored.updated_at.isoformat(),
     }  # fmt: skip
-    assert await tools.call("memory_delete", {"id": id}) == {"deleted": True}
-    assert await tools.call("memory_delete", {"id": id}) == {"deleted": False}
-    assert await store.memory.find(*ADA, id) is None
+    assert await tools.call("memory_delete", {"id": tea}) == {"deleted": True}
+    assert await tools.call("memory_delete", {"id": tea}) == {"deleted": False}
+    assert await store.memory.find(*ADA, tea) is None
 
 
 async def test_a_handler_is_the_call_of_its_tool(store: Store, tools: MemoryTools[Async]) -> None:

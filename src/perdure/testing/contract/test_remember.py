@@ -334,7 +334,7 @@ async def test_remember_refuses_what_makes_no_sense(store: Store, key: SessionKe
 
     for options in ({"extractor": 7}, {"identity": "id"}, {"wait": 5}, {"wait": -timedelta(1)}):
         with pytest.raises(InvalidError, match=next(iter(options))):
-            await store.memory.remember(key, **options)  # type: ignore[arg-type]
+            await store.memory.remember(key, **options)
     async with store.turn() as turn:
         with pytest.raises(InvalidError, match="turn"):
             turn.memory.remember(key)  # type: ignore[arg-type, unused-coroutine]
