@@ -96,7 +96,7 @@ TABLES: tuple[Table, ...] = (
     Table(
         "memories",
         (
-            "part", "id", "digest", "identity", "version", "text", "topics", "metadata", "agent",
+            "part", "id", "digest", "same_by", "version", "text", "topics", "metadata", "agent",
             "author", "session_id", "event_id", "timestamp", "valid_from", "valid_until",
             "superseded_by", "pinned", "expires_at", "created_at", "updated_at",
         ),

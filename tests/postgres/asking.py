@@ -43,6 +43,19 @@ _FILL = [
     """,
     "INSERT INTO state_log SELECT part, uid, 2, 3, '{{}}', 1 FROM sessions",
     "INSERT INTO annotations SELECT part, uid, 'a1', 'e1', 'score', '1', '', 1 FROM sessions",
+    "INSERT INTO memory_owners SELECT DISTINCT part, tenant, app, user_id, 1 FROM sessions",
+    """
+    INSERT INTO memories
+    SELECT md5('user' || u), 'm' || m, 'd' || m, 'content', 1, 'text', '[]', '{{}}', '', '',
+        's' || m % 4, '', m, NULL, NULL, NULL, 0, CASE m WHEN 3 THEN 2 END, m, m
+    FROM generate_series(1, {u}) u, generate_series(1, {s} + 8) m
+    """,
+    "INSERT INTO memory_log SELECT part, id, 1, '[]' FROM memories",
+    """
+    INSERT INTO memory_tombstones
+    SELECT part, 'gone' || n, '', 1 FROM memory_owners, generate_series(1, {s}) n
+    """,
+    "INSERT INTO memory_ingests SELECT part, uid, '[[1,2]]', 1, 1 FROM sessions WHERE uid <> 'u2'",
     "INSERT INTO erasures SELECT md5('user' || u), 1 FROM generate_series(1, {u}) u",
 ]
 
@@ -149,6 +162,20 @@ _OF_STATEMENT: Mapping[str, Mapping[str, object]] = {
     "sessions.mark_restored": {"uid": "u4"},
     "sessions.hold_purgeable": {"uid": "u4"},
     "sessions.retire_expired": {"id": "s3"},
+    "memory.find": {"id": "m1"},
+    "memory.some": {"id_a": "m1", "id_b": "m2"},
+    "memory.page": {"after": 9, "after_id": "m9"},
+    "memory.of_session": {"session_id": "s1"},
+    "memory.insert": {"id": "new", "digest": "new", "text": "x"},
+    "memory.change": {"id": "m5", "text": "x"},
+    "memory.remove": {"id": "m5"},
+    "memory.remove_if_expired": {"id": "m3"},
+    "memory.log": {"id": "m5"},
+    "memory.logged": {"id": "m5"},
+    "memory.buried": {"digest": "gone1"},
+    "memory.revive": {"digest": "gone1"},
+    "memory.ingest_first": {"uid": "u2"},
+    "memory.ingest_more": {"version": 1},
     "state.put_absent": {"name": "new"},
     "state.put_expected": {"expected": 1},
 }  # fmt: skip

@@ -15,10 +15,11 @@ from tests.postgres.servers import drop_database, fresh_database, server
 from tests.postgres.statements import EVERY, POSTGRES
 
 _BIGINT = {
-    "added", "after_time", "at", "base", "created_at", "deleted_at", "deleted_before",
+    "added", "after_time", "as_of", "at", "base", "created_at", "deleted_at", "deleted_before",
     "dimension", "documents", "event_count", "expected", "expires_at", "from_seq", "head", "high",
-    "last_event_at", "last_seq", "left_head", "length", "limit", "low", "now", "number", "prev",
-    "seq", "since", "small", "step", "timestamp", "ttl", "updated_after", "updated_at", "version",
+    "last_event_at", "last_seq", "left_head", "length", "limit", "low", "now", "number", "pinned",
+    "prev", "seq", "since", "small", "step", "timestamp", "ttl", "updated_after", "updated_at",
+    "valid_from", "valid_until", "version",
 }  # fmt: skip
 _OTHERS = {"data": "bytea", "state_data": "bytea", "state_owns": "boolean", "terms": "integer"}
 #: Of lists in any order: the type of what they are ordered by.

@@ -182,7 +182,7 @@ def write(row: MemoryRow, changed: MemoryRow, now: int) -> Plan[MemoryRow]:
         part=row.part,
         id=row.id,
         digest=changed.digest,
-        identity=changed.identity,
+        same_by=changed.same_by,
         version=changed.version,
         **columns,
     )
@@ -191,7 +191,7 @@ def write(row: MemoryRow, changed: MemoryRow, now: int) -> Plan[MemoryRow]:
 
 def change(owner: Owner, row: MemoryRow, changed: MemoryRow) -> Plan[MemoryRow]:
     """The row with a change by hand; `ConflictError` if another memory says the same."""
-    if row.identity == "content":
+    if row.same_by == "content":
         changed = changed._replace(digest=digest_of(changed))
     if changed.digest != row.digest:
         other = yield from same(owner, changed.digest)
@@ -217,12 +217,12 @@ def supersede(owner: Owner, row: MemoryRow, by: MemoryRow, at: int | None) -> Pl
         # Its digest stays: it is known by what was said when it was added.
         yield from write(by, by._replace(valid_from=_before(moment, by.valid_until)), owner.now)
     until = moment if row.valid_until is None else min(moment, row.valid_until)
-    if row.identity != PAST:
+    if row.same_by != PAST:
         yield from bury(owner, row, heir=row.id)
     past = row._replace(
         superseded_by=by.id,
         valid_until=until,
-        identity=PAST,
+        same_by=PAST,
         digest=digest(PAST, row.id),
     )
     return (yield from write(row, past, owner.now))
@@ -263,7 +263,7 @@ def delete(owner: Owner, id: str) -> Plan[bool]:
     row = yield from find(owner, id)
     if row is None:
         return False
-    if row.identity != PAST:
+    if row.same_by != PAST:
         yield from bury(owner, row)
     yield from remove(row)
     return True
@@ -274,7 +274,7 @@ def clear(owner: Owner) -> Plan[int]:
     yield from hold(owner)
     rows = [MemoryRow._make(row) for row in (yield MEMORY.every(part=owner.part))]
     for row in rows:
-        if row.identity != PAST:
+        if row.same_by != PAST:
             yield from bury(owner, row)
     yield MEMORY.remove_all(part=owner.part)
     yield from drop(owner.part, KIND)

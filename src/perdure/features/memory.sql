@@ -1,7 +1,7 @@
 -- Memories by (part, id); every change holds the owner's row first.
 
 -- define: columns
-m.part, m.id, m.digest, m.identity, m.version, m.text, m.topics, m.metadata, m.agent, m.author,
+m.part, m.id, m.digest, m.same_by, m.version, m.text, m.topics, m.metadata, m.agent, m.author,
 m.session_id, m.event_id, m.timestamp, m.valid_from, m.valid_until, m.superseded_by, m.pinned,
 m.expires_at, m.created_at, m.updated_at
 
@@ -47,16 +47,16 @@ SELECT COUNT(*) FROM memories m WHERE {valid}
 SELECT {columns} FROM memories m WHERE {live} AND m.session_id = :session_id ORDER BY m.id
 
 -- name: insert
-INSERT INTO memories (part, id, digest, identity, version, text, topics, metadata, agent, author,
+INSERT INTO memories (part, id, digest, same_by, version, text, topics, metadata, agent, author,
     session_id, event_id, timestamp, valid_from, valid_until, superseded_by, pinned, expires_at,
     created_at, updated_at)
-VALUES (:part, :id, :digest, :identity, :version, :text, :topics, :metadata, :agent, :author,
+VALUES (:part, :id, :digest, :same_by, :version, :text, :topics, :metadata, :agent, :author,
     :session_id, :event_id, :timestamp, :valid_from, :valid_until, :superseded_by, :pinned,
     :expires_at, :created_at, :updated_at)
 
 -- name: change
 UPDATE memories
-SET digest = :digest, identity = :identity, version = :version, text = :text, topics = :topics,
+SET digest = :digest, same_by = :same_by, version = :version, text = :text, topics = :topics,
     metadata = :metadata, author = :author, timestamp = :timestamp, valid_from = :valid_from,
     valid_until = :valid_until, superseded_by = :superseded_by, pinned = :pinned,
     expires_at = :expires_at, updated_at = :updated_at

@@ -51,7 +51,7 @@ class MemoryRow(NamedTuple):
     part: str
     id: str
     digest: str
-    identity: str
+    same_by: str
     version: int
     text: str
     topics: str
@@ -118,7 +118,7 @@ def draft(given: NewMemory, identity: str, settings: Settings, owner: Owner) -> 
         part=owner.part,
         id=memory_id(settings, owner),
         digest="",
-        identity=identity,
+        same_by=identity,
         version=1,
         text=checked_content(given.content, settings),
         topics=encode_trusted(topics_of(given.topics, settings)),
@@ -202,7 +202,7 @@ def digest_of(row: MemoryRow) -> str:
     that may become known later. By source: the session and the event. Each field goes in with
     its length, and the owner is the part that the row is in.
     """
-    if row.identity == "content":
+    if row.same_by == "content":
         times = encode_trusted([row.valid_from, row.valid_until])
         return digest("content", row.agent, row.author, row.text, times)
     if not row.session_id or not row.event_id:
