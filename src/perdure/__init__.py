@@ -50,6 +50,7 @@ if TYPE_CHECKING:
         Hold,
         KeyValue,
         Memory,
+        MemoryHit,
         Messages,
         Namespace,
         NewEvent,
@@ -101,6 +102,7 @@ __all__ = [
     "KeyValue",
     "Limits",
     "Memory",
+    "MemoryHit",
     "MemoryTools",
     "Messages",
     "MissingExtraError",
@@ -160,9 +162,9 @@ _PLACES = {
         "perdure.operation": "Async Deferred Pending Sync",
         "perdure.records": (
             "ALL DELETE Annotation Appended AppScope Branch ErasureReceipt Event EventError "
-            "Hold KeyValue Memory Messages Namespace NewEvent NewMemory Opaque Origin Page "
-            "Remembered Rewritten Session SessionKey StateChange StateEntry Swept Tally "
-            "UserScope"
+            "Hold KeyValue Memory MemoryHit Messages Namespace NewEvent NewMemory Opaque "
+            "Origin Page Remembered Rewritten Session SessionKey StateChange StateEntry Swept "
+            "Tally UserScope"
         ),
         "perdure.retention": "RetentionConfig",
         "perdure.store": "Store SyncStore open open_sync",

@@ -504,3 +504,15 @@ class Remembered:
 
     def __len__(self) -> int:
         return len(self.added)
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryHit:
+    """A memory that a search has found, with its score.
+
+    ``words`` has what each word of the query adds to the score, by the word as it is indexed.
+    """
+
+    memory: Memory
+    score: float
+    words: dict[str, float]

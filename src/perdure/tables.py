@@ -86,6 +86,23 @@ TABLES: tuple[Table, ...] = (
         weighed=("author", "reason", "released_by"),
     ),
     Table(
+        "search_blocks",
+        (
+            "part", "block", "uid", "kind", "app_part", "low_key", "high_key", "documents",
+            "length", "docs", "words",
+        ),
+        json=frozenset({"docs"}),
+        key=("part", "block"),
+        weighed=("low_key", "high_key", "words"),
+    ),
+    Table("search_marks", (*_HANGING, "seq", "title"), key=_HANGING, weighed=("title",)),
+    Table(
+        "search_vectors",
+        (*_HANGING, "kind", "digest", "key", "app_part", "model", "dimension", "vector"),
+        key=(*_HANGING, "kind", "digest"),
+        weighed=("kind", "key", "model", "vector"),
+    ),
+    Table(
         "memory_ingests",
         (*_HANGING, "spans", "version", "updated_at"),
         json=frozenset({"spans"}),
@@ -154,7 +171,7 @@ TABLES: tuple[Table, ...] = (
     Table(
         "memories",
         (
-            "part", "id", "digest", "identity", "version", "text", "topics", "metadata", "agent",
+            "part", "id", "digest", "same_by", "version", "text", "topics", "metadata", "agent",
             "author", "session_id", "event_id", "timestamp", "valid_from", "valid_until",
             "superseded_by", "pinned", "expires_at", "created_at", "updated_at",
         ),

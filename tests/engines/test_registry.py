@@ -11,7 +11,7 @@ import pytest
 
 import perdure
 from perdure.engines.sqlite import SqliteEngine
-from perdure.features import line, lookup, scopes, storing, upkeep
+from perdure.features import line, lookup, memory_rows, scopes, storing, upkeep
 from perdure.migrations import migrations
 from perdure.operation import Query
 from perdure.sql import Statements, load
@@ -63,7 +63,8 @@ def test_the_registry_has_every_column_of_json_and_no_other(database: apsw.Conne
         "part", "uid", "id", "tenant", "app", "user_id", "app_part", "title", "author",
         "agent_type", "preview", "run_id", "branch", "filter_key", "kind", "role", "format",
         "codec", "text", "name", "digest", "event_id", "token", "owner", "reason",
-        "released_by", "namespace", "key",
+        "released_by", "namespace", "key", "same_by", "agent", "session_id",
+        "superseded_by", "heir",
     }  # fmt: skip
 
     for table in TABLES:
@@ -182,6 +183,10 @@ HOT = {
     "last_message": pick(line.EVENTS, "last_message"),
     "merged state": pick(scopes.STATE, "merged"),
     "state of a key": pick(scopes.STATE, "find"),
+    "a memory": pick(memory_rows.MEMORY, "find"),
+    "the same memory": pick(memory_rows.MEMORY, "same"),
+    "memories of a search": pick(memory_rows.MEMORY, "some"),
+    **{f"memories {start}": pick(memory_rows.MEMORY, "page", start) for start in ("first", "next")},
     "list of state": pick(scopes.STATE, "list"),
     "state_log": pick(scopes.STATE, "logged"),
     **{

@@ -51,6 +51,19 @@ _FILL = [
         CASE k % 10 WHEN 0 THEN 5 END, CASE k % 10 WHEN 0 THEN 5 END
     FROM generate_series(1, {u}) u, generate_series(1, 30) k
     """,
+    "INSERT INTO memory_owners SELECT DISTINCT part, tenant, app, user_id, 1 FROM sessions",
+    """
+    INSERT INTO memories
+    SELECT md5('user' || u), 'm' || m, 'd' || m, 'content', 1, 'text', '[]', '{{}}', '', '',
+        's' || m % 4, '', m, NULL, NULL, NULL, 0, CASE m WHEN 3 THEN 2 END, m, m
+    FROM generate_series(1, {u}) u, generate_series(1, {s} + 8) m
+    """,
+    "INSERT INTO memory_log SELECT part, id, 1, '[]' FROM memories",
+    """
+    INSERT INTO memory_tombstones
+    SELECT part, 'gone' || n, '', 1 FROM memory_owners, generate_series(1, {s}) n
+    """,
+    "INSERT INTO memory_ingests SELECT part, uid, '[[1,2]]', 1, 1 FROM sessions WHERE uid <> 'u2'",
     "INSERT INTO erasures SELECT md5('user' || u), 1 FROM generate_series(1, {u}) u",
 ]
 
@@ -169,6 +182,13 @@ _OF_STATEMENT: Mapping[str, Mapping[str, object]] = {
     "keyvalues.put_expected": {"text": "", "expected": 1},
     "keyvalues.drop_expired": {"key": "k10", "namespace": "n0!"},
     "keyvalues.sweep": {"until": 100},
+    "memory.find": {"id": "m1"}, "memory.some": {"id_a": "m1", "id_b": "m2"}, "memory.page":
+    {"after": 9, "after_id": "m9"}, "memory.of_session": {"session_id": "s1"},
+    "memory.insert": {"id": "new", "digest": "new", "text": "x"}, "memory.change": {"id":
+    "m5", "text": "x"}, "memory.remove": {"id": "m5"}, "memory.remove_if_expired": {"id":
+    "m3"}, "memory.log": {"id": "m5"}, "memory.logged": {"id": "m5"}, "memory.buried":
+    {"digest": "gone1"}, "memory.revive": {"digest": "gone1"}, "memory.ingest_first":
+    {"uid": "u2"}, "memory.ingest_more": {"version": 1},
     "state.put_absent": {"name": "new"},
     "state.put_expected": {"expected": 1},
 }  # fmt: skip

@@ -12,6 +12,7 @@ from perdure.sql import load
 #: Reads that go through a whole app, a whole tenant or everything. A sharded database asks all
 #: its machines for them; all others ask one.
 BY_MANY_PARTS = {
+    "fulltext.newest app": "a search in all of an app",
     "events.locate": "an event by its id alone, in all sessions of an app",
     "keyvalues.count_expired": "a sweep",
     "keyvalues.expired": "a sweep",
@@ -25,6 +26,8 @@ BY_MANY_PARTS = {
     "sweeping.with_old_events": "what a sweep looks for",
     "sweeping.useless": "what a sweep looks for",
     "sweeping.weigh_useless": "what a sweep looks for",
+    "memory.expired": "a sweep",
+    "memory.count_expired": "a sweep",
 }
 
 #: What touches state of the user, and of the user's app, which is another part.

@@ -19,7 +19,8 @@ _BIGINT = {
     "deleted_before", "doomed", "event_count", "expected", "expires_at", "from_seq", "head",
     "high", "idle_before", "last_event_at", "last_seq", "left_head", "limit", "low", "now",
     "number", "prev", "seq", "since", "step", "timestamp", "ttl", "until", "updated_after",
-    "updated_at", "version",
+    "updated_at", "version", "as_of", "dimension", "documents", "length", "pinned", "small",
+    "valid_from", "valid_until",
 }  # fmt: skip
 _OTHERS = {"data": "bytea", "state_data": "bytea", "state_owns": "boolean", "terms": "integer"}
 #: Of lists in any order: the type of what they are ordered by. Tokens of leases are counted, those

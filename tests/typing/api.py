@@ -18,11 +18,16 @@ from perdure import (
     HandleState,
     Hold,
     KeyValue,
+    Memory,
+    MemoryHit,
+    MemoryTools,
     Messages,
     Namespace,
     NewEvent,
+    NewMemory,
     Page,
     Pending,
+    Remembered,
     Rewritten,
     Session,
     SessionHandle,
@@ -268,6 +273,74 @@ def no_reads_in_a_turn_of_kv(turn: Turn[Async]) -> None:
     turn.kv.count()  # type: ignore[arg-type, unused-coroutine]
     turn.kv.namespaces()  # type: ignore[arg-type, unused-coroutine]
     turn.kv.cleanup()  # type: ignore[arg-type, unused-coroutine]
+
+
+async def async_memory(store: Store, key: SessionKey) -> None:
+    assert_type(await store.memory.add("a", "u", "x", ["t"]), Memory)
+    assert_type(await store.memory.ingest("a", "u", ["x"]), Remembered)
+    assert_type(await store.memory.replace_session("a", "u", "s", ["x"]), Sequence[Memory])
+    assert_type(await store.memory.update("a", "u", "m", content="x"), Memory)
+    assert_type(await store.memory.supersede("a", "u", "m", "n"), Memory)
+    assert_type(await store.memory.delete("a", "u", "m"), bool)
+    assert_type(await store.memory.clear("a", "u"), int)
+    assert_type(await store.memory.get("a", "u", "m"), Memory)
+    assert_type(await store.memory.find("a", "u", "m"), Memory | None)
+    assert_type(await store.memory.read("a", "u"), Page[Memory])
+    assert_type(store.memory.iter("a", "u"), AsyncIterator[Memory])
+    assert_type(await store.memory.count("a", "u"), int)
+    assert_type(await store.memory.history("a", "u", "m"), Sequence[Memory])
+    assert_type(await store.memory.search("a", "u", "x"), Sequence[MemoryHit])
+    assert_type(await store.memory.remember(key), Remembered)
+    assert_type(await store.memory.cleanup(), int)
+    tools = store.memory.tools("a", "u")
+    assert_type(tools, MemoryTools[Async])
+    assert_type(await tools.call("memory_list", {}), dict[str, Any])
+
+
+def sync_memory(store: SyncStore, key: SessionKey) -> None:
+    assert_type(store.memory.add("a", "u", "x"), Memory)
+    assert_type(store.memory.ingest("a", "u", [NewMemory("x")]), Remembered)
+    assert_type(store.memory.replace_session("a", "u", "s", [{"content": "x"}]), Sequence[Memory])
+    assert_type(store.memory.update("a", "u", "m", content="x"), Memory)
+    assert_type(store.memory.supersede("a", "u", "m", "n"), Memory)
+    assert_type(store.memory.delete("a", "u", "m"), bool)
+    assert_type(store.memory.clear("a", "u"), int)
+    assert_type(store.memory.get("a", "u", "m"), Memory)
+    assert_type(store.memory.find("a", "u", "m"), Memory | None)
+    assert_type(store.memory.read("a", "u"), Page[Memory])
+    assert_type(store.memory.iter("a", "u"), Iterator[Memory])
+    assert_type(store.memory.count("a", "u"), int)
+    assert_type(store.memory.history("a", "u", "m"), Sequence[Memory])
+    assert_type(store.memory.search("a", "u", "x"), Sequence[MemoryHit])
+    assert_type(store.memory.remember(key), Remembered)
+    assert_type(store.memory.cleanup(dry_run=True), int)
+    tools = store.memory.tools("a", "u")
+    assert_type(tools, MemoryTools[Sync])
+    assert_type(tools.call("memory_list", "{}"), dict[str, Any])
+
+
+def turn_memory(turn: Turn[Async]) -> None:
+    assert_type(turn.memory.add("a", "u", "x"), Pending[Memory])
+    assert_type(turn.memory.ingest("a", "u", ["x"]), Pending[Remembered])
+    assert_type(turn.memory.replace_session("a", "u", "s", []), Pending[Sequence[Memory]])
+    assert_type(turn.memory.update("a", "u", "m"), Pending[Memory])
+    assert_type(turn.memory.supersede("a", "u", "m", "n"), Pending[Memory])
+    assert_type(turn.memory.delete("a", "u", "m"), Pending[bool])
+    assert_type(turn.memory.clear("a", "u"), Pending[int])
+
+
+def no_reads_in_a_turn_of_memory(turn: Turn[Async], key: SessionKey) -> None:
+    turn.memory.get("a", "u", "m")  # type: ignore[arg-type, unused-coroutine]
+    turn.memory.find("a", "u", "m")  # type: ignore[arg-type, unused-coroutine]
+    turn.memory.read("a", "u")  # type: ignore[arg-type, unused-coroutine]
+    turn.memory.iter("a", "u")  # type: ignore[arg-type]
+    turn.memory.count("a", "u")  # type: ignore[arg-type, unused-coroutine]
+    turn.memory.history("a", "u", "m")  # type: ignore[arg-type, unused-coroutine]
+    turn.memory.search("a", "u", "x")  # type: ignore[arg-type, unused-coroutine]
+    turn.memory.remember(key)  # type: ignore[arg-type, unused-coroutine]
+    turn.memory.cleanup()  # type: ignore[arg-type, unused-coroutine]
+    # It only makes an object, whose calls are no writes of a turn.
+    turn.memory.tools("a", "u").call("memory_list", {})  # type: ignore[arg-type, unused-coroutine]
 
 
 async def async_store(key: SessionKey) -> None:

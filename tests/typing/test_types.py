@@ -12,6 +12,7 @@ import pytest
 import perdure
 from perdure.features.events import Events
 from perdure.features.keyvalues import KeyValues
+from perdure.features.memory import Memories
 from perdure.features.sessions import Sessions
 from perdure.features.state import State
 from perdure.operation import operation
@@ -20,7 +21,13 @@ pytest.importorskip("mypy", reason="mypy comes with perdure[dev]")
 
 ROOT = Path(__file__).parents[2]
 API = Path(__file__).parent / "api.py"
-FEATURES = {"sessions": Sessions, "events": Events, "state": State, "kv": KeyValues}
+FEATURES = {
+    "sessions": Sessions,
+    "events": Events,
+    "state": State,
+    "kv": KeyValues,
+    "memory": Memories,
+}
 
 
 def mypy(path: Path) -> tuple[int, str]:

@@ -9,22 +9,27 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from perdure.errors import ConflictError, NotFoundError, TooLargeError
+from perdure.features.fulltext import drop, index, reindex, unindex
 from perdure.features.memory_rows import (
     LOGGED,
     MEMORY,
     MemoryRow,
     Owner,
     digest_of,
+    document_of,
     memory_of,
     row_as_it_was,
     was_of,
 )
 from perdure.operation import Plan, Settings
+from perdure.parts import Place
 from perdure.records import Memory, Remembered
 from perdure.values import decode, digest, encode_trusted
 
 #: Of a memory that was superseded: it is the same as no other, and can be told anew.
 PAST = "past"
+#: What the full-text index knows memories as.
+KIND = "memory"
 
 
 def hold(owner: Owner) -> Plan[None]:
@@ -58,21 +63,26 @@ def held(owner: Owner, id: str) -> Plan[MemoryRow]:
 
 
 class Kept(NamedTuple):
-    """The row that is there now, and whether it is new; None: it had been deleted before."""
+    """The row that is there now, and whether it is new; None: it had been deleted before.
+
+    ``stale``: the full-text index does not know of its topics yet.
+    """
 
     row: MemoryRow | None
     new: bool
+    stale: bool = False
 
 
 def keep(owner: Owner, new: MemoryRow, settings: Settings, *, revive: bool) -> Plan[Kept]:
-    """Store a memory, or add what is new of it to the one that is the same.
+    """Store a memory, or add what is new of it to the one that is the same; not yet indexed.
 
     Without ``revive`` what was deleted stays so, and for what was corrected there is what it was
     corrected to.
     """
     found = yield from same(owner, new.digest)
     if found is not None:
-        return Kept((yield from _merge(found, new, settings)), False)
+        merged = yield from _merge(found, new, settings)
+        return Kept(merged, False, stale=merged.topics != found.topics)
     buried = yield MEMORY.buried(part=owner.part, digest=new.digest)
     if buried and not revive:
         return Kept((yield from find(owner, buried[0][0])), False)
@@ -83,12 +93,23 @@ def keep(owner: Owner, new: MemoryRow, settings: Settings, *, revive: bool) -> P
 
 
 def keep_all(owner: Owner, drafts: Sequence[MemoryRow], settings: Settings) -> Plan[list[Kept]]:
-    """The same for several, none of which is brought back."""
+    """The same for several, none of which is brought back; indexed."""
     kept: list[Kept] = []
     for one in drafts:
         done = yield from keep(owner, one, settings, revive=False)
         kept.append(done)
+    yield from index_kept(owner, kept)
     return kept
+
+
+def index_kept(owner: Owner, kept: Sequence[Kept]) -> Plan[None]:
+    """Have a search find what was kept, all of it in one block."""
+    there = {one.row.id: one.row for one in kept if one.row is not None}
+    new = {one.row.id for one in kept if one.row is not None and one.new}
+    stale = {one.row.id for one in kept if one.row is not None and one.stale} - new
+    yield from unindex(owner.part, KIND, stale)
+    docs = [document_of(row) for row in there.values() if row.id in new | stale]
+    yield from index(Place(owner.part, owner.app_part), KIND, docs, block=owner.block)
 
 
 def remembered(
@@ -161,7 +182,7 @@ def write(row: MemoryRow, changed: MemoryRow, now: int) -> Plan[MemoryRow]:
         part=row.part,
         id=row.id,
         digest=changed.digest,
-        identity=changed.identity,
+        same_by=changed.same_by,
         version=changed.version,
         **columns,
     )
@@ -170,7 +191,7 @@ def write(row: MemoryRow, changed: MemoryRow, now: int) -> Plan[MemoryRow]:
 
 def change(owner: Owner, row: MemoryRow, changed: MemoryRow) -> Plan[MemoryRow]:
     """The row with a change by hand; `ConflictError` if another memory says the same."""
-    if row.identity == "content":
+    if row.same_by == "content":
         changed = changed._replace(digest=digest_of(changed))
     if changed.digest != row.digest:
         other = yield from same(owner, changed.digest)
@@ -182,6 +203,9 @@ def change(owner: Owner, row: MemoryRow, changed: MemoryRow) -> Plan[MemoryRow]:
         yield MEMORY.revive(part=owner.part, digest=changed.digest)
         # What was corrected is not to be learnt again from the same conversation.
         yield from bury(owner, row, heir=row.id)
+    if (changed.text, changed.topics) != (row.text, row.topics):
+        where = Place(owner.part, owner.app_part)
+        yield from reindex(where, KIND, document_of(changed), block=owner.block)
     return (yield from write(row, changed, owner.now))
 
 
@@ -193,12 +217,12 @@ def supersede(owner: Owner, row: MemoryRow, by: MemoryRow, at: int | None) -> Pl
         # Its digest stays: it is known by what was said when it was added.
         yield from write(by, by._replace(valid_from=_before(moment, by.valid_until)), owner.now)
     until = moment if row.valid_until is None else min(moment, row.valid_until)
-    if row.identity != PAST:
+    if row.same_by != PAST:
         yield from bury(owner, row, heir=row.id)
     past = row._replace(
         superseded_by=by.id,
         valid_until=until,
-        identity=PAST,
+        same_by=PAST,
         digest=digest(PAST, row.id),
     )
     return (yield from write(row, past, owner.now))
@@ -226,8 +250,9 @@ def bury(owner: Owner, row: MemoryRow, heir: str = "") -> Plan[None]:
 
 
 def remove(row: MemoryRow) -> Plan[None]:
-    """Remove a memory, with what it once was."""
+    """Remove a memory, with what it once was and all that it is found by."""
     yield MEMORY.remove(part=row.part, id=row.id)
+    yield from unindex(row.part, KIND, [row.id])
 
 
 def delete(owner: Owner, id: str) -> Plan[bool]:
@@ -238,7 +263,7 @@ def delete(owner: Owner, id: str) -> Plan[bool]:
     row = yield from find(owner, id)
     if row is None:
         return False
-    if row.identity != PAST:
+    if row.same_by != PAST:
         yield from bury(owner, row)
     yield from remove(row)
     return True
@@ -249,9 +274,10 @@ def clear(owner: Owner) -> Plan[int]:
     yield from hold(owner)
     rows = [MemoryRow._make(row) for row in (yield MEMORY.every(part=owner.part))]
     for row in rows:
-        if row.identity != PAST:
+        if row.same_by != PAST:
             yield from bury(owner, row)
     yield MEMORY.remove_all(part=owner.part)
+    yield from drop(owner.part, KIND)
     return sum(row.expires_at is None or row.expires_at > owner.now for row in rows)
 
 
@@ -304,5 +330,6 @@ def remove_expired(now: int, limit: int) -> Plan[int]:
     found = yield MEMORY.expired(now=now, limit=limit)
     for part, memory_id in sorted(found):
         yield MEMORY.take_owner(part=part)
-        yield MEMORY.remove_if_expired(part=part, id=memory_id, now=now)
+        if (yield MEMORY.remove_if_expired(part=part, id=memory_id, now=now)):
+            yield from unindex(part, KIND, [memory_id])
     return len(found)

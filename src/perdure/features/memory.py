@@ -6,8 +6,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from perdure.errors import BusyError, ConflictError, InvalidError, TooLargeError
-from perdure.features import ingesting, keeping, memory_changes
+from perdure.errors import (
+    BusyError,
+    ConflictError,
+    InvalidError,
+    TooLargeError,
+)
+from perdure.features import ingesting, keeping, memory_changes, recalling
 from perdure.features.cursors import check_limit, unpack
 from perdure.features.ingesting import Batch, drafts_of, said
 from perdure.features.leases import Lease, release, renew, take
@@ -21,6 +26,7 @@ from perdure.features.memory_rows import (
     identity_of,
     memory_of,
     owner_of,
+    writer_of,
 )
 from perdure.features.memory_tools import MemoryTools
 from perdure.features.reading import positive
@@ -47,6 +53,7 @@ from perdure.records import (
     AllType,
     Marker,
     Memory,
+    MemoryHit,
     MemoryInput,
     NewMemory,
     Page,
@@ -108,7 +115,7 @@ class Memories(Feature[M]):
             valid_until=valid_until, pinned=pinned, expires_at=expires_at,
         )  # fmt: skip
         settings = self._settings
-        owner = owner_of(settings, app, user)
+        owner = writer_of(settings, app, user)
         new = draft(given, identity_of(identity), settings, owner)
 
         def work(_: Bumps) -> Plan[Memory]:
@@ -117,6 +124,7 @@ class Memories(Feature[M]):
             if kept.row is None:
                 message = "this memory was deleted: revive=True brings it back"
                 raise ConflictError(f"{message} ({content[:80]!r})")
+            yield from keeping.index_kept(owner, [kept])
             if kept.new:
                 yield from keeping.make_room(owner, [new.id], settings)
             return memory_of(owner, kept.row)
@@ -137,7 +145,7 @@ class Memories(Feature[M]):
         Each as in `add`, but what was deleted is not brought back, and of what was corrected
         the correction stays. By source an event has one memory: two are an `InvalidError`.
         """
-        owner = owner_of(self._settings, app, user)
+        owner = writer_of(self._settings, app, user)
         drafts = self._drafts(entries, "", identity, owner)
 
         def work(_: Bumps) -> Plan[Remembered]:
@@ -162,7 +170,7 @@ class Memories(Feature[M]):
         session go (and may come back: nobody deleted them). Otherwise as in `ingest`.
         """
         settings = self._settings
-        owner = owner_of(settings, app, user)
+        owner = writer_of(settings, app, user)
         check_text(session, "session", settings.limits.text, blank=False)
         drafts = self._drafts(entries, session, identity, owner)
         return lambda _: keeping.replace(owner, session, drafts, settings)
@@ -193,7 +201,7 @@ class Memories(Feature[M]):
         ingested again.
         """
         settings = self._settings
-        owner = owner_of(settings, app, user)
+        owner = writer_of(settings, app, user)
         moments = {"valid_from": valid_from, "valid_until": valid_until, "expires_at": expires_at}
         changed = memory_changes.change(
             settings, content, topics, metadata, author, timestamp, moments, pinned
@@ -221,7 +229,7 @@ class Memories(Feature[M]):
         holds and this one does not, and ``as_of`` tells which held when. `NotFoundError` for
         either; `ConflictError` if the other was superseded itself.
         """
-        owner = owner_of(self._settings, app, user)
+        owner = writer_of(self._settings, app, user)
         moment = None if at is None else memory_changes.moment(at, owner.now)
         self._id(id)
         self._id(by)
@@ -240,14 +248,14 @@ class Memories(Feature[M]):
 
         A tombstone (a digest, no text) keeps it from being ingested again.
         """
-        owner = owner_of(self._settings, app, user)
+        owner = writer_of(self._settings, app, user)
         self._id(id)
         return lambda _: keeping.delete(owner, id)
 
     @operation
     def clear(self, app: str, user: str) -> Work[int]:
         """Remove all memories of the owner as `delete` does; how many there were."""
-        owner = owner_of(self._settings, app, user)
+        owner = writer_of(self._settings, app, user)
         return lambda _: keeping.clear(owner)
 
     # -- reading -----------------------------------------------------------------------------
@@ -348,6 +356,33 @@ class Memories(Feature[M]):
         self._id(id)
         return lambda _: keeping.history(owner, id)
 
+    @flow
+    def search(
+        self,
+        app: str,
+        user: str,
+        query: str,
+        *,
+        limit: int = 10,
+        topics: Sequence[str] = (),
+        min_score: float = 0.0,
+        session: str | None = None,
+        agent: str | None = None,
+        as_of: datetime | AllType | None = None,
+    ) -> Flow[Sequence[MemoryHit]]:
+        """The memories that answer a query best, with their scores; at most ``limit``.
+
+        Any word of the query may stand in the content or the topics, in any form of the same
+        stem; nothing in it is a wildcard or an operator. BM25 by the numbers of this owner's
+        memories alone, of equal ones the later first. ``min_score`` is the least score; the
+        other options are as in `read`. A query without words finds nothing.
+        """
+        settings = self._settings
+        owner = owner_of(settings, app, user)
+        which = memory_changes.wanted(settings, owner, as_of, topics, session, agent)
+        asked = recalling.question(settings, query, which, limit, min_score)
+        return (yield from recalling.hits(owner, asked, settings))
+
     # -- from a session ----------------------------------------------------------------------
 
     @flow
@@ -412,7 +447,7 @@ class Memories(Feature[M]):
             if not batch.events:
                 return total
             entries = yield Call(extract, (list(batch.events),))
-            owner = owner_of(settings, at.key.app, at.key.user)
+            owner = writer_of(settings, at.key.app, at.key.user)
             drafts = self._drafts(entries, at.key.id, identity, owner)
             total = _sum(total, (yield from run(self._store(at, owner, batch, drafts))))
             yield from run(renew(lease, now=settings.clock(), ttl=_LEASE))

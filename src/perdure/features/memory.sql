@@ -1,7 +1,7 @@
 -- Memories by (part, id); every change holds the owner's row first.
 
 -- define: columns
-m.part, m.id, m.digest, m.identity, m.version, m.text, m.topics, m.metadata, m.agent, m.author,
+m.part, m.id, m.digest, m.same_by, m.version, m.text, m.topics, m.metadata, m.agent, m.author,
 m.session_id, m.event_id, m.timestamp, m.valid_from, m.valid_until, m.superseded_by, m.pinned,
 m.expires_at, m.created_at, m.updated_at
 
@@ -33,6 +33,13 @@ SELECT {columns} FROM memories m
 WHERE {valid} AND {start}
 ORDER BY m.updated_at DESC, m.id DESC LIMIT :limit
 
+-- name: some
+-- Those of these ids that hold: as many as a search looks at in one go.
+SELECT {columns} FROM memories m
+WHERE {valid}
+  AND m.id IN (:id_a, :id_b, :id_c, :id_d, :id_e, :id_f, :id_g, :id_h,
+               :id_i, :id_j, :id_k, :id_l, :id_m, :id_n, :id_o, :id_p)
+
 -- name: count
 SELECT COUNT(*) FROM memories m WHERE {valid}
 
@@ -40,16 +47,16 @@ SELECT COUNT(*) FROM memories m WHERE {valid}
 SELECT {columns} FROM memories m WHERE {live} AND m.session_id = :session_id ORDER BY m.id
 
 -- name: insert
-INSERT INTO memories (part, id, digest, identity, version, text, topics, metadata, agent, author,
+INSERT INTO memories (part, id, digest, same_by, version, text, topics, metadata, agent, author,
     session_id, event_id, timestamp, valid_from, valid_until, superseded_by, pinned, expires_at,
     created_at, updated_at)
-VALUES (:part, :id, :digest, :identity, :version, :text, :topics, :metadata, :agent, :author,
+VALUES (:part, :id, :digest, :same_by, :version, :text, :topics, :metadata, :agent, :author,
     :session_id, :event_id, :timestamp, :valid_from, :valid_until, :superseded_by, :pinned,
     :expires_at, :created_at, :updated_at)
 
 -- name: change
 UPDATE memories
-SET digest = :digest, identity = :identity, version = :version, text = :text, topics = :topics,
+SET digest = :digest, same_by = :same_by, version = :version, text = :text, topics = :topics,
     metadata = :metadata, author = :author, timestamp = :timestamp, valid_from = :valid_from,
     valid_until = :valid_until, superseded_by = :superseded_by, pinned = :pinned,
     expires_at = :expires_at, updated_at = :updated_at
@@ -60,6 +67,7 @@ DELETE FROM memories WHERE part = :part AND id = :id
 
 -- name: remove_if_expired
 DELETE FROM memories WHERE part = :part AND id = :id AND expires_at <= :now
+RETURNING id
 
 -- name: every
 SELECT {columns} FROM memories m WHERE m.part = :part

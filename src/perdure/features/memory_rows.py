@@ -9,6 +9,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 
 from perdure.errors import CorruptError, InvalidError, TooLargeError
 from perdure.features.describing import Text
+from perdure.features.postings import Doc, document
 from perdure.operation import Settings
 from perdure.parts import place
 from perdure.records import JSON, Memory, MemoryInput, NewMemory
@@ -30,13 +31,18 @@ _GIVEN = {field.name for field in fields(NewMemory)}
 
 
 class Owner(NamedTuple):
-    """Whose memories: a user's, or an app's by the user of no name; and the time of the call."""
+    """Whose memories: a user's, or an app's by the user of no name; and the time of the call.
+
+    ``block`` is where a call that writes puts what it adds to the full-text index.
+    """
 
     part: str
+    app_part: str
     tenant: str
     app: str
     user: str
     now: int
+    block: str = ""
 
 
 class MemoryRow(NamedTuple):
@@ -45,7 +51,7 @@ class MemoryRow(NamedTuple):
     part: str
     id: str
     digest: str
-    identity: str
+    same_by: str
     version: int
     text: str
     topics: str
@@ -73,8 +79,13 @@ LOGGED = (
 
 def owner_of(settings: Settings, app: str, user: str) -> Owner:
     """The owner; `InvalidError` for names that cannot be one."""
-    part = place(settings.tenant, app, user, settings.limits.text).part
-    return Owner(part, settings.tenant, app, user, settings.clock())
+    where = place(settings.tenant, app, user, settings.limits.text)
+    return Owner(*where, settings.tenant, app, user, settings.clock())
+
+
+def writer_of(settings: Settings, app: str, user: str) -> Owner:
+    """The same for a call that writes."""
+    return owner_of(settings, app, user)._replace(block=settings.ids())
 
 
 def memory_id(settings: Settings, owner: Owner) -> str:
@@ -107,7 +118,7 @@ def draft(given: NewMemory, identity: str, settings: Settings, owner: Owner) -> 
         part=owner.part,
         id=memory_id(settings, owner),
         digest="",
-        identity=identity,
+        same_by=identity,
         version=1,
         text=checked_content(given.content, settings),
         topics=encode_trusted(topics_of(given.topics, settings)),
@@ -191,7 +202,7 @@ def digest_of(row: MemoryRow) -> str:
     that may become known later. By source: the session and the event. Each field goes in with
     its length, and the owner is the part that the row is in.
     """
-    if row.identity == "content":
+    if row.same_by == "content":
         times = encode_trusted([row.valid_from, row.valid_until])
         return digest("content", row.agent, row.author, row.text, times)
     if not row.session_id or not row.event_id:
@@ -227,6 +238,12 @@ def memory_of(owner: Owner, row: MemoryRow) -> Memory:
         updated_at=from_micros(row.updated_at),
         version=row.version,
     )
+
+
+def document_of(row: MemoryRow) -> Doc:
+    """What a search finds the memory by: its text and its topics."""
+    topics = decode(row.topics, f"memory {row.id!r}")
+    return document(row.id, "\n".join([row.text, *topics]))
 
 
 def was_of(row: MemoryRow) -> str:

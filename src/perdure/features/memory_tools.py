@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from perdure.errors import ConflictError, InvalidError, NotFoundError
+from perdure.features.memory_changes import wanted
+from perdure.features.memory_rows import owner_of
+from perdure.features.recalling import hits, question
 from perdure.operation import Feature, Flow, M, flow, run
 from perdure.records import JSON, Memory
 from perdure.values import check_text, parse
@@ -48,6 +51,15 @@ _LIMIT = {"type": "integer", "minimum": 1, "maximum": _MOST, "description": "At 
 _TOOLS: Mapping[str, Tool] = MappingProxyType({
     tool.name: tool
     for tool in (
+        _tool(
+            "memory_search",
+            "Look for what is known about the user. Give the words it is about; any of them "
+            "may match.",
+            "query",
+            query={"type": "string", "description": "Words to look for."},
+            limit=_LIMIT,
+            topics=_TOPICS,
+        ),
         _tool(
             "memory_add",
             "Remember a fact about the user for later conversations. Adding what is known "
@@ -127,6 +139,8 @@ class MemoryTools(Feature[M]):
     def _call(self, name: str, given: dict[str, Any]) -> Flow[dict[str, JSON]]:
         memory, kind = self._memory, type(self._memory)
         whose = self._app, self._user
+        if name == "memory_search":
+            return {"memories": (yield from self._search(**given))}
         if name == "memory_add":
             added = yield from run(kind.add.of(memory, *whose, **given, agent=self._agent))
             return {"memory": _told(added)}
@@ -137,6 +151,16 @@ class MemoryTools(Feature[M]):
             return {"deleted": (yield from run(kind.delete.of(memory, *whose, **given)))}
         page = yield from run(kind.read.of(memory, *whose, **{"limit": 10, **given}))
         return {"memories": [_told(one) for one in page]}
+
+    def _search(
+        self, query: str, limit: int = 10, topics: Sequence[str] = ()
+    ) -> Flow[list[dict[str, JSON]]]:
+        settings = self._settings
+        owner = owner_of(settings, self._app, self._user)
+        which = wanted(settings, owner, None, topics, None, None)
+        asked = question(settings, query, which, limit, 0)
+        found = yield from hits(owner, asked, settings)
+        return [{**_told(hit.memory), "score": round(hit.score, 3)} for hit in found]
 
 
 def _told(memory: Memory) -> dict[str, JSON]:

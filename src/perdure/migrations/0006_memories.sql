@@ -12,12 +12,12 @@ CREATE TABLE memory_owners (
 ) {clustered};
 
 -- `digest` says which of two are the same: of the content, of the source, or (a memory that was
--- superseded) of the id alone, as `identity` tells. `pinned` is 0 or 1.
+-- superseded) of the id alone, as `same_by` tells. `pinned` is 0 or 1.
 CREATE TABLE memories (
     part          {text} NOT NULL,
     id            {text} NOT NULL,
     digest        {text} NOT NULL,
-    identity      {text} NOT NULL,
+    same_by       {text} NOT NULL,
     version       BIGINT NOT NULL,
     text          {text} NOT NULL,
     topics        {text} NOT NULL,

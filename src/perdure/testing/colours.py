@@ -42,6 +42,8 @@ class _Awaited:
             return _Awaited(value)
         if name == "turn":
             return lambda: _AwaitedTurn(value())
+        if name == "tools":
+            return lambda *args, **kwargs: _Awaited(value(*args, **kwargs))
         if not callable(value) or name.startswith("_"):
             return value
         return _iterated(value) if _is_stream(self._target, name) else _called(value)

@@ -49,6 +49,9 @@ async def live_a_life(store: Store, user: str, *, mark: str = "") -> list[Sessio
     await store.state.set(key, {"opaque": Opaque("c", mark.encode())})
     await store.events.rewind(key, 2)
     await store.events.append(key, NewEvent(mark, state_delta={"user:more": mark}))
+    await store.memory.remember(key)
+    noted = await store.memory.add("support", user, f"About {mark}.", [mark])
+    await store.memory.update("support", user, noted.id, content=f"More about {mark}.")
     fork = (await store.sessions.fork(key, id="fork")).key
     gone = (await store.sessions.create("support", user, "gone", state=state)).key
     await store.events.append(gone, mark)

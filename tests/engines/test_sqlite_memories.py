@@ -1,0 +1,33 @@
+"""Several processes and the memories of one user, on one SQLite file."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.engines import memory_writers
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform does not fork")
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path}/store.db"
+
+
+def test_what_many_processes_add_is_one_memory_with_the_topics_of_all(url: str) -> None:
+    memory_writers.check_one_memory_with_all_topics(url)
+
+
+def test_whatever_processes_do_at_once_a_search_finds_what_is_there(url: str) -> None:
+    memory_writers.check_index_and_rows_agree(url)
+
+
+def test_of_many_processes_one_makes_memories_of_an_event(url: str, tmp_path: Path) -> None:
+    memory_writers.check_each_event_is_remembered_once(url, tmp_path)
+
+
+def test_a_process_that_is_killed_while_it_extracts_loses_and_doubles_nothing(url: str) -> None:
+    memory_writers.check_a_killed_extractor_loses_and_doubles_nothing(url)
