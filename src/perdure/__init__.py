@@ -42,10 +42,12 @@ if TYPE_CHECKING:
         Annotation,
         Appended,
         AppScope,
+        Artifact,
         Branch,
         ErasureReceipt,
         Event,
         EventError,
+        LoadedArtifact,
         Messages,
         NewEvent,
         Opaque,
@@ -73,6 +75,7 @@ __all__ = [
     "Annotation",
     "AppScope",
     "Appended",
+    "Artifact",
     "Async",
     "Branch",
     "BusyError",
@@ -89,6 +92,7 @@ __all__ = [
     "HandleState",
     "InvalidError",
     "Limits",
+    "LoadedArtifact",
     "Messages",
     "MissingExtraError",
     "NewEvent",
@@ -140,9 +144,9 @@ _PLACES = {
         "perdure.handles": "HandleState SessionHandle",
         "perdure.operation": "Async Deferred Pending Sync",
         "perdure.records": (
-            "ALL DELETE Annotation Appended AppScope Branch ErasureReceipt Event EventError "
-            "Messages NewEvent Opaque Origin Page Rewritten Session SessionKey StateChange "
-            "StateEntry Swept UserScope"
+            "ALL DELETE Annotation Appended AppScope Artifact Branch ErasureReceipt Event "
+            "EventError LoadedArtifact Messages NewEvent Opaque Origin Page Rewritten Session "
+            "SessionKey StateChange StateEntry Swept UserScope"
         ),
         "perdure.store": "Store SyncStore open open_sync",
         "perdure.turns": "Turn",

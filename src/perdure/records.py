@@ -73,6 +73,8 @@ class AppScope(NamedTuple):
 
 Scope: TypeAlias = SessionKey | UserScope | AppScope
 
+ArtifactScope: TypeAlias = SessionKey | UserScope
+
 
 @dataclass(frozen=True, slots=True)
 class Origin:
@@ -270,6 +272,34 @@ class StateChange:
     seq: int
     version: int
     value: JSON
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Artifact:
+    """A version of an artifact, without its bytes.
+
+    ``version`` is 0, 1, 2 … for each name of a scope. ``seq`` is the event that stood last in
+    the session when it was saved (0: none, or the scope is a user's). ``sha256`` is the digest
+    of the bytes in hex, ``size`` their number.
+    """
+
+    scope: ArtifactScope
+    name: str
+    version: int
+    seq: int
+    mime_type: str
+    metadata: dict[str, JSON]
+    sha256: str
+    size: int
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedArtifact:
+    """A version of an artifact with its bytes."""
+
+    artifact: Artifact
+    data: bytes
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from typing import Any, Generic, Self
 from perdure.config import Config, Resolved, resolve
 from perdure.engines import Engine, engine_for
 from perdure.errors import UnsupportedError
+from perdure.features.artifacts import Artifacts
 from perdure.features.events import Events
 from perdure.features.sessions import Sessions
 from perdure.features.state import State
@@ -39,6 +40,7 @@ class _Store(Generic[M]):
         self.sessions: Sessions[M] = Sessions(self._runner, settings)
         self.events: Events[M] = Events(self._runner, settings)
         self.state: State[M] = State(self._runner, settings)
+        self.artifacts: Artifacts[M] = Artifacts(self._runner, settings)
         self._upkeep: Upkeep[M] = Upkeep(self._runner, settings)
 
     @property

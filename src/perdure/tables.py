@@ -17,6 +17,7 @@ class Table:
     whose part is a user's belong to that user; only erasures, which outlive them, and outcomes,
     which are gone after a day, do not.
     ``json`` columns hold JSON text. ``passing``: what an engine notes for itself for a while.
+    ``heavy``: rows of up to a mebibyte, which nobody reads all at once.
     """
 
     name: str
@@ -25,12 +26,24 @@ class Table:
     person: bool = True
     json: frozenset[str] = frozenset()
     passing: bool = False
+    heavy: bool = False
 
 
 _HANGING = ("part", "uid")
 
 #: Those that hang on others first: rows are removed in this order.
 TABLES: tuple[Table, ...] = (
+    Table(
+        "artifacts",
+        (
+            *_HANGING, "name", "version", "seq", "mime_type", "metadata", "sha256", "size",
+            "created_at",
+        ),
+        json=frozenset({"metadata"}),
+    ),
+    Table("artifact_names", (*_HANGING, "name", "latest")),
+    Table("artifact_pieces", ("part", "sha256", "number", "data"), session=False, heavy=True),
+    Table("artifact_blobs", ("part", "sha256", "size", "created_at"), session=False),
     Table(
         "annotations",
         (*_HANGING, "id", "event_id", "name", "value", "author", "created_at"),

@@ -43,6 +43,18 @@ _FILL = [
     """,
     "INSERT INTO state_log SELECT part, uid, 2, 3, '{{}}', 1 FROM sessions",
     "INSERT INTO annotations SELECT part, uid, 'a1', 'e1', 'score', '1', '', 1 FROM sessions",
+    """
+    INSERT INTO artifact_blobs SELECT md5('user' || u), 'd' || d, 5, 1
+    FROM generate_series(1, {u}) u, generate_series(4, 30) d
+    """,
+    "INSERT INTO artifact_pieces SELECT part, sha256, 0, 'hello'::BYTEA FROM artifact_blobs",
+    """
+    INSERT INTO artifact_names SELECT part, uid, 'k1', 3 FROM sessions WHERE uid <> 'u2'
+    """,
+    """
+    INSERT INTO artifacts SELECT part, uid, 'k1', v, 1, 'text/plain', '{{}}', 'd' || (4 + v), 5, 1
+    FROM sessions, generate_series(0, 20) v WHERE uid <> 'u2'
+    """,
     "INSERT INTO erasures SELECT md5('user' || u), 1 FROM generate_series(1, {u}) u",
 ]
 
@@ -131,10 +143,17 @@ _VALUES: Mapping[str, object] = {
     "expected": None, "after_time": None, "branch": None, "run_id": None, "updated_after": None,
     "parent": None, "terms": 0, "digests": "", "deleted_at": None, "ttl": None, "data": None,
     "codec": None, "state_names": "k1", "state_owns": True, "state_data": None, "version": 0,
-    "from_seq": 2, "base": 1000, "prev": 4, "step": 1,
+    "from_seq": 2, "base": 1000, "prev": 4, "step": 1, "number": 0, "after_version": 0,
+    "after_name": "k0",
 }  # fmt: skip
 #: What a statement needs of its own, so that it finds or makes a row.
 _OF_STATEMENT: Mapping[str, Mapping[str, object]] = {
+    "artifacts.add": {"version": 99, "data": "x"},
+    "artifacts.put_blob": {"size": 5},
+    "artifacts.pieces_after": {"digest": "d4", "number": -1},
+    "artifacts.piece": {"digest": "d4"},
+    "artifacts.has_pieces": {"digest": "d4"},
+    "artifacts.add_piece": {"number": 7, "data": "x"},
     "events.insert": {
         "seq": 1000, "id": "new", "text": "", "author": "", "branch": "", "run_id": "",
     },

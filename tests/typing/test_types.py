@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import perdure
+from perdure.features.artifacts import Artifacts
 from perdure.features.events import Events
 from perdure.features.sessions import Sessions
 from perdure.features.state import State
@@ -19,7 +20,7 @@ pytest.importorskip("mypy", reason="mypy comes with perdure[dev]")
 
 ROOT = Path(__file__).parents[2]
 API = Path(__file__).parent / "api.py"
-FEATURES = {"sessions": Sessions, "events": Events, "state": State}
+FEATURES = {"sessions": Sessions, "events": Events, "state": State, "artifacts": Artifacts}
 
 
 def mypy(path: Path) -> tuple[int, str]:

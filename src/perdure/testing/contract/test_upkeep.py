@@ -45,6 +45,8 @@ async def live_a_life(store: Store, user: str, *, mark: str = "") -> list[Sessio
     await store.state.set(key, {"opaque": Opaque("c", mark.encode())})
     await store.events.rewind(key, 2)
     await store.events.append(key, NewEvent(mark, state_delta={"user:more": mark}))
+    await store.artifacts.save(key, "file", mark.encode(), metadata={"m": mark})
+    await store.artifacts.save(UserScope("support", user), "file", mark.encode())
     fork = (await store.sessions.fork(key, id="fork")).key
     gone = (await store.sessions.create("support", user, "gone", state=state)).key
     await store.events.append(gone, mark)
