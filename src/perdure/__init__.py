@@ -49,7 +49,11 @@ if TYPE_CHECKING:
         EventError,
         LoadedArtifact,
         Messages,
+        NewAnnotation,
+        NewArtifact,
         NewEvent,
+        NewSession,
+        NewState,
         Opaque,
         Origin,
         Page,
@@ -95,7 +99,11 @@ __all__ = [
     "LoadedArtifact",
     "Messages",
     "MissingExtraError",
+    "NewAnnotation",
+    "NewArtifact",
     "NewEvent",
+    "NewSession",
+    "NewState",
     "NotFoundError",
     "Opaque",
     "Origin",
@@ -145,8 +153,9 @@ _PLACES = {
         "perdure.operation": "Async Deferred Pending Sync",
         "perdure.records": (
             "ALL DELETE Annotation Appended AppScope Artifact Branch ErasureReceipt Event "
-            "EventError LoadedArtifact Messages NewEvent Opaque Origin Page Rewritten Session "
-            "SessionKey StateChange StateEntry Swept UserScope"
+            "EventError LoadedArtifact Messages NewAnnotation NewArtifact NewEvent NewSession "
+            "NewState Opaque Origin Page Rewritten Session SessionKey StateChange StateEntry "
+            "Swept UserScope"
         ),
         "perdure.store": "Store SyncStore open open_sync",
         "perdure.turns": "Turn",

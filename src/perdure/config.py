@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
+from inspect import iscoroutinefunction
 from typing import Any, cast
 from urllib.parse import parse_qsl
 
@@ -48,6 +49,8 @@ class Config:
     retry that late stores it again.
     ``deleted_grace``: how long a deleted session can be restored (default 30 days; zero
     removes at once). ``clock`` gives the time, ``ids`` new ids: for tests.
+    ``on_write``: a plain function that gets each `NewEvent`, `NewState` and `NewArtifact` before
+    it is stored, and gives back what is to be stored in its place, or raises to refuse it.
     """
 
     url: str | None = None
@@ -69,6 +72,7 @@ class Config:
     extractor: Callable[..., Any] | None = None
     embedder: Callable[..., Any] | None = None
     token_counter: Callable[..., Any] | None = None
+    on_write: Callable[[Any], Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +119,7 @@ def resolve(config: Config, environment: Mapping[str, str] | None = None) -> Res
             event_limit=_whole(given["event_limit"], "event_limit") or None,
             deleted_grace=_grace(timedelta(days=30) if grace is None else grace),
             **{name: _callable(given[name], name) for name in _CALLABLES},
+            on_write=_hook(given["on_write"]),
         ),
         schema=_schema(_in_url(url) or given["schema"] or "public"),
         pool_min=min(_whole(given["pool_min"], "pool_min") or 2, pool_max),
@@ -128,6 +133,14 @@ def _callable(value: Any, name: str) -> Callable[..., Any] | None:
     if value is not None and not callable(value):
         raise InvalidError(f"{name} must be callable, not {value!r}", name)
     return cast("Callable[..., Any] | None", value)
+
+
+def _hook(value: Any) -> Callable[..., Any] | None:
+    for part in (value, getattr(value, "__call__", None)):  # noqa: B004 - an object's own
+        if iscoroutinefunction(part):
+            message = "on_write must be a plain function: no transaction waits for an async one"
+            raise InvalidError(message, "on_write")
+    return _callable(value, "on_write")
 
 
 def _with_environment(config: Config, environment: Mapping[str, str]) -> dict[str, Any]:

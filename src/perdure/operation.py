@@ -270,7 +270,7 @@ class Settings:
 
     ``clock`` gives microseconds since 1970 (UTC), ``ids`` new ids; ``deleted_grace`` is in
     microseconds, ``event_limit`` None for no limit. The callables are the user's, sync or async;
-    only a flow calls them.
+    only a flow calls them; ``on_write`` alone is sync, and called when an operation is made.
     """
 
     tenant: str
@@ -283,6 +283,7 @@ class Settings:
     extractor: Callable[..., Any] | None = None
     embedder: Callable[..., Any] | None = None
     token_counter: Callable[..., Any] | None = None
+    on_write: Callable[[Any], Any] | None = None
 
 
 class Feature(Generic[M]):

@@ -229,6 +229,7 @@ def open(  # noqa: A001 - perdure.open, as gzip.open
     extractor: Callable[..., Any] | None = None,
     embedder: Callable[..., Any] | None = None,
     token_counter: Callable[..., Any] | None = None,
+    on_write: Callable[[Any], Any] | None = None,
 ) -> Store:
     """A store for async code; options as in `Config`, arguments win over its values.
 
@@ -242,7 +243,7 @@ def open(  # noqa: A001 - perdure.open, as gzip.open
         "schema": schema, "pool_min": pool_min, "pool_max": pool_max,
         "prepared_statements": prepared_statements, "pool": pool,
         "summariser": summariser, "extractor": extractor, "embedder": embedder,
-        "token_counter": token_counter,
+        "token_counter": token_counter, "on_write": on_write,
     }  # fmt: skip
     return Store(_config(url, given))
 
@@ -268,6 +269,7 @@ def open_sync(
     extractor: Callable[..., Any] | None = None,
     embedder: Callable[..., Any] | None = None,
     token_counter: Callable[..., Any] | None = None,
+    on_write: Callable[[Any], Any] | None = None,
 ) -> SyncStore:
     """A store for code that does not await, opened: see `open`."""
     given = {
@@ -277,7 +279,7 @@ def open_sync(
         "schema": schema, "pool_min": pool_min, "pool_max": pool_max,
         "prepared_statements": prepared_statements, "pool": pool,
         "summariser": summariser, "extractor": extractor, "embedder": embedder,
-        "token_counter": token_counter,
+        "token_counter": token_counter, "on_write": on_write,
     }  # fmt: skip
     return SyncStore(_config(url, given))
 

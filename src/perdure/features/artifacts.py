@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 from perdure.errors import CorruptError, InvalidError, NotFoundError, TooLargeError
 from perdure.features.blobs import ARTIFACTS, PIECE, Blob, Checked, blob_of, drop, piece, put
 from perdure.features.cursors import check_limit, pack, unpack
+from perdure.features.hooks import passed
 from perdure.features.line import Run
 from perdure.features.lookup import Target, get, hold, target
 from perdure.features.reading import positive
@@ -32,6 +33,7 @@ from perdure.records import (
     Artifact,
     ArtifactScope,
     LoadedArtifact,
+    NewArtifact,
     Page,
     SessionKey,
     UserScope,
@@ -103,9 +105,12 @@ class Artifacts(Feature[M]):
         """
         limits = self._settings.limits
         named = self._named(scope, name)
-        mime = check_text(mime_type, "mime_type", limits.text, blank=False)
-        described = _metadata(metadata, limits)
-        blob = blob_of(_bytes(data, limits.artifact))
+        given = _bytes(data, limits.artifact)
+        new = NewArtifact(named.scope, named.name, given, mime_type, metadata or {})
+        new = passed(new, self._settings)
+        mime = check_text(new.mime_type, "mime_type", limits.text, blank=False)
+        described = _metadata(new.metadata, limits)
+        blob = blob_of(_bytes(new.data, limits.artifact))
 
         def work(bumps: Bumps) -> Plan[Artifact]:
             of = yield from _held(named, bumps)
@@ -299,10 +304,10 @@ def _checked_name(text: str, given: str) -> str:
     raise InvalidError(f"artifact name {given!r} could leave its folder: {reason}", "name")
 
 
-def _metadata(metadata: Mapping[str, JSON] | None, limits: Limits) -> str:
-    if metadata is not None and not isinstance(metadata, Mapping):
+def _metadata(metadata: Mapping[str, JSON], limits: Limits) -> str:
+    if not isinstance(metadata, Mapping):
         raise InvalidError(f"metadata must be a JSON object, not {metadata!r}", "metadata")
-    return encode(dict(metadata or {}), "metadata", limits.state, "state")
+    return encode(dict(metadata), "metadata", limits.state, "state")
 
 
 def _bytes(data: ArtifactInput, limit: int) -> bytes:
