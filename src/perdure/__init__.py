@@ -43,18 +43,24 @@ if TYPE_CHECKING:
         Annotation,
         Appended,
         AppScope,
+        Artifact,
         Branch,
         ErasureReceipt,
         Event,
         EventError,
         Hold,
         KeyValue,
+        LoadedArtifact,
         Memory,
         MemoryHit,
         Messages,
         Namespace,
+        NewAnnotation,
+        NewArtifact,
         NewEvent,
         NewMemory,
+        NewSession,
+        NewState,
         Opaque,
         Origin,
         Page,
@@ -83,6 +89,7 @@ __all__ = [
     "Annotation",
     "AppScope",
     "Appended",
+    "Artifact",
     "Async",
     "Branch",
     "BusyError",
@@ -101,14 +108,19 @@ __all__ = [
     "InvalidError",
     "KeyValue",
     "Limits",
+    "LoadedArtifact",
     "Memory",
     "MemoryHit",
     "MemoryTools",
     "Messages",
     "MissingExtraError",
     "Namespace",
+    "NewAnnotation",
+    "NewArtifact",
     "NewEvent",
     "NewMemory",
+    "NewSession",
+    "NewState",
     "NotFoundError",
     "Opaque",
     "Origin",
@@ -161,10 +173,11 @@ _PLACES = {
         "perdure.handles": "HandleState SessionHandle",
         "perdure.operation": "Async Deferred Pending Sync",
         "perdure.records": (
-            "ALL DELETE Annotation Appended AppScope Branch ErasureReceipt Event EventError "
-            "Hold KeyValue Memory MemoryHit Messages Namespace NewEvent NewMemory Opaque "
-            "Origin Page Remembered Rewritten Session SessionKey StateChange StateEntry Swept "
-            "Tally UserScope"
+            "ALL Annotation AppScope Appended Artifact Branch DELETE ErasureReceipt Event "
+            "EventError Hold KeyValue LoadedArtifact Memory MemoryHit Messages Namespace "
+            "NewAnnotation NewArtifact NewEvent NewMemory NewSession NewState Opaque Origin "
+            "Page Remembered Rewritten Session SessionKey StateChange StateEntry Swept Tally "
+            "UserScope"
         ),
         "perdure.retention": "RetentionConfig",
         "perdure.store": "Store SyncStore open open_sync",

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
+from inspect import iscoroutinefunction
 from typing import Any, cast
 from urllib.parse import parse_qsl
 
@@ -54,6 +55,8 @@ class Config:
     removes at once). ``clock`` gives the time, ``ids`` new ids: for tests.
     ``retention``: what sweeps remove beyond what has expired (default None: only that, and what
     was deleted).
+    ``on_write``: a plain function that gets each `NewEvent`, `NewState` and `NewArtifact` before
+    it is stored, and gives back what is to be stored in its place, or raises to refuse it.
     """
 
     url: str | None = None
@@ -77,6 +80,7 @@ class Config:
     embedder: Callable[..., Any] | None = None
     token_counter: Callable[..., Any] | None = None
     retention: RetentionConfig | None = None
+    on_write: Callable[[Any], Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +129,7 @@ def resolve(config: Config, environment: Mapping[str, str] | None = None) -> Res
             deleted_grace=_grace(timedelta(days=30) if grace is None else grace),
             retention=_retention(given["retention"]),
             **{name: _callable(given[name], name) for name in _CALLABLES},
+            on_write=_hook(given["on_write"]),
         ),
         schema=_schema(_in_url(url) or given["schema"] or "public"),
         pool_min=min(_whole(given["pool_min"], "pool_min") or 2, pool_max),
@@ -144,6 +149,14 @@ def _retention(value: RetentionConfig | None) -> RetentionConfig | None:
     if value is not None and not isinstance(value, RetentionConfig):
         raise InvalidError(f"retention must be a RetentionConfig, not {value!r}", "retention")
     return value
+
+
+def _hook(value: Any) -> Callable[..., Any] | None:
+    for part in (value, getattr(value, "__call__", None)):  # noqa: B004 - an object's own
+        if iscoroutinefunction(part):
+            message = "on_write must be a plain function: no transaction waits for an async one"
+            raise InvalidError(message, "on_write")
+    return _callable(value, "on_write")
 
 
 def _with_environment(config: Config, environment: Mapping[str, str]) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -160,11 +160,9 @@ class SessionHandle(Feature[M]):
             # Stored before this handle was read: its state has that already, and what followed.
             self.state.stored({}, {**self.state}, pending)
             return done
-        deltas: dict[str, Any] = {}
-        for event in sent:
-            if not event.partial:
-                deltas |= event.state_delta or {}
-        kept = {key: value for key, value in deltas.items() if not key.startswith(TEMP_PREFIX)}
+        deltas = _deltas(sent)
+        # As it was stored: what `on_write` has taken out is not here either.
+        kept = _deltas(done.events)
         values = {k: v for k, v in {**self.state}.items() if k not in kept}
         values |= {key: value for key, value in kept.items() if value is not DELETE}
         self.state.stored(deltas, values, pending)
@@ -203,6 +201,15 @@ class SessionHandle(Feature[M]):
 def _nothing() -> Plan[None]:
     """Nothing to store; but a closed store says so."""
     yield from ()
+
+
+def _deltas(events: Iterable[NewEvent | Event]) -> dict[str, JSON | Marker]:
+    """What the whole ones bring to the state, the last value of each key."""
+    deltas: dict[str, JSON | Marker] = {}
+    for event in events:
+        if not event.partial:
+            deltas |= event.state_delta or {}
+    return deltas
 
 
 def _with_delta(given: list[NewEvent], pending: dict[str, JSON | Marker]) -> list[NewEvent]:

@@ -272,7 +272,8 @@ class Settings:
 
     ``clock`` gives microseconds since 1970 (UTC), ``ids`` new ids; ``deleted_grace`` is in
     microseconds, ``event_limit`` and ``memory_limit`` are None for no limit. The callables are
-    the user's, sync or async; only a flow calls them.
+    the user's, sync or async, and only a flow calls them; ``on_write`` alone is sync, and called
+    when an operation is made.
     """
 
     tenant: str
@@ -287,6 +288,7 @@ class Settings:
     token_counter: Callable[..., Any] | None = None
     memory_limit: int | None = None
     retention: RetentionConfig | None = None
+    on_write: Callable[[Any], Any] | None = None
 
 
 class Feature(Generic[M]):

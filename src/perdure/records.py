@@ -83,6 +83,8 @@ class AppScope(NamedTuple):
 
 Scope: TypeAlias = SessionKey | UserScope | AppScope
 
+ArtifactScope: TypeAlias = SessionKey | UserScope
+
 
 @dataclass(frozen=True, slots=True)
 class Origin:
@@ -163,6 +165,62 @@ class NewEvent:
     partial: bool = field(default=False, kw_only=True)
     extra: Mapping[str, JSON] | None = field(default=None, kw_only=True)
 
+
+@dataclass(frozen=True, slots=True)
+class NewSession:
+    """What is about to be said of a session, as `on_write` sees it: made, or updated.
+
+    What is None was not given. ``metadata`` may have `DELETE` for a value; ``state`` has its
+    prefixes, and is there only when a session is made. The key cannot be changed.
+    """
+
+    key: SessionKey
+    title: str | None = None
+    author: str | None = None
+    agent_type: str | None = None
+    tags: Sequence[str] | None = None
+    metadata: Mapping[str, JSON] | None = None
+    state: Mapping[str, JSON] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NewAnnotation:
+    """A note that is about to be stored, as `on_write` sees it; only its value can be changed."""
+
+    key: SessionKey
+    name: str
+    value: JSON
+    event_id: str | None
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class NewState:
+    """State that is about to be stored, as `on_write` sees it.
+
+    ``values`` are by name, without a prefix; one may be `DELETE`. The scope cannot be changed.
+    """
+
+    scope: Scope
+    values: Mapping[str, JSON]
+
+
+@dataclass(frozen=True, slots=True)
+class NewArtifact:
+    """A version of an artifact that is about to be stored, as `on_write` sees it.
+
+    Its scope and its name are told, and cannot be changed.
+    """
+
+    scope: ArtifactScope
+    name: str
+    data: bytes
+    mime_type: str
+    metadata: Mapping[str, JSON]
+
+
+WriteRecord: TypeAlias = NewSession | NewEvent | NewAnnotation | NewState | NewArtifact
+"""What `on_write` is given, and gives back."""
 
 EventInput: TypeAlias = NewEvent | Mapping[str, JSON] | str
 
@@ -331,6 +389,34 @@ class KeyValue:
     created_at: datetime
     updated_at: datetime
     expires_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Artifact:
+    """A version of an artifact, without its bytes.
+
+    ``version`` is 0, 1, 2 … for each name of a scope. ``seq`` is the event that stood last in
+    the session when it was saved (0: none, or the scope is a user's). ``sha256`` is the digest
+    of the bytes in hex, ``size`` their number.
+    """
+
+    scope: ArtifactScope
+    name: str
+    version: int
+    seq: int
+    mime_type: str
+    metadata: dict[str, JSON]
+    sha256: str
+    size: int
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedArtifact:
+    """A version of an artifact with its bytes."""
+
+    artifact: Artifact
+    data: bytes
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,7 @@ _REGISTRY = {
     "@person": [table for table in TABLES if table.person],
     "@expiring": [table for table in TABLES if table.expires],
     "@events": [table for table in TABLES if table.name == "events"],
-    "@many": [table for table in TABLES if table.session and table.key[2:]],
+    "@many": [table for table in TABLES if table.session and table.key[2:] and not table.together],
 }
 _HEADING = re.compile(r"^-- (name|define|for): *(.+?) *$")
 _PARAMETER = re.compile(r"(?<![:\w]):([a-z_]+)\b")

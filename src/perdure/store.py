@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, Self
 from perdure.config import Config, Resolved, resolve
 from perdure.engines import Engine, engine_for
 from perdure.errors import UnsupportedError
+from perdure.features.artifacts import Artifacts
 from perdure.features.events import Events
 from perdure.features.keyvalues import KeyValues
 from perdure.features.memory import Memories
@@ -57,6 +58,7 @@ class _Store(Generic[M]):
         self.state: State[M] = State(self._runner, settings)
         self.kv: KeyValues[M] = KeyValues(self._runner, settings)
         self.memory: Memories[M] = Memories(self._runner, settings)
+        self.artifacts: Artifacts[M] = Artifacts(self._runner, settings)
         self._upkeep: Upkeep[M] = Upkeep(self._runner, settings)
         self._sweeping: Sweeping[M] = Sweeping(self._runner, settings)
 
@@ -276,6 +278,7 @@ def open(  # noqa: A001 - perdure.open, as gzip.open
     embedder: Callable[..., Any] | None = None,
     token_counter: Callable[..., Any] | None = None,
     retention: RetentionConfig | None = None,
+    on_write: Callable[[Any], Any] | None = None,
 ) -> Store:
     """A store for async code; options as in `Config`, arguments win over its values.
 
@@ -290,7 +293,7 @@ def open(  # noqa: A001 - perdure.open, as gzip.open
         "pool_min": pool_min, "pool_max": pool_max,
         "prepared_statements": prepared_statements, "pool": pool,
         "summariser": summariser, "extractor": extractor, "embedder": embedder,
-        "token_counter": token_counter, "retention": retention,
+        "token_counter": token_counter, "retention": retention, "on_write": on_write,
     }  # fmt: skip
     return Store(_config(url, given))
 
@@ -318,6 +321,7 @@ def open_sync(
     embedder: Callable[..., Any] | None = None,
     token_counter: Callable[..., Any] | None = None,
     retention: RetentionConfig | None = None,
+    on_write: Callable[[Any], Any] | None = None,
 ) -> SyncStore:
     """A store for code that does not await, opened: see `open`."""
     given = {
@@ -328,7 +332,7 @@ def open_sync(
         "pool_min": pool_min, "pool_max": pool_max,
         "prepared_statements": prepared_statements, "pool": pool,
         "summariser": summariser, "extractor": extractor, "embedder": embedder,
-        "token_counter": token_counter, "retention": retention,
+        "token_counter": token_counter, "retention": retention, "on_write": on_write,
     }  # fmt: skip
     return SyncStore(_config(url, given))
 

@@ -21,6 +21,8 @@ class Table:
     For sweeps: ``key`` is the primary key; ``expires`` the column with the moment from which on a
     row by itself is of no use (NULL: never), None if there is no such; ``weighed`` are the columns
     that its bytes are counted by, besides those of ``json``.
+    ``heavy``: rows of up to a mebibyte, which nobody reads all at once. ``together``: when a
+    session goes its rows go in one transaction, since what they name goes with the last of them.
     """
 
     name: str
@@ -46,11 +48,46 @@ class Table:
             "expires": self.expires or "",
         }
 
+    heavy: bool = False
+    together: bool = False
+
 
 _HANGING = ("part", "uid")
 
 #: Those that hang on others first: rows are removed in this order.
 TABLES: tuple[Table, ...] = (
+    Table(
+        "artifacts",
+        (
+            *_HANGING, "name", "version", "seq", "mime_type", "metadata", "sha256", "size",
+            "created_at",
+        ),
+        json=frozenset({"metadata"}),
+        key=(*_HANGING, "name", "version"),
+        weighed=("name", "mime_type", "sha256"),
+        together=True,
+    ),
+    Table(
+        "artifact_names",
+        (*_HANGING, "name", "latest"),
+        key=(*_HANGING, "name"),
+        weighed=("name",),
+    ),
+    Table(
+        "artifact_pieces",
+        ("part", "sha256", "number", "data"),
+        session=False,
+        heavy=True,
+        key=("part", "sha256", "number"),
+        weighed=("data",),
+    ),
+    Table(
+        "artifact_blobs",
+        ("part", "sha256", "size", "created_at"),
+        session=False,
+        key=("part", "sha256"),
+        weighed=("sha256",),
+    ),
     Table(
         "annotations",
         (*_HANGING, "id", "event_id", "name", "value", "author", "created_at"),

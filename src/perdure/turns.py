@@ -6,6 +6,7 @@ from types import TracebackType
 from typing import Any, Generic, Self
 
 from perdure.errors import ClosedError, InvalidError
+from perdure.features.artifacts import Artifacts
 from perdure.features.events import Events
 from perdure.features.keyvalues import KeyValues
 from perdure.features.lookup import SESSIONS, target
@@ -76,6 +77,7 @@ class Turn(Generic[M]):
         self.state: State[Deferred] = State(self._collector, settings)
         self.kv: KeyValues[Deferred] = KeyValues(self._collector, settings)
         self.memory: Memories[Deferred] = Memories(self._collector, settings)
+        self.artifacts: Artifacts[Deferred] = Artifacts(self._collector, settings)
 
     def _operation(self) -> Operation[list[Any]]:
         operations = tuple(self._collector.operations)

@@ -35,13 +35,15 @@ class Limits:
 
     ``text`` is for ids, keys, names, tags, apps and users; ``title`` for titles, authors and
     types of agents; ``event`` for each JSON field of an event; ``state`` for a value of state
-    and for metadata; ``records`` for events of one append and items of one page.
+    and for metadata; ``artifact`` for the bytes of one version; ``records`` for events of one
+    append and items of one page.
     """
 
     text: int = 512
     title: int = 16_384
     event: int = 16 * 2**20
     state: int = 4 * 2**20
+    artifact: int = 256 * 2**20
     records: int = 10_000
 
 

@@ -11,6 +11,7 @@ import apsw
 import perdure
 from perdure import Event, SessionKey, StaleSessionError
 from tests.engines.processes import meet, side_by_side
+from tests.engines.saving import no_byte_is_lost_or_left, no_number_is_shared
 
 KEY = SessionKey("app", "user", "chat")
 
@@ -237,3 +238,16 @@ def test_a_follower_in_another_process_is_told_when_history_changes(tmp_path: Pa
     seen, _ = side_by_side(pop_or_follow, [(url, "follow"), (url, "write")])
 
     assert seen == ["first", "before", "rewritten", "after", "the end"]
+
+
+# -- artifacts -------------------------------------------------------------------------------
+
+
+def test_processes_that_save_one_artifact_never_share_a_number(tmp_path: Path) -> None:
+    no_number_is_shared(new_store(tmp_path), processes=4, count=25)
+
+
+def test_processes_that_save_and_delete_the_same_bytes_lose_none_and_leave_none(
+    tmp_path: Path,
+) -> None:
+    no_byte_is_lost_or_left(new_store(tmp_path), processes=4, rounds=40)

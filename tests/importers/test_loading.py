@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 import perdure
 from perdure import ALL, NewEvent, SessionKey
-from perdure.importers import Changed, ImportReport, Skipped
+from perdure.importers import Changed, ImportReport, Skipped, load_sync
 from tests.importers.importing import Load, assistant, read, talk, user
 
 KEY = SessionKey("app", "ada", "c-1")
@@ -324,3 +327,29 @@ def test_errors_of_the_store_are_raised(url: str, load: Load) -> None:
 
 def test_a_skipped_one_says_where_it_stands() -> None:
     assert str(Skipped("a.jsonl", 3, "not JSON")) == "a.jsonl:3: not JSON"
+
+
+def _without_numbers(record: Any) -> Any:
+    if isinstance(record, perdure.NewSession):
+        return replace(record, title=re.sub(r"\d", "#", record.title or ""))
+    content = {**record.content, "content": re.sub(r"\d", "#", record.content["content"])}
+    return replace(record, content=content)
+
+
+def test_what_is_imported_goes_through_on_write_and_is_known_when_it_comes_again(
+    tmp_path: Path,
+) -> None:
+    given = read(talk("c-1", user("My card is 4711."), assistant("Thanks for 4711.")))
+    path = tmp_path / "hooked.db"
+    with perdure.open_sync(f"sqlite:///{path}", on_write=_without_numbers) as store:
+        first = load_sync(store, given, app="app", user="ada")
+        again = load_sync(store, given, app="app", user="ada")
+        session = store.sessions.get(KEY)
+        contents = [event.content["content"] for event in store.events.read(KEY)]
+
+    assert (counts(first), counts(again)) == ((1, 0, 2, 0), (0, 1, 0, 2))
+    assert (session.title, contents) == (
+        "My card is ####.",
+        ["My card is ####.", "Thanks for ####."],
+    )
+    assert b"4711" not in path.read_bytes()

@@ -64,6 +64,18 @@ _FILL = [
     SELECT part, 'gone' || n, '', 1 FROM memory_owners, generate_series(1, {s}) n
     """,
     "INSERT INTO memory_ingests SELECT part, uid, '[[1,2]]', 1, 1 FROM sessions WHERE uid <> 'u2'",
+    """
+    INSERT INTO artifact_blobs SELECT md5('user' || u), 'd' || d, 5, 1
+    FROM generate_series(1, {u}) u, generate_series(4, 30) d
+    """,
+    "INSERT INTO artifact_pieces SELECT part, sha256, 0, 'hello'::BYTEA FROM artifact_blobs",
+    """
+    INSERT INTO artifact_names SELECT part, uid, 'k1', 3 FROM sessions WHERE uid <> 'u2'
+    """,
+    """
+    INSERT INTO artifacts SELECT part, uid, 'k1', v, 1, 'text/plain', '{{}}', 'd' || (4 + v), 5, 1
+    FROM sessions, generate_series(0, 20) v WHERE uid <> 'u2'
+    """,
     "INSERT INTO erasures SELECT md5('user' || u), 1 FROM generate_series(1, {u}) u",
 ]
 
@@ -157,9 +169,16 @@ _VALUES: Mapping[str, object] = {
     "namespace": "n1!", "key": "k1", "first_namespace": "n1!", "first_key": "",
     "end_namespace": "n3!", "end_key": "", "key_from": "", "key_to": None, "since": 5,
     "after_namespace": "n1!", "after_key": "k1",
+    "number": 0, "after_version": 0, "after_name": "k0",
 }  # fmt: skip
 #: What a statement needs of its own, so that it finds or makes a row.
 _OF_STATEMENT: Mapping[str, Mapping[str, object]] = {
+    "artifacts.add": {"version": 99, "data": "x"},
+    "artifacts.put_blob": {"size": 5},
+    "artifacts.pieces_after": {"digest": "d4", "number": -1},
+    "artifacts.piece": {"digest": "d4"},
+    "artifacts.has_pieces": {"digest": "d4"},
+    "artifacts.add_piece": {"number": 7, "data": "x"},
     "events.insert": {
         "seq": 1000, "id": "new", "text": "", "author": "", "branch": "", "run_id": "",
     },

@@ -106,6 +106,17 @@ def test_what_may_touch_them_all_does(partitioned: Asked, listed: str) -> None:
 
 #: What every conversation asks again and again, and what a person opens first.
 HOT = [
+    "artifacts.add",
+    "artifacts.blobs_of",
+    "artifacts.drop_blob",
+    "artifacts.has_pieces",
+    "artifacts.latest",
+    "artifacts.list",
+    "artifacts.next_version",
+    "artifacts.piece",
+    "artifacts.put_blob",
+    "artifacts.version",
+    "artifacts.versions",
     "events.append_many*",
     "events.append_one*",
     "events.by_id",

@@ -14,6 +14,7 @@ import pytest
 import perdure
 from perdure import AppScope, Event, NewEvent, SessionKey, StaleSessionError, SyncStore, UserScope
 from tests.engines.processes import meet, side_by_side
+from tests.engines.saving import no_byte_is_lost_or_left, no_number_is_shared
 from tests.postgres.servers import fetch, wait_until
 
 KEY = SessionKey("app", "user", "chat")
@@ -280,3 +281,14 @@ def test_twenty_processes_may_be_the_first_to_open_an_empty_database(
     ledger = f'SELECT number FROM "{schema}".perdure_migrations ORDER BY number'
     numbers = [number for (number,) in fetch(database, ledger)]
     assert numbers == list(range(1, len(numbers) + 1))
+
+
+# -- artifacts -------------------------------------------------------------------------------
+
+
+def test_processes_that_save_one_artifact_never_share_a_number(url: str) -> None:
+    no_number_is_shared(url, processes=4, count=25)
+
+
+def test_processes_that_save_and_delete_the_same_bytes_lose_none_and_leave_none(url: str) -> None:
+    no_byte_is_lost_or_left(url, processes=4, rounds=40)

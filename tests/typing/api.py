@@ -11,6 +11,7 @@ from perdure import (
     Annotation,
     Appended,
     AppScope,
+    Artifact,
     Async,
     Branch,
     ErasureReceipt,
@@ -18,6 +19,7 @@ from perdure import (
     HandleState,
     Hold,
     KeyValue,
+    LoadedArtifact,
     Memory,
     MemoryHit,
     MemoryTools,
@@ -404,3 +406,42 @@ def what_is_no_argument(store: SyncStore, key: SessionKey) -> None:
     store.events.append(key, 7)  # type: ignore[arg-type]
     store.events.read(key, 5)  # type: ignore[call-arg]
     store.state.set("app", {"a": 1})  # type: ignore[arg-type]
+
+
+async def async_artifacts(store: Store, key: SessionKey) -> None:
+    assert_type(await store.artifacts.save(key, "f", b""), Artifact)
+    assert_type(await store.artifacts.delete(key, "f"), bool)
+    assert_type(await store.artifacts.load(key, "f"), LoadedArtifact)
+    assert_type(store.artifacts.pieces(key, "f"), AsyncIterator[bytes])
+    assert_type(await store.artifacts.get_version(key, "f"), Artifact)
+    assert_type(await store.artifacts.find_version(key, "f"), Artifact | None)
+    assert_type(await store.artifacts.versions(key, "f"), Page[Artifact])
+    assert_type(await store.artifacts.list(key), Page[Artifact])
+    assert_type(store.artifacts.iter(key), AsyncIterator[Artifact])
+
+
+def sync_artifacts(store: SyncStore, key: SessionKey) -> None:
+    assert_type(store.artifacts.save(key, "f", b""), Artifact)
+    assert_type(store.artifacts.delete(key, "f"), bool)
+    assert_type(store.artifacts.load(key, "f"), LoadedArtifact)
+    assert_type(store.artifacts.pieces(key, "f"), Iterator[bytes])
+    assert_type(store.artifacts.get_version(key, "f"), Artifact)
+    assert_type(store.artifacts.find_version(key, "f"), Artifact | None)
+    assert_type(store.artifacts.versions(key, "f"), Page[Artifact])
+    assert_type(store.artifacts.list(key), Page[Artifact])
+    assert_type(store.artifacts.iter(key), Iterator[Artifact])
+
+
+def turn_artifacts(turn: Turn[Async], key: SessionKey) -> None:
+    assert_type(turn.artifacts.save(key, "f", b""), Pending[Artifact])
+    assert_type(turn.artifacts.delete(key, "f"), Pending[bool])
+
+
+def no_reads_in_a_turn_of_artifacts(turn: Turn[Async], key: SessionKey) -> None:
+    turn.artifacts.load(key, "f")  # type: ignore[arg-type, unused-coroutine]
+    turn.artifacts.pieces(key, "f")  # type: ignore[arg-type]
+    turn.artifacts.get_version(key, "f")  # type: ignore[arg-type, unused-coroutine]
+    turn.artifacts.find_version(key, "f")  # type: ignore[arg-type, unused-coroutine]
+    turn.artifacts.versions(key, "f")  # type: ignore[arg-type, unused-coroutine]
+    turn.artifacts.list(key)  # type: ignore[arg-type, unused-coroutine]
+    turn.artifacts.iter(key)  # type: ignore[arg-type]

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import perdure
+from perdure.features.artifacts import Artifacts
 from perdure.features.events import Events
 from perdure.features.keyvalues import KeyValues
 from perdure.features.memory import Memories
@@ -27,6 +28,7 @@ FEATURES = {
     "state": State,
     "kv": KeyValues,
     "memory": Memories,
+    "artifacts": Artifacts,
 }
 
 

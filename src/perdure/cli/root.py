@@ -13,6 +13,7 @@ _LAZY = {
     "show": Lazy("sessions:show", "The same as `sessions show`."),
     "tail": Lazy("tailing:tail", "The latest events, and those to come."),
     "kv": Lazy("keyvalues:kv", "List, show, set and remove key-values."),
+    "artifacts": Lazy("artifacts:artifacts", "The files of a session or a user."),
     "import": Lazy("importing:importing", "Bring in conversations that are kept elsewhere."),
     "export": Lazy("people:export", "Everything of a person, as JSON lines."),
     "erase": Lazy("people:erase", "Remove everything of a person for good."),

@@ -12,6 +12,7 @@ from msgspec import DecodeError
 from msgspec.json import Decoder
 
 from perdure.errors import CorruptError, InvalidError, TooLargeError
+from perdure.features import hooks
 from perdure.features.scopes import Scoped, split
 from perdure.formats import Projection, project, role_of
 from perdure.operation import Settings
@@ -99,7 +100,7 @@ class Draft(NamedTuple):
 
 def draft(given: EventInput, settings: Settings, now: int) -> Draft:
     """The checked form of an event; `InvalidError` or `TooLargeError` for what cannot be one."""
-    event = as_event(given)
+    event = hooks.event_of(as_event(given), settings)
     limits = settings.limits
     content = payload(event.content, "content", limits.event)
     delta = split(event.state_delta, limits)

@@ -10,6 +10,7 @@ from perdure.errors import NotFoundError
 from perdure.features import appending, following, reading
 from perdure.features.cursors import check_limit, pack, unpack
 from perdure.features.drafts import EventRow, check_batch, draft, event_of
+from perdure.features.hooks import passed
 from perdure.features.line import EVENTS, NO_SEQ
 from perdure.features.lookup import SessionRow, Target, get, hold
 from perdure.features.reading import Filter, positive, wanted_text
@@ -25,6 +26,7 @@ from perdure.records import (
     Event,
     EventInput,
     Messages,
+    NewAnnotation,
     Page,
     Rewritten,
     SessionKey,
@@ -350,7 +352,8 @@ class Events(Rewriting[M]):
         check_text(name, "name", limits.text, blank=False)
         check_text(by, "by", limits.text)
         maybe(lambda text: check_text(text, "event id", limits.text), event_id)
-        text = encode(value, "value", limits.event)
+        note = NewAnnotation(at.key, name, value, event_id, by)
+        text = encode(passed(note, self._settings).value, "value", limits.event)
         note_id = self._settings.ids()
 
         def work(_: Bumps) -> Plan[Annotation]:

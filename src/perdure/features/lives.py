@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from perdure.errors import AlreadyExistsError, NotFoundError
+from perdure.features import artifacts
 from perdure.features.branches import length, settle
 from perdure.features.changes import Change, changes, fold, log, restore
 from perdure.features.holds import refuse_if_held
@@ -84,6 +85,7 @@ def fork(
         base += run_taken.high - low + 1
     yield from copied(row.part, row.uid, uid, spans, source.now)
     yield SESSIONS.copy_terms(part=row.part, uid=row.uid, new_uid=uid)
+    yield from artifacts.copy(row.part, row.uid, uid, taken, first if prev else 0)
     yield from _fork_state(new, found, taken, first, prev != 0, settings.limits)
     settled = yield from settle(new, [Run(1, count, 0)], count, count)
     return session_of(settled)

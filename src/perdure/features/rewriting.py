@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from perdure.errors import InvalidError, NotFoundError
-from perdure.features import removing
+from perdure.features import hooks, removing
 from perdure.features.appending import Append, append
 from perdure.features.branches import branch_name, move_head
 from perdure.features.drafts import Draft, check_batch, draft, event_of
@@ -193,6 +193,7 @@ class Rewriting(Feature[M]):
         """
         at = self._at(key)
         text = check_text(event_id, "event id", self._settings.limits.text, blank=False)
+        content = hooks.content_of(text, content, self._settings)
         columns = _redacted(payload(content, "content", self._settings.limits.event), content)
         expected = positive(expected_version, "expected_version")
 

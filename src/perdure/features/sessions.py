@@ -11,6 +11,7 @@ from perdure.features import describing, listing
 from perdure.features.cursors import check_limit
 from perdure.features.describing import Text
 from perdure.features.holds import Holding, refuse_if_held
+from perdure.features.hooks import passed
 from perdure.features.lives import delete, fork, insert
 from perdure.features.lookup import (
     SESSIONS,
@@ -43,6 +44,7 @@ from perdure.records import (
     JSON,
     AllType,
     Marker,
+    NewSession,
     Page,
     Session,
     SessionKey,
@@ -156,8 +158,11 @@ class Sessions(Holding[M]):
         settings = self._settings
         uid = settings.ids()
         at = self._at(SessionKey(app, user, _blank_is_new(session_id, uid)))
+        given = NewSession(at.key, title, author, agent_type, tags, metadata, state)
+        given = passed(given, settings)
         text = Text(settings.limits)
-        checked_tags, checked_metadata = text.tags(tags), text.metadata(metadata or {})
+        checked_tags = text.tags(given.tags or ())
+        checked_metadata = text.metadata(given.metadata or {})
         life = None if ttl is None else describing.micros(ttl)
         row = SessionRow(
             part=at.part,
@@ -178,9 +183,9 @@ class Sessions(Holding[M]):
             ttl=life,
             expires_at=None if life is None else at.now + life,
             deleted_at=None,
-            title=text.line(title, "title"),
-            author=text.line(author, "author"),
-            agent_type=text.line(agent_type, "agent_type"),
+            title=text.line(_or_blank(given.title), "title"),
+            author=text.line(_or_blank(given.author), "author"),
+            agent_type=text.line(_or_blank(given.agent_type), "agent_type"),
             tags=encode_trusted(checked_tags),
             metadata=encode_trusted(checked_metadata),
             parent=describing.key_text(parent, settings.limits.text),
@@ -188,7 +193,7 @@ class Sessions(Holding[M]):
             preview="",
         )
         terms = describing.terms(checked_tags, checked_metadata)
-        return _New(row, split(state, settings.limits, "state"), terms, imported)
+        return _New(row, split(given.state, settings.limits, "state"), terms, imported)
 
     def _create(self, new: _New, bumps: Bumps) -> Plan[Session]:
         row = new.row
@@ -360,9 +365,12 @@ class Sessions(Holding[M]):
         session stays deleted) and `StaleSessionError`.
         """
         at = self._at(key)
+        given = NewSession(at.key, title, author, agent_type, tags, metadata)
+        given = passed(given, self._settings)
         change = describing.change(
-            self._settings.limits, title, author, agent_type, tags, metadata, ttl
-        )
+            self._settings.limits, given.title, given.author, given.agent_type, given.tags,
+            given.metadata, ttl,
+        )  # fmt: skip
         expected = positive(expected_version, "expected_version")
 
         def work(bumps: Bumps) -> Plan[Session]:
@@ -462,6 +470,10 @@ class Sessions(Holding[M]):
         uid = self._settings.ids()
         new_id = check_text(_blank_is_new(id, uid), "session id", self._settings.limits.text)
         return lambda _: fork(source, at, new_id, uid, self._settings)
+
+
+def _or_blank(value: str | None) -> str:
+    return "" if value is None else value
 
 
 def _blank_is_new(session_id: str | None, new: str) -> str:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from perdure.errors import ConflictError, InvalidError, NotFoundError, StateKeyError
 from perdure.features.changes import Change, changes, fold
 from perdure.features.cursors import check_limit, pack, unpack
+from perdure.features.hooks import state_of
 from perdure.features.line import first_of, holds, runs
 from perdure.features.lookup import SessionRow, claim, get, hold, target
 from perdure.features.reading import positive
@@ -150,6 +151,7 @@ class State(Feature[M]):
         of its own: the session gets a new version, and it stands in `history`.
         """
         owner = self._owner(scope)
+        values = self._written(scope, values)
         entries = self._entries(values)
         expected = self._expected(expected_versions, values)
         text = encode_delta(dict(values), "values", self._settings.limits)
@@ -249,6 +251,12 @@ class State(Feature[M]):
             message = f"state key {name!r} has the prefix of a scope: the scope is said beside it"
             raise InvalidError(message, "name")
         return text
+
+    def _written(self, scope: Scope, values: Mapping[str, Value]) -> Mapping[str, Value]:
+        # What is no mapping is refused with the rest, and not by the user's function.
+        if not isinstance(values, Mapping):
+            return values
+        return state_of(scope, values, self._settings)
 
     def _entries(self, values: Mapping[str, Value]) -> Sequence[Entry]:
         if not isinstance(values, Mapping):

@@ -267,7 +267,7 @@ def _take(at: _Moments, batch: Sequence[_Doomed], large: bool) -> Plan[list[_Doo
 def _wear_down(one: _Doomed) -> Flow[None]:
     """Remove what hangs on a session that nobody can reach, as much at a time as is quick."""
     for table in TABLES:
-        if table.session and table.key[2:]:
+        if table.session and table.key[2:] and not table.together:
             name = table.name
             while sizes := (yield from run(_read(_sizes, one, name))):
                 count = quick(sizes)

@@ -6,6 +6,7 @@ from base64 import b64encode
 from collections.abc import Sequence
 from typing import Any
 
+from perdure.features import blobs
 from perdure.features.holds import HOLDS, denied
 from perdure.operation import (
     Emit,
@@ -14,6 +15,7 @@ from perdure.operation import (
     M,
     Operation,
     Plan,
+    Rows,
     Stream,
     flow,
     run,
@@ -28,13 +30,18 @@ from perdure.values import decode, encode_trusted, from_micros
 UPKEEP = load("perdure.features", "upkeep.sql")
 SESSIONS = load("perdure.features", "sessions.sql")
 
+_BATCH = 20
+[_PIECES] = [table for table in TABLES if table.heavy]
+
 
 def purge(part: str, uid: str) -> Plan[None]:
     """Remove a session's rows from every table."""
     yield SESSIONS.hold_uid(part=part, uid=uid)
+    kept_for_it = yield from blobs.blobs_of(part, uid)
     for table in TABLES:
         if table.session:
             yield UPKEEP.pick("purge", table.name)(part=part, uid=uid)
+    yield from blobs.drop(part, kept_for_it)
 
 
 class Upkeep(Feature[M]):
@@ -80,6 +87,15 @@ class Upkeep(Feature[M]):
                 yield Emit(line)
         for line in (yield from run(self._reading("export_user", lambda _: _export_rest(part)))):
             yield Emit(line)
+        after = ("", -1)
+        while rows := (yield from run(self._pieces(part, *after))):
+            for row in rows:
+                yield Emit(_line(_PIECES, row))
+            after = rows[-1][1:3]
+
+    def _pieces(self, part: str, digest: str, number: int) -> Operation[Rows]:
+        """The next of them: all would not fit into memory."""
+        return self._reading("export_user", lambda _: blobs.pieces_after(part, digest, number))
 
     def _lines(self, part: str, uid: str) -> Operation[list[str]]:
         return self._reading("export_user", lambda _: _export(part, uid))
@@ -128,7 +144,7 @@ def _export_rest(part: str) -> Plan[list[str]]:
     """What a person has outside of sessions."""
     lines = []
     for table in reversed(TABLES):
-        if table.person and not table.session:
+        if table.person and not table.session and not table.heavy:
             found = yield UPKEEP.pick("export_all", table.name)(part=part)
             lines += [_line(table, row) for row in found]
     return lines

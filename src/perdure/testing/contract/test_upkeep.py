@@ -52,6 +52,8 @@ async def live_a_life(store: Store, user: str, *, mark: str = "") -> list[Sessio
     await store.memory.remember(key)
     noted = await store.memory.add("support", user, f"About {mark}.", [mark])
     await store.memory.update("support", user, noted.id, content=f"More about {mark}.")
+    await store.artifacts.save(key, "file", mark.encode(), metadata={"m": mark})
+    await store.artifacts.save(UserScope("support", user), "file", mark.encode())
     fork = (await store.sessions.fork(key, id="fork")).key
     gone = (await store.sessions.create("support", user, "gone", state=state)).key
     await store.events.append(gone, mark)
