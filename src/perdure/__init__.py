@@ -43,6 +43,7 @@ if TYPE_CHECKING:
         Appended,
         AppScope,
         Branch,
+        Context,
         ErasureReceipt,
         Event,
         EventError,
@@ -56,6 +57,8 @@ if TYPE_CHECKING:
         SessionKey,
         StateChange,
         StateEntry,
+        Summary,
+        SummaryTrigger,
         Swept,
         UserScope,
     )
@@ -79,6 +82,7 @@ __all__ = [
     "ClosedError",
     "Config",
     "ConflictError",
+    "Context",
     "CorruptError",
     "Deferred",
     "DeniedError",
@@ -110,6 +114,8 @@ __all__ = [
     "StateKeyError",
     "StorageFullError",
     "Store",
+    "Summary",
+    "SummaryTrigger",
     "Swept",
     "Sync",
     "SyncStore",
@@ -140,9 +146,9 @@ _PLACES = {
         "perdure.handles": "HandleState SessionHandle",
         "perdure.operation": "Async Deferred Pending Sync",
         "perdure.records": (
-            "ALL DELETE Annotation Appended AppScope Branch ErasureReceipt Event EventError "
-            "Messages NewEvent Opaque Origin Page Rewritten Session SessionKey StateChange "
-            "StateEntry Swept UserScope"
+            "ALL DELETE Annotation Appended AppScope Branch Context ErasureReceipt Event "
+            "EventError Messages NewEvent Opaque Origin Page Rewritten Session SessionKey "
+            "StateChange StateEntry Summary SummaryTrigger Swept UserScope"
         ),
         "perdure.store": "Store SyncStore open open_sync",
         "perdure.turns": "Turn",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import Enum
 from typing import Any, Final, Generic, Literal, NamedTuple, TypeAlias, TypeVar
 
@@ -296,6 +296,50 @@ class Messages:
 
     def __len__(self) -> int:
         return len(self.items)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """What a session, or the part of it that a filter selects, was about.
+
+    ``filter_key`` is ``""`` for the whole session. ``covers_seq`` is the boundary: the last
+    event that is told of (0: it does not say). ``version`` grows with each new text.
+    """
+
+    key: SessionKey
+    filter_key: str
+    text: str
+    topics: tuple[str, ...]
+    covers_seq: int
+    version: int
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SummaryTrigger:
+    """When it is time for a new summary, by what the last one does not cover.
+
+    More than ``events`` of them, more than ``tokens`` in their texts, the last one longer than
+    ``idle`` ago. Of several that are given any one is enough, or with ``match="all"`` none may
+    be missing.
+    """
+
+    events: int | None = None
+    tokens: int | None = None
+    idle: timedelta | None = None
+    match: Literal["any", "all"] = "any"
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a model should see: the summary, and the events that it does not cover.
+
+    ``messages`` are both in one format, the summary first, as a message of the system.
+    """
+
+    summary: Summary | None
+    events: list[Event]
+    messages: Messages
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from perdure.errors import UnsupportedError
 from perdure.features.events import Events
 from perdure.features.sessions import Sessions
 from perdure.features.state import State
+from perdure.features.summaries import Summaries
 from perdure.features.upkeep import Upkeep
 from perdure.handles import SessionHandle, load
 from perdure.migrations import check, migrate, nothing_to_set_up, set_up
@@ -39,6 +40,7 @@ class _Store(Generic[M]):
         self.sessions: Sessions[M] = Sessions(self._runner, settings)
         self.events: Events[M] = Events(self._runner, settings)
         self.state: State[M] = State(self._runner, settings)
+        self.summaries: Summaries[M] = Summaries(self._runner, settings)
         self._upkeep: Upkeep[M] = Upkeep(self._runner, settings)
 
     @property

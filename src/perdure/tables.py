@@ -50,6 +50,23 @@ TABLES: tuple[Table, ...] = (
     Table("refs", (*_HANGING, "name", "head", "created_at")),
     Table("session_terms", (*_HANGING, "digest")),
     Table(
+        "summaries",
+        (
+            *_HANGING, "filter_key", "text", "topics", "covers_seq", "anchor", "version",
+            "updated_at",
+        ),
+        json=frozenset({"text", "topics"}),
+    ),
+    Table(
+        "summary_jobs",
+        (
+            *_HANGING, "filter_key", "tenant", "options", "asked", "enqueued_at", "due_at",
+            "attempts", "error",
+        ),
+        json=frozenset({"options", "error"}),
+    ),
+    Table("history_marks", (*_HANGING, "hidden_upto", "updated_at")),
+    Table(
         "events",
         (
             *_HANGING, "seq", "prev", "version", "id", "digest", "timestamp", "created_at",

@@ -10,6 +10,7 @@ from perdure.features.events import Events
 from perdure.features.lookup import SESSIONS, target
 from perdure.features.sessions import Sessions
 from perdure.features.state import State
+from perdure.features.summaries import Summaries
 from perdure.operation import (
     Async,
     Bumps,
@@ -59,11 +60,11 @@ class _Collector:
 class Turn(Generic[M]):
     """Writes that are stored together, or not at all.
 
-    Each method of `sessions`, `events` and `state` that writes returns a `Pending`, whose
-    ``value`` is there after the block. Later operations see what earlier ones wrote, and an
-    ``expected_version`` is meant as of the beginning of the turn. If one fails nothing is
-    stored and its error is raised, with ``error.operation = (index, name)``; an exception in
-    the block sends nothing. No lock is held while the block runs.
+    Each method of `sessions`, `events`, `state` and `summaries` that writes returns a
+    `Pending`, whose ``value`` is there after the block. Later operations see what earlier ones
+    wrote, and an ``expected_version`` is meant as of the beginning of the turn. If one fails
+    nothing is stored and its error is raised, with ``error.operation = (index, name)``; an
+    exception in the block sends nothing. No lock is held while the block runs.
     """
 
     def __init__(self, runner: Runner, settings: Settings) -> None:
@@ -72,6 +73,7 @@ class Turn(Generic[M]):
         self.sessions: Sessions[Deferred] = Sessions(self._collector, settings)
         self.events: Events[Deferred] = Events(self._collector, settings)
         self.state: State[Deferred] = State(self._collector, settings)
+        self.summaries: Summaries[Deferred] = Summaries(self._collector, settings)
 
     def _operation(self) -> Operation[list[Any]]:
         operations = tuple(self._collector.operations)

@@ -43,6 +43,12 @@ _FILL = [
     """,
     "INSERT INTO state_log SELECT part, uid, 2, 3, '{{}}', 1 FROM sessions",
     "INSERT INTO annotations SELECT part, uid, 'a1', 'e1', 'score', '1', '', 1 FROM sessions",
+    "INSERT INTO summaries SELECT part, uid, 'f1', '\"s\"', '[]', 5, NULL, 1, 1 FROM sessions",
+    """
+    INSERT INTO summary_jobs
+    SELECT part, uid, 'f1', 'tenant', '{{}}', 1, 1, 1, 0, NULL FROM sessions
+    """,
+    "INSERT INTO history_marks SELECT part, uid, 2, 1 FROM sessions",
     "INSERT INTO erasures SELECT md5('user' || u), 1 FROM generate_series(1, {u}) u",
 ]
 
@@ -131,7 +137,7 @@ _VALUES: Mapping[str, object] = {
     "expected": None, "after_time": None, "branch": None, "run_id": None, "updated_after": None,
     "parent": None, "terms": 0, "digests": "", "deleted_at": None, "ttl": None, "data": None,
     "codec": None, "state_names": "k1", "state_owns": True, "state_data": None, "version": 0,
-    "from_seq": 2, "base": 1000, "prev": 4, "step": 1,
+    "from_seq": 2, "filter_key": "f1", "base": 1000, "prev": 4, "step": 1,
 }  # fmt: skip
 #: What a statement needs of its own, so that it finds or makes a row.
 _OF_STATEMENT: Mapping[str, Mapping[str, object]] = {
@@ -150,6 +156,7 @@ _OF_STATEMENT: Mapping[str, Mapping[str, object]] = {
     "sessions.hold_purgeable": {"uid": "u4"},
     "sessions.retire_expired": {"id": "s3"},
     "state.put_absent": {"name": "new"},
+    "summaries.put": {"text": '"told"', "anchor": None},
     "state.put_expected": {"expected": 1},
 }  # fmt: skip
 

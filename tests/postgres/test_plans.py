@@ -129,6 +129,9 @@ HOT = [
     "state.list",
     "state.merged",
     "state.put",
+    "summaries.every",
+    "summaries.mark",
+    "summaries.of_filter",
 ]
 
 

@@ -15,10 +15,11 @@ from tests.postgres.servers import drop_database, fresh_database, server
 from tests.postgres.statements import EVERY, POSTGRES
 
 _BIGINT = {
-    "added", "after_time", "at", "base", "created_at", "deleted_at", "deleted_before",
-    "event_count", "expected", "expires_at", "from_seq", "head", "high", "last_event_at",
-    "last_seq", "left_head", "limit", "low", "now", "number", "prev", "seq", "since", "step",
-    "timestamp", "ttl", "updated_after", "updated_at", "version",
+    "added", "after_time", "anchor", "asked", "at", "base", "covers_seq", "created_at",
+    "deleted_at", "deleted_before", "event_count", "expected", "expires_at", "from_seq", "head",
+    "hidden_upto", "high", "last_event_at", "last_seq", "left_head", "limit", "low",
+    "now", "number", "prev", "seq", "since", "step", "timestamp", "ttl", "updated_after",
+    "updated_at", "version",
 }  # fmt: skip
 _OTHERS = {"data": "bytea", "state_data": "bytea", "state_owns": "boolean", "terms": "integer"}
 #: Of lists in any order: the type of what they are ordered by.

@@ -13,6 +13,7 @@ from perdure import (
     AppScope,
     Async,
     Branch,
+    Context,
     ErasureReceipt,
     Event,
     HandleState,
@@ -27,6 +28,7 @@ from perdure import (
     StateChange,
     StateEntry,
     Store,
+    Summary,
     Swept,
     Sync,
     SyncStore,
@@ -94,6 +96,7 @@ async def async_events(store: Store, key: SessionKey) -> None:
     assert_type(await store.events.count(key), int)
     assert_type(await store.events.window(key), list[Event])
     assert_type(await store.events.messages(key), Messages)
+    assert_type(await store.events.context(key), Context)
     assert_type(store.events.tail(key), AsyncIterator[Event | Rewritten])
     assert_type(await store.events.prune(key, keep_last=1), int)
     assert_type(await store.events.rewind(key, 1), Session)
@@ -120,6 +123,7 @@ def sync_events(store: SyncStore, key: SessionKey) -> None:
     assert_type(store.events.count(key), int)
     assert_type(store.events.window(key), list[Event])
     assert_type(store.events.messages(key), Messages)
+    assert_type(store.events.context(key), Context)
     assert_type(store.events.tail(key), Iterator[Event | Rewritten])
     assert_type(store.events.prune(key, keep_last=1), int)
     assert_type(store.events.rewind(key, 1), Session)
@@ -159,6 +163,7 @@ def no_reads_in_a_turn_of_events(turn: Turn[Async], key: SessionKey) -> None:
     turn.events.count(key)  # type: ignore[arg-type, unused-coroutine]
     turn.events.window(key)  # type: ignore[arg-type, unused-coroutine]
     turn.events.messages(key)  # type: ignore[arg-type, unused-coroutine]
+    turn.events.context(key)  # type: ignore[arg-type, unused-coroutine]
     turn.events.tail(key)  # type: ignore[arg-type]
     turn.events.branches(key)  # type: ignore[arg-type, unused-coroutine]
     turn.events.annotations(key)  # type: ignore[arg-type, unused-coroutine]
@@ -201,6 +206,39 @@ def no_reads_in_a_turn_of_state(turn: Turn[Async], key: SessionKey) -> None:
     turn.state.merged(key)  # type: ignore[arg-type, unused-coroutine]
     turn.state.at(key, 1)  # type: ignore[arg-type, unused-coroutine]
     turn.state.history(key, "a")  # type: ignore[arg-type, unused-coroutine]
+
+
+async def async_summaries(store: Store, key: SessionKey) -> None:
+    assert_type(await store.summaries.get(key), Summary)
+    assert_type(await store.summaries.find(key, "f"), Summary | None)
+    assert_type(await store.summaries.list(key), Page[Summary])
+    assert_type(await store.summaries.summary_text(key), str | None)
+    assert_type(await store.summaries.set(key, "x", covers_seq=1), Summary)
+    assert_type(await store.summaries.delete(key), bool)
+    assert_type(await store.summaries.summarize(key, force=True), Summary | None)
+
+
+def sync_summaries(store: SyncStore, key: SessionKey) -> None:
+    assert_type(store.summaries.get(key), Summary)
+    assert_type(store.summaries.find(key, "f"), Summary | None)
+    assert_type(store.summaries.list(key), Page[Summary])
+    assert_type(store.summaries.summary_text(key), str | None)
+    assert_type(store.summaries.set(key, "x", covers_seq=1), Summary)
+    assert_type(store.summaries.delete(key), bool)
+    assert_type(store.summaries.summarize(key, force=True), Summary | None)
+
+
+def turn_summaries(turn: Turn[Async], key: SessionKey) -> None:
+    assert_type(turn.summaries.set(key, "x"), Pending[Summary])
+    assert_type(turn.summaries.delete(key), Pending[bool])
+
+
+def no_reads_in_a_turn_of_summaries(turn: Turn[Async], key: SessionKey) -> None:
+    turn.summaries.get(key)  # type: ignore[arg-type, unused-coroutine]
+    turn.summaries.find(key)  # type: ignore[arg-type, unused-coroutine]
+    turn.summaries.list(key)  # type: ignore[arg-type, unused-coroutine]
+    turn.summaries.summary_text(key)  # type: ignore[arg-type, unused-coroutine]
+    turn.summaries.summarize(key)  # type: ignore[arg-type, unused-coroutine]
 
 
 async def async_store(key: SessionKey) -> None:

@@ -13,13 +13,14 @@ import perdure
 from perdure.features.events import Events
 from perdure.features.sessions import Sessions
 from perdure.features.state import State
+from perdure.features.summaries import Summaries
 from perdure.operation import operation
 
 pytest.importorskip("mypy", reason="mypy comes with perdure[dev]")
 
 ROOT = Path(__file__).parents[2]
 API = Path(__file__).parent / "api.py"
-FEATURES = {"sessions": Sessions, "events": Events, "state": State}
+FEATURES = {"sessions": Sessions, "events": Events, "state": State, "summaries": Summaries}
 
 
 def mypy(path: Path) -> tuple[int, str]:

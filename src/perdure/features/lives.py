@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from perdure.errors import AlreadyExistsError, NotFoundError
 from perdure.features.branches import length, settle
 from perdure.features.changes import Change, changes, fold, log, restore
+from perdure.features.coverage import carry
 from perdure.features.line import EVENTS, Run, clip, first_of, holds, runs
 from perdure.features.lookup import SESSIONS, SessionRow, Target, find, hold, session_of
 from perdure.features.scopes import Value
@@ -76,6 +77,7 @@ def fork(
         )
         base += run_taken.high - low + 1
     yield SESSIONS.copy_terms(part=row.part, uid=row.uid, new_uid=uid)
+    yield from carry(row, new, line, taken, first)
     yield from _fork_state(new, found, taken, first, prev != 0, settings.limits)
     settled = yield from settle(new, [Run(1, count, 0)], count, count)
     return session_of(settled)
