@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
 from types import TracebackType
-from typing import Any, Generic, Self
+from typing import TYPE_CHECKING, Any, Generic, Protocol, Self
 
 from perdure.config import Config, Resolved, resolve
 from perdure.engines import Engine, engine_for
@@ -27,6 +27,16 @@ from perdure.runners import AsyncRunner, Joining, SyncRunner
 from perdure.turns import AsyncTurn, SyncTurn
 from perdure.values import Limits
 
+if TYPE_CHECKING:
+    from perdure.workers import Workers
+
+
+class Companion(Protocol):
+    """What has started beside a store."""
+
+    def close(self) -> None:
+        """End what is under way. Blocks."""
+
 
 class _Store(Generic[M]):
     """What both colours of a store share."""
@@ -37,6 +47,8 @@ class _Store(Generic[M]):
         self._settings = settings
         self._engine = engine_for(resolved, set_up(settings.clock(), resolved.auto_migrate))
         self._runner = runner_of(self._engine)
+        #: What runs beside the store, and is closed before it.
+        self._companions: set[Companion] = set()
         self.sessions: Sessions[M] = Sessions(self._runner, settings)
         self.events: Events[M] = Events(self._runner, settings)
         self.state: State[M] = State(self._runner, settings)
@@ -55,6 +67,12 @@ class _Store(Generic[M]):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.display_url}>"
+
+    def _close(self) -> None:
+        # What companions are at may need the store to end well.
+        for companion in list(self._companions):
+            companion.close()
+        self._engine.close()
 
     def _migrate(self) -> list[str]:
         if self._resolved.auto_migrate:
@@ -99,7 +117,7 @@ class Store(_Store[Async]):
 
     async def close(self) -> None:
         """Finish what was accepted and close; idempotent."""
-        await asyncio.to_thread(self._engine.close)
+        await asyncio.to_thread(self._close)
 
     def turn(self, *, connection: Any = None) -> AsyncTurn:
         """Several writes as one transaction: see `Turn`.
@@ -148,6 +166,18 @@ class Store(_Store[Async]):
         """Purge what has expired, and what was deleted long enough ago."""
         return await self._upkeep.sweep(dry_run=dry_run)
 
+    async def start_workers(self) -> Workers[Async]:
+        """Start every worker that the store's options ask for, in threads of this process.
+
+        They are stopped with the store, or by `Workers.stop`. Any number of processes may do
+        this: leases decide who does what.
+        """
+        from perdure.workers import Workers  # noqa: PLC0415 - they stand above the store
+
+        workers = Workers(self)
+        await workers.start()
+        return workers
+
 
 class SyncStore(_Store[Sync]):
     """The same store for code that does not await: `with perdure.open_sync(url) as store:`."""
@@ -169,7 +199,7 @@ class SyncStore(_Store[Sync]):
 
     def close(self) -> None:
         """Finish what was accepted and close; idempotent."""
-        self._engine.close()
+        self._close()
 
     def turn(self) -> SyncTurn:
         """Several writes as one transaction: see `Turn`."""
@@ -206,6 +236,14 @@ class SyncStore(_Store[Sync]):
     def sweep(self, *, dry_run: bool = False) -> Swept:
         """Purge what has expired, and what was deleted long enough ago."""
         return self._upkeep.sweep(dry_run=dry_run)
+
+    def start_workers(self) -> Workers[Sync]:
+        """Start every worker that the store's options ask for: see `Store.start_workers`."""
+        from perdure.workers import Workers  # noqa: PLC0415 - they stand above the store
+
+        workers = Workers(self)
+        workers.start()
+        return workers
 
 
 def open(  # noqa: A001 - perdure.open, as gzip.open

@@ -35,6 +35,7 @@ from perdure import (
     Turn,
     UserScope,
 )
+from perdure.workers import Workers
 
 
 async def async_sessions(store: Store, key: SessionKey) -> None:
@@ -251,6 +252,8 @@ async def async_store(key: SessionKey) -> None:
     assert_type(store.export_user("a", "u"), AsyncIterator[str])
     assert_type(await store.sweep(dry_run=True), Swept)
     assert_type(await store.migrate(), list[str])
+    assert_type(await store.start_workers(), Workers[Async])
+    assert_type(await (await store.start_workers()).stop(), bool)
     async with store.turn() as turn:
         pending = turn.events.append(key, "x")
         assert_type(turn.sessions.create("a", "u"), Pending[Session])
@@ -269,6 +272,8 @@ def sync_store(key: SessionKey) -> None:
     assert_type(store.export_user("a", "u"), Iterator[str])
     assert_type(store.sweep(), Swept)
     assert_type(store.migrate(), list[str])
+    assert_type(store.start_workers(), Workers[Sync])
+    assert_type(store.start_workers().stop(timeout=1), bool)
     with store.turn() as turn:
         pending = turn.state.set(key, {"a": 1})
         assert_type(turn.events.append(key, "x"), Pending[Appended])

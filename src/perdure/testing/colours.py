@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from inspect import getattr_static
 from types import TracebackType
-from typing import Any, Self, cast
+from typing import Any, Self, TypeVar, cast
 
 from perdure.handles import SessionHandle
 from perdure.operation import Feature, stream
@@ -14,11 +14,17 @@ from perdure.store import Store, SyncStore
 from perdure.turns import SyncTurn
 
 _END = object()
+F = TypeVar("F", bound=Feature[Any])
 
 
 def awaited(store: SyncStore) -> Store:
     """The sync store with the methods of an async one; each call runs in a thread."""
     return cast("Store", _Awaited(store))
+
+
+def beside(store: Store, feature: F) -> F:
+    """What stands beside a store of the contract, awaited if the store is."""
+    return cast("F", _Awaited(feature)) if isinstance(store, _Awaited) else feature
 
 
 class _Awaited:
@@ -39,6 +45,9 @@ class _Awaited:
         if not callable(value) or name.startswith("_"):
             return value
         return _iterated(value) if _is_stream(self._target, name) else _called(value)
+
+    def __iter__(self) -> Iterator[Any]:
+        return (_Awaited(item) for item in self._target)
 
     async def __aenter__(self) -> Self:
         return self
@@ -80,7 +89,7 @@ def _is_stream(target: object, name: str) -> bool:
 def _called(method: Callable[..., Any]) -> Callable[..., Any]:
     async def call(*args: Any, **kwargs: Any) -> Any:
         result = await asyncio.to_thread(method, *args, **kwargs)
-        return _Awaited(result) if isinstance(result, SessionHandle) else result
+        return _Awaited(result) if isinstance(result, Feature | SessionHandle) else result
 
     return call
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 from datetime import UTC, datetime, timedelta
@@ -20,10 +21,13 @@ from perdure import (
     Swept,
     UserScope,
 )
+from perdure.features.leases import take
 from perdure.operation import Row
+from perdure.parts import place
 from perdure.tables import TABLES
 from perdure.testing.clocks import FixedClock
 from perdure.testing.databases import Dump, OpenStore, Reopen
+from perdure.values import to_micros
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -52,6 +56,10 @@ async def live_a_life(store: Store, user: str, *, mark: str = "") -> list[Sessio
     await store.sessions.delete(gone)
     brief = (await store.sessions.create("support", user, "brief", ttl=timedelta(minutes=1))).key
     await store.events.append(brief, mark)
+    # No feature of a person has taken a lease so far: this is what one will look like.
+    part = place(store.tenant, "support", user, 512).part
+    lease = take(part, mark, mark, now=to_micros(START, "now"), ttl=1)
+    await asyncio.to_thread(store._engine.run, lease)
     return [key, fork, gone, brief]
 
 

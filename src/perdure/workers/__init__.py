@@ -1,0 +1,9 @@
+"""WHAT runs by itself beside a store: each worker is a thread with `start`, `stop`, `run_once`.
+
+Any number of processes may run them on one store: leases decide who does what.
+"""
+
+from perdure.workers.worker import LEASE, Duty, Worker
+from perdure.workers.workers import KINDS, Workers
+
+__all__ = ["KINDS", "LEASE", "Duty", "Worker", "Workers"]
