@@ -58,6 +58,8 @@ if TYPE_CHECKING:
         StateChange,
         StateEntry,
         Summary,
+        SummaryJob,
+        SummaryRun,
         SummaryTrigger,
         Swept,
         UserScope,
@@ -115,6 +117,8 @@ __all__ = [
     "StorageFullError",
     "Store",
     "Summary",
+    "SummaryJob",
+    "SummaryRun",
     "SummaryTrigger",
     "Swept",
     "Sync",
@@ -148,7 +152,7 @@ _PLACES = {
         "perdure.records": (
             "ALL DELETE Annotation Appended AppScope Branch Context ErasureReceipt Event "
             "EventError Messages NewEvent Opaque Origin Page Rewritten Session SessionKey "
-            "StateChange StateEntry Summary SummaryTrigger Swept UserScope"
+            "StateChange StateEntry Summary SummaryJob SummaryRun SummaryTrigger Swept UserScope"
         ),
         "perdure.store": "Store SyncStore open open_sync",
         "perdure.turns": "Turn",

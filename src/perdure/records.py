@@ -330,6 +330,32 @@ class SummaryTrigger:
     match: Literal["any", "all"] = "any"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SummaryJob:
+    """A summary that is to be made.
+
+    ``state`` is ``queued`` until it is made, ``running`` while a worker is at its session,
+    ``failed`` when no more tries are made: ``due_at`` is None then. ``error`` is what the last
+    of the ``attempts`` failed with.
+    """
+
+    key: SessionKey
+    filter_key: str
+    state: Literal["queued", "running", "failed"]
+    enqueued_at: datetime
+    due_at: datetime | None
+    attempts: int
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class SummaryRun:
+    """What became of the jobs of one pass."""
+
+    done: int = 0
+    failed: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class Context:
     """What a model should see: the summary, and the events that it does not cover.

@@ -60,7 +60,7 @@ TABLES: tuple[Table, ...] = (
     Table(
         "summary_jobs",
         (
-            *_HANGING, "filter_key", "tenant", "options", "asked", "enqueued_at", "due_at",
+            *_HANGING, "filter_key", "tenant", "lease", "options", "asked", "enqueued_at", "due_at",
             "attempts", "error",
         ),
         json=frozenset({"options", "error"}),

@@ -46,7 +46,7 @@ _FILL = [
     "INSERT INTO summaries SELECT part, uid, 'f1', '\"s\"', '[]', 5, NULL, 1, 1 FROM sessions",
     """
     INSERT INTO summary_jobs
-    SELECT part, uid, 'f1', 'tenant', '{{}}', 1, 1, 1, 0, NULL FROM sessions
+    SELECT part, uid, 'f1', 'tenant', 'l' || uid, '{{}}', 1, 1, 1, 0, NULL FROM sessions
     """,
     "INSERT INTO history_marks SELECT part, uid, 2, 1 FROM sessions",
     "INSERT INTO erasures SELECT md5('user' || u), 1 FROM generate_series(1, {u}) u",

@@ -16,7 +16,7 @@ from tests.postgres.statements import EVERY, POSTGRES
 
 _BIGINT = {
     "added", "after_time", "anchor", "asked", "at", "base", "covers_seq", "created_at",
-    "deleted_at", "deleted_before", "event_count", "expected", "expires_at", "from_seq", "head",
+    "deleted_at", "deleted_before", "due_at", "event_count", "expected", "expires_at", "from_seq", "head",
     "hidden_upto", "high", "last_event_at", "last_seq", "left_head", "limit", "low",
     "now", "number", "prev", "seq", "since", "step", "timestamp", "ttl", "updated_after",
     "updated_at", "version",

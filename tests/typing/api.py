@@ -29,6 +29,8 @@ from perdure import (
     StateEntry,
     Store,
     Summary,
+    SummaryJob,
+    SummaryRun,
     Swept,
     Sync,
     SyncStore,
@@ -217,6 +219,10 @@ async def async_summaries(store: Store, key: SessionKey) -> None:
     assert_type(await store.summaries.set(key, "x", covers_seq=1), Summary)
     assert_type(await store.summaries.delete(key), bool)
     assert_type(await store.summaries.summarize(key, force=True), Summary | None)
+    await store.summaries.enqueue_summary(key)
+    assert_type(await store.summaries.jobs(), Page[SummaryJob])
+    assert_type(await store.summaries.cancel_job(key), bool)
+    assert_type(await store.summaries.run_jobs(), SummaryRun)
 
 
 def sync_summaries(store: SyncStore, key: SessionKey) -> None:
@@ -227,11 +233,17 @@ def sync_summaries(store: SyncStore, key: SessionKey) -> None:
     assert_type(store.summaries.set(key, "x", covers_seq=1), Summary)
     assert_type(store.summaries.delete(key), bool)
     assert_type(store.summaries.summarize(key, force=True), Summary | None)
+    store.summaries.enqueue_summary(key)
+    assert_type(store.summaries.jobs(), Page[SummaryJob])
+    assert_type(store.summaries.cancel_job(key), bool)
+    assert_type(store.summaries.run_jobs(), SummaryRun)
 
 
 def turn_summaries(turn: Turn[Async], key: SessionKey) -> None:
     assert_type(turn.summaries.set(key, "x"), Pending[Summary])
     assert_type(turn.summaries.delete(key), Pending[bool])
+    assert_type(turn.summaries.enqueue_summary(key), Pending[None])
+    assert_type(turn.summaries.cancel_job(key), Pending[bool])
 
 
 def no_reads_in_a_turn_of_summaries(turn: Turn[Async], key: SessionKey) -> None:
@@ -239,6 +251,8 @@ def no_reads_in_a_turn_of_summaries(turn: Turn[Async], key: SessionKey) -> None:
     turn.summaries.find(key)  # type: ignore[arg-type, unused-coroutine]
     turn.summaries.list(key)  # type: ignore[arg-type, unused-coroutine]
     turn.summaries.summary_text(key)  # type: ignore[arg-type, unused-coroutine]
+    turn.summaries.jobs()  # type: ignore[arg-type, unused-coroutine]
+    turn.summaries.run_jobs()  # type: ignore[arg-type, unused-coroutine]
     turn.summaries.summarize(key)  # type: ignore[arg-type, unused-coroutine]
 
 

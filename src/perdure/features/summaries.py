@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
+from datetime import timedelta
 from typing import Any
 
 from perdure.errors import InvalidError, NotFoundError
-from perdure.features import summarising
+from perdure.features import summarising, summary_jobs
 from perdure.features.coverage import SUMMARIES, SummaryRow, best, counts
 from perdure.features.cursors import check_limit, pack, unpack
+from perdure.features.leases import Lease, release, renew
 from perdure.features.line import holds, runs
 from perdure.features.lookup import SessionRow, Target, find, get, hold, target
 from perdure.features.reading import positive
 from perdure.features.summarising import Uncovered, put, summary_of, told, uncovered
+from perdure.features.summary_jobs import Asked, Job
 from perdure.operation import (
     Bumps,
     Call,
     Feature,
     Flow,
+    Keeping,
     M,
     Plan,
     Step,
@@ -27,7 +31,7 @@ from perdure.operation import (
     reading,
     run,
 )
-from perdure.records import Page, SessionKey, Summary, SummaryTrigger
+from perdure.records import Page, SessionKey, Summary, SummaryJob, SummaryRun, SummaryTrigger
 from perdure.values import check_text, decode
 
 
@@ -174,16 +178,27 @@ class Summaries(Feature[M]):
         back. Raises `ConflictError` if what it tells of was rewound, redacted or removed
         meanwhile, and what the summariser raises.
         """
-        at = self._at(key)
         wanted = self._filter(filter_key)
         chosen = summarising.check_summariser(summariser, self._settings)
         due = summarising.check_trigger(trigger)
+        return (yield from self._summarize(key, wanted, chosen, force, due, None))
+
+    def _summarize(
+        self,
+        key: SessionKey,
+        wanted: str,
+        chosen: Callable[..., Any],
+        force: bool,
+        due: SummaryTrigger | None,
+        held: tuple[Lease, int] | None,
+    ) -> Generator[Step, Any, Summary | None]:
+        at = self._at(key)
         found = yield from run(self._reading("summarize", lambda _: uncovered(at, wanted)))
         if not force and not (yield from self._is_due(found, due)):
             return None
         if not found.events and found.previous is None:
             return None
-        return (yield from self._make(found, wanted, chosen))
+        return (yield from self._make(found, wanted, chosen, held))
 
     def _is_due(
         self, found: Uncovered, trigger: SummaryTrigger | None
@@ -195,15 +210,124 @@ class Summaries(Feature[M]):
         return (yield from summarising.is_due(found, trigger, self._settings))
 
     def _make(
-        self, found: Uncovered, filter_key: str, summariser: Callable[..., Any]
+        self,
+        found: Uncovered,
+        filter_key: str,
+        summariser: Callable[..., Any],
+        held: tuple[Lease, int] | None,
     ) -> Generator[Step, Any, Summary | None]:
         so_far = found.previous and decode(found.previous.text, "a summary")
-        given = yield Call(summariser, (so_far, found.events))
+        call = Call(summariser, (so_far, found.events))
+        given = yield call if held is None else self._keeping(call, *held)
         made = told(given, self._settings.limits)
         if made is None:
             return None
         at = self._at(found.row.key)
         return (yield from run(summarising.store(at, found, filter_key, made)))
+
+    def _keeping(self, call: Call, lease: Lease, ttl: int) -> Keeping:
+        """The call, with the lease renewed three times as often as it must be."""
+        clock = self._settings.clock
+        return Keeping(call, ttl / 3_000_000, lambda: renew(lease, now=clock(), ttl=ttl))
+
+    # -- in the background -------------------------------------------------------------------
+
+    @operation
+    def enqueue_summary(
+        self,
+        key: SessionKey,
+        filter_key: str = "",
+        *,
+        force: bool = False,
+        trigger: SummaryTrigger | None = None,
+    ) -> Work[None]:
+        """Have a worker summarise the session, as `summarize` would: see `run_jobs`.
+
+        The job is a row, stored in this transaction (in a turn: with the rest), so it outlives
+        the process. A session has one job a filter: a second asking renews it, and what it had
+        failed with is tried again. The trigger is looked at when its turn comes. Raises
+        `NotFoundError`.
+        """
+        at = self._at(key)
+        wanted = self._filter(filter_key)
+        options = summary_jobs.options_text(bool(force), summarising.check_trigger(trigger))
+        return lambda _: summary_jobs.enqueue(at, wanted, options, self._settings.tenant)
+
+    @reading
+    def jobs(
+        self, key: SessionKey | None = None, *, cursor: str | None = None, limit: int = 100
+    ) -> Work[Page[SummaryJob]]:
+        """A page of what is queued, running or failed, of a session or of the whole tenant.
+
+        In no order that means something. What is done is not there any more.
+        """
+        at = None if key is None else self._at(key)
+        size = check_limit(limit, self._settings.limits.records)
+        now = self._settings.clock()
+        return lambda _: summary_jobs.listed(at, self._settings.tenant, now, cursor, size)
+
+    @operation
+    def cancel_job(self, key: SessionKey, filter_key: str = "") -> Work[bool]:
+        """Take a job out of the queue; whether there was one. One that runs is not stopped."""
+        at = self._at(key)
+        wanted = self._filter(filter_key)
+        return lambda _: summary_jobs.cancel(at, wanted)
+
+    @flow
+    def run_jobs(
+        self,
+        limit: int = 20,
+        *,
+        summariser: Callable[..., Any] | None = None,
+        lease: timedelta = timedelta(minutes=1),
+    ) -> Flow[SummaryRun]:
+        """Do up to ``limit`` jobs whose time has come, one after another; how it went.
+
+        At a session there is one worker at a time, over all processes: each holds a lease on
+        it, renewed while the summariser runs, so that a session whose worker has died is free
+        again after ``lease``. A job that fails stays with its error in `jobs`, and is tried
+        again after 10 seconds, then 20, 40 and 80; after five tries it waits to be enqueued
+        anew.
+        """
+        size = check_limit(limit, self._settings.limits.records)
+        chosen = summarising.check_summariser(summariser, self._settings)
+        ttl = summary_jobs.micros(lease)
+        return (yield from self._run_jobs(size, chosen, ttl, lambda: True))
+
+    def _run_jobs(
+        self, limit: int, chosen: Callable[..., Any], ttl: int, going: Callable[[], bool]
+    ) -> Generator[Step, Any, SummaryRun]:
+        settings = self._settings
+        now, owner = settings.clock(), settings.ids()
+        look = self._reading("jobs", lambda _: summary_jobs.due(settings.tenant, now, limit))
+        outcomes = []
+        for job in (yield from run(look)):
+            if not going():
+                break
+            claimed = yield from summary_jobs.claim(job, settings, owner, ttl)
+            if claimed is not None:
+                outcomes.append((yield from self._run_job(job, *claimed, chosen, ttl)))
+        return SummaryRun(outcomes.count(True), outcomes.count(False))
+
+    def _run_job(
+        self, job: Job, lease: Lease, asked: Asked, chosen: Callable[..., Any], ttl: int
+    ) -> Generator[Step, Any, bool | None]:
+        """Whether it went well; None if it was done between the look and the lease."""
+        well = None
+        if asked.number:
+            held = (lease, ttl)
+            try:
+                yield from self._summarize(
+                    job.key, job.filter_key, chosen, asked.force, asked.trigger, held
+                )
+                well = True
+                yield from run(summary_jobs.done(job, asked))
+            except Exception as error:  # noqa: BLE001 - kept with the job, and others go on
+                well = False
+                now = self._settings.clock()
+                yield from run(summary_jobs.failed(job, asked, error, now))
+        yield from run(release(lease))
+        return well
 
 
 def _find(row: SessionRow, filter_key: str) -> Plan[Summary | None]:

@@ -15,13 +15,14 @@ CREATE TABLE summaries (
     FOREIGN KEY (part, uid) REFERENCES sessions (part, uid) ON DELETE CASCADE
 );
 
--- Which summaries are to be made. `asked` counts the askings, so that one that comes while the job
+-- Which summaries are to be made, under which lease. `asked` counts the askings, so that one that comes while the job
 -- is being done is not lost; `due_at` is NULL where no more tries are made.
 CREATE TABLE summary_jobs (
     part        {text} NOT NULL,
     uid         {text} NOT NULL,
     filter_key  {text} NOT NULL,
     tenant      {text} NOT NULL,
+    lease       {text} NOT NULL,
     options     {text} NOT NULL,
     asked       BIGINT NOT NULL,
     enqueued_at BIGINT NOT NULL,

@@ -3,7 +3,8 @@
 Any number of processes may run them on one store: leases decide who does what.
 """
 
+from perdure.workers.summariser import Summariser
 from perdure.workers.worker import LEASE, Duty, Worker
 from perdure.workers.workers import KINDS, Workers
 
-__all__ = ["KINDS", "LEASE", "Duty", "Worker", "Workers"]
+__all__ = ["KINDS", "LEASE", "Duty", "Summariser", "Worker", "Workers"]

@@ -8,10 +8,11 @@ from typing import Any
 
 from perdure.operation import Feature, Flow, M, flow
 from perdure.store import _Store
+from perdure.workers.summariser import Summariser
 from perdure.workers.worker import STOP_SECONDS, Worker, ended
 
 #: Every kind of worker there is. A new one adds its line here.
-KINDS: tuple[type[Worker[Any]], ...] = ()
+KINDS: tuple[type[Worker[Any]], ...] = (Summariser,)
 
 
 class Workers(Feature[M]):
