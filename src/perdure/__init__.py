@@ -45,6 +45,7 @@ if TYPE_CHECKING:
         AppScope,
         Artifact,
         Branch,
+        Context,
         ErasureReceipt,
         Event,
         EventError,
@@ -70,6 +71,10 @@ if TYPE_CHECKING:
         SessionKey,
         StateChange,
         StateEntry,
+        Summary,
+        SummaryJob,
+        SummaryRun,
+        SummaryTrigger,
         Swept,
         Tally,
         UserScope,
@@ -96,6 +101,7 @@ __all__ = [
     "ClosedError",
     "Config",
     "ConflictError",
+    "Context",
     "CorruptError",
     "Deferred",
     "DeniedError",
@@ -141,6 +147,10 @@ __all__ = [
     "StateKeyError",
     "StorageFullError",
     "Store",
+    "Summary",
+    "SummaryJob",
+    "SummaryRun",
+    "SummaryTrigger",
     "Swept",
     "Sync",
     "SyncStore",
@@ -173,11 +183,11 @@ _PLACES = {
         "perdure.handles": "HandleState SessionHandle",
         "perdure.operation": "Async Deferred Pending Sync",
         "perdure.records": (
-            "ALL Annotation AppScope Appended Artifact Branch DELETE ErasureReceipt Event "
-            "EventError Hold KeyValue LoadedArtifact Memory MemoryHit Messages Namespace "
-            "NewAnnotation NewArtifact NewEvent NewMemory NewSession NewState Opaque Origin "
-            "Page Remembered Rewritten Session SessionKey StateChange StateEntry Swept Tally "
-            "UserScope"
+            "ALL Annotation AppScope Appended Artifact Branch Context DELETE ErasureReceipt "
+            "Event EventError Hold KeyValue LoadedArtifact Memory MemoryHit Messages "
+            "Namespace NewAnnotation NewArtifact NewEvent NewMemory NewSession NewState "
+            "Opaque Origin Page Remembered Rewritten Session SessionKey StateChange "
+            "StateEntry Summary SummaryJob SummaryRun SummaryTrigger Swept Tally UserScope"
         ),
         "perdure.retention": "RetentionConfig",
         "perdure.store": "Store SyncStore open open_sync",

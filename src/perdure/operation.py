@@ -52,6 +52,7 @@ __all__ = [
     "Feature",
     "Flow",
     "Fused",
+    "Keeping",
     "Many",
     "Operation",
     "Pending",
@@ -206,6 +207,19 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
+class Keeping:
+    """A step of a flow: a call that may take long, and an operation each so many seconds of it.
+
+    The call is made beside the caller's thread or loop. What becomes of the operations does not
+    matter to it.
+    """
+
+    call: Call
+    every: float
+    beat: Callable[[], Operation[Any]]
+
+
+@dataclass(frozen=True, slots=True)
 class Sleep:
     """A step of a flow: wait that many seconds, or until the engine hears of a change.
 
@@ -223,7 +237,7 @@ class Emit(Generic[T]):
     item: T
 
 
-Step: TypeAlias = Operation[Any] | Call | Sleep
+Step: TypeAlias = Operation[Any] | Call | Keeping | Sleep
 Flow: TypeAlias = Generator[Step, Any, T]
 Stream: TypeAlias = Generator[Step | Emit[T], Any, None]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import Enum
 from typing import (
     TYPE_CHECKING,
@@ -443,6 +443,76 @@ class Messages:
 
     def __len__(self) -> int:
         return len(self.items)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """What a session, or the part of it that a filter selects, was about.
+
+    ``filter_key`` is ``""`` for the whole session. ``covers_seq`` is the boundary: the last
+    event that is told of (0: it does not say). ``version`` grows with each new text.
+    """
+
+    key: SessionKey
+    filter_key: str
+    text: str
+    topics: tuple[str, ...]
+    covers_seq: int
+    version: int
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SummaryTrigger:
+    """When it is time for a new summary, by what the last one does not cover.
+
+    More than ``events`` of them, more than ``tokens`` in their texts, the last one longer than
+    ``idle`` ago. Of several that are given any one is enough, or with ``match="all"`` none may
+    be missing.
+    """
+
+    events: int | None = None
+    tokens: int | None = None
+    idle: timedelta | None = None
+    match: Literal["any", "all"] = "any"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SummaryJob:
+    """A summary that is to be made.
+
+    ``state`` is ``queued`` until it is made, ``running`` while a worker is at its session,
+    ``failed`` when no more tries are made: ``due_at`` is None then. ``error`` is what the last
+    of the ``attempts`` failed with.
+    """
+
+    key: SessionKey
+    filter_key: str
+    state: Literal["queued", "running", "failed"]
+    enqueued_at: datetime
+    due_at: datetime | None
+    attempts: int
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class SummaryRun:
+    """What became of the jobs of one pass."""
+
+    done: int = 0
+    failed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a model should see: the summary, and the events that it does not cover.
+
+    ``messages`` are both in one format, the summary first, as a message of the system.
+    """
+
+    summary: Summary | None
+    events: list[Event]
+    messages: Messages
 
 
 @dataclass(frozen=True, slots=True)

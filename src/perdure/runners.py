@@ -7,13 +7,13 @@ import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
-from inspect import isawaitable
+from inspect import isawaitable, iscoroutinefunction
 from typing import Any, cast
 
 from perdure.engines import Engine, Job
 from perdure.engines.delivery import AwaitingTask
 from perdure.errors import UnsupportedError
-from perdure.operation import Emit, Flow, Operation, Sleep, Step, Stream
+from perdure.operation import Call, Emit, Flow, Keeping, Operation, Sleep, Step, Stream
 
 
 class AsyncRunner:
@@ -88,8 +88,20 @@ class AsyncRunner:
             return await self.operate(step)
         if isinstance(step, Sleep):
             return await self._sleep(step)
+        if isinstance(step, Keeping):
+            return await self._keep(step)
         result = step.function(*step.args)
         return await result if isawaitable(result) else result
+
+    async def _keep(self, step: Keeping) -> Any:
+        calling = asyncio.ensure_future(_beside(step.call))
+        try:
+            while not (await asyncio.wait([calling], timeout=step.every))[0]:
+                with suppress(Exception):
+                    await self.operate(step.beat())
+            return calling.result()
+        finally:
+            calling.cancel()
 
     async def _sleep(self, step: Sleep) -> None:
         hear = getattr(self._engine, "hear", None)
@@ -107,6 +119,14 @@ class AsyncRunner:
             return
         finally:
             end()
+
+
+async def _beside(call: Call) -> Any:
+    """The result of a call that does not hold up the loop, be it sync or async."""
+    if iscoroutinefunction(call.function):
+        return await call.function(*call.args)
+    result = await asyncio.to_thread(call.function, *call.args)
+    return await result if isawaitable(result) else result
 
 
 def _tell(loop: asyncio.AbstractEventLoop, changed: asyncio.Event) -> None:
@@ -179,8 +199,26 @@ class SyncRunner:
             return self.operate(step)
         if isinstance(step, Sleep):
             return self._sleep(step)
+        if isinstance(step, Keeping):
+            return self._keep(step)
         result = step.function(*step.args)
         return _finished(result) if isawaitable(result) else result
+
+    def _keep(self, step: Keeping) -> Any:
+        outcome: list[tuple[Any, BaseException | None]] = []
+        thread = threading.Thread(
+            target=lambda: outcome.append(self._try(step.call)), name="perdure-call", daemon=True
+        )
+        thread.start()
+        thread.join(step.every)
+        while thread.is_alive():
+            with suppress(Exception):
+                self.operate(step.beat())
+            thread.join(step.every)
+        [(result, error)] = outcome or [(None, SystemExit("the call ended its thread"))]
+        if error is not None:
+            raise error
+        return result
 
     def _sleep(self, step: Sleep) -> None:
         hear = getattr(self._engine, "hear", None)

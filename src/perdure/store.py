@@ -19,6 +19,7 @@ from perdure.features.keyvalues import KeyValues
 from perdure.features.memory import Memories
 from perdure.features.sessions import Sessions
 from perdure.features.state import State
+from perdure.features.summaries import Summaries
 from perdure.features.sweeping import Sweeping
 from perdure.features.upkeep import Upkeep
 from perdure.handles import SessionHandle, load
@@ -59,6 +60,7 @@ class _Store(Generic[M]):
         self.kv: KeyValues[M] = KeyValues(self._runner, settings)
         self.memory: Memories[M] = Memories(self._runner, settings)
         self.artifacts: Artifacts[M] = Artifacts(self._runner, settings)
+        self.summaries: Summaries[M] = Summaries(self._runner, settings)
         self._upkeep: Upkeep[M] = Upkeep(self._runner, settings)
         self._sweeping: Sweeping[M] = Sweeping(self._runner, settings)
 

@@ -146,6 +146,27 @@ TABLES: tuple[Table, ...] = (
         key=_HANGING,
     ),
     Table(
+        "summaries",
+        (
+            *_HANGING, "filter_key", "text", "topics", "covers_seq", "anchor", "version",
+            "updated_at",
+        ),
+        json=frozenset({"text", "topics"}),
+        key=(*_HANGING, "filter_key"),
+        weighed=("filter_key",),
+    ),
+    Table(
+        "summary_jobs",
+        (
+            *_HANGING, "filter_key", "tenant", "lease", "options", "asked", "enqueued_at", "due_at",
+            "attempts", "error",
+        ),
+        json=frozenset({"options", "error"}),
+        key=(*_HANGING, "filter_key"),
+        weighed=("filter_key",),
+    ),
+    Table("history_marks", (*_HANGING, "hidden_upto", "updated_at"), key=_HANGING),
+    Table(
         "events",
         (
             *_HANGING, "seq", "prev", "version", "id", "digest", "timestamp", "created_at",

@@ -76,6 +76,12 @@ _FILL = [
     INSERT INTO artifacts SELECT part, uid, 'k1', v, 1, 'text/plain', '{{}}', 'd' || (4 + v), 5, 1
     FROM sessions, generate_series(0, 20) v WHERE uid <> 'u2'
     """,
+    "INSERT INTO summaries SELECT part, uid, 'f1', '\"s\"', '[]', 5, NULL, 1, 1 FROM sessions",
+    """
+    INSERT INTO summary_jobs
+    SELECT part, uid, 'f1', 'tenant', 'l' || uid, '{{}}', 1, 1, 1, 0, NULL FROM sessions
+    """,
+    "INSERT INTO history_marks SELECT part, uid, 2, 1 FROM sessions",
     "INSERT INTO erasures SELECT md5('user' || u), 1 FROM generate_series(1, {u}) u",
 ]
 
@@ -170,6 +176,7 @@ _VALUES: Mapping[str, object] = {
     "end_namespace": "n3!", "end_key": "", "key_from": "", "key_to": None, "since": 5,
     "after_namespace": "n1!", "after_key": "k1",
     "number": 0, "after_version": 0, "after_name": "k0",
+    "filter_key": "f1",
 }  # fmt: skip
 #: What a statement needs of its own, so that it finds or makes a row.
 _OF_STATEMENT: Mapping[str, Mapping[str, object]] = {
@@ -209,6 +216,7 @@ _OF_STATEMENT: Mapping[str, Mapping[str, object]] = {
     {"digest": "gone1"}, "memory.revive": {"digest": "gone1"}, "memory.ingest_first":
     {"uid": "u2"}, "memory.ingest_more": {"version": 1},
     "state.put_absent": {"name": "new"},
+    "summaries.put": {"text": '"told"', "anchor": None},
     "state.put_expected": {"expected": 1},
 }  # fmt: skip
 

@@ -28,6 +28,10 @@ BY_MANY_PARTS = {
     "sweeping.weigh_useless": "what a sweep looks for",
     "memory.expired": "a sweep",
     "memory.count_expired": "a sweep",
+    "summaries.due": "the queue of a worker",
+    "summaries.jobs tenant": "of a tenant",
+    "upkeep.purgeable": "a sweep",
+    "upkeep.count_purgeable": "a sweep",
 }
 
 #: What touches state of the user, and of the user's app, which is another part.

@@ -156,6 +156,9 @@ HOT = [
     "state.list",
     "state.merged",
     "state.put",
+    "summaries.every",
+    "summaries.mark",
+    "summaries.of_filter",
 ]
 
 

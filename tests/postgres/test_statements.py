@@ -20,7 +20,8 @@ _BIGINT = {
     "high", "idle_before", "last_event_at", "last_seq", "left_head", "limit", "low", "now",
     "number", "prev", "seq", "since", "step", "timestamp", "ttl", "until", "updated_after",
     "updated_at", "version", "as_of", "dimension", "documents", "length", "pinned", "small",
-    "valid_from", "valid_until", "after_version", "size",
+    "valid_from", "valid_until", "after_version", "size", "anchor", "asked", "covers_seq",
+    "due_at", "hidden_upto",
 }  # fmt: skip
 _OTHERS = {"data": "bytea", "state_data": "bytea", "state_owns": "boolean", "terms": "integer"}
 #: Of lists in any order: the type of what they are ordered by. Tokens of leases are counted, those

@@ -14,6 +14,7 @@ from perdure import (
     Artifact,
     Async,
     Branch,
+    Context,
     ErasureReceipt,
     Event,
     HandleState,
@@ -37,6 +38,9 @@ from perdure import (
     StateChange,
     StateEntry,
     Store,
+    Summary,
+    SummaryJob,
+    SummaryRun,
     Swept,
     Sync,
     SyncStore,
@@ -114,6 +118,7 @@ async def async_events(store: Store, key: SessionKey) -> None:
     assert_type(await store.events.count(key), int)
     assert_type(await store.events.window(key), list[Event])
     assert_type(await store.events.messages(key), Messages)
+    assert_type(await store.events.context(key), Context)
     assert_type(store.events.tail(key), AsyncIterator[Event | Rewritten])
     assert_type(await store.events.prune(key, keep_last=1), int)
     assert_type(await store.events.rewind(key, 1), Session)
@@ -140,6 +145,7 @@ def sync_events(store: SyncStore, key: SessionKey) -> None:
     assert_type(store.events.count(key), int)
     assert_type(store.events.window(key), list[Event])
     assert_type(store.events.messages(key), Messages)
+    assert_type(store.events.context(key), Context)
     assert_type(store.events.tail(key), Iterator[Event | Rewritten])
     assert_type(store.events.prune(key, keep_last=1), int)
     assert_type(store.events.rewind(key, 1), Session)
@@ -179,6 +185,7 @@ def no_reads_in_a_turn_of_events(turn: Turn[Async], key: SessionKey) -> None:
     turn.events.count(key)  # type: ignore[arg-type, unused-coroutine]
     turn.events.window(key)  # type: ignore[arg-type, unused-coroutine]
     turn.events.messages(key)  # type: ignore[arg-type, unused-coroutine]
+    turn.events.context(key)  # type: ignore[arg-type, unused-coroutine]
     turn.events.tail(key)  # type: ignore[arg-type]
     turn.events.branches(key)  # type: ignore[arg-type, unused-coroutine]
     turn.events.annotations(key)  # type: ignore[arg-type, unused-coroutine]
@@ -343,6 +350,51 @@ def no_reads_in_a_turn_of_memory(turn: Turn[Async], key: SessionKey) -> None:
     turn.memory.cleanup()  # type: ignore[arg-type, unused-coroutine]
     # It only makes an object, whose calls are no writes of a turn.
     turn.memory.tools("a", "u").call("memory_list", {})  # type: ignore[arg-type, unused-coroutine]
+
+
+async def async_summaries(store: Store, key: SessionKey) -> None:
+    assert_type(await store.summaries.get(key), Summary)
+    assert_type(await store.summaries.find(key, "f"), Summary | None)
+    assert_type(await store.summaries.list(key), Page[Summary])
+    assert_type(await store.summaries.summary_text(key), str | None)
+    assert_type(await store.summaries.set(key, "x", covers_seq=1), Summary)
+    assert_type(await store.summaries.delete(key), bool)
+    assert_type(await store.summaries.summarize(key, force=True), Summary | None)
+    await store.summaries.enqueue_summary(key)
+    assert_type(await store.summaries.jobs(), Page[SummaryJob])
+    assert_type(await store.summaries.cancel_job(key), bool)
+    assert_type(await store.summaries.run_jobs(), SummaryRun)
+
+
+def sync_summaries(store: SyncStore, key: SessionKey) -> None:
+    assert_type(store.summaries.get(key), Summary)
+    assert_type(store.summaries.find(key, "f"), Summary | None)
+    assert_type(store.summaries.list(key), Page[Summary])
+    assert_type(store.summaries.summary_text(key), str | None)
+    assert_type(store.summaries.set(key, "x", covers_seq=1), Summary)
+    assert_type(store.summaries.delete(key), bool)
+    assert_type(store.summaries.summarize(key, force=True), Summary | None)
+    store.summaries.enqueue_summary(key)
+    assert_type(store.summaries.jobs(), Page[SummaryJob])
+    assert_type(store.summaries.cancel_job(key), bool)
+    assert_type(store.summaries.run_jobs(), SummaryRun)
+
+
+def turn_summaries(turn: Turn[Async], key: SessionKey) -> None:
+    assert_type(turn.summaries.set(key, "x"), Pending[Summary])
+    assert_type(turn.summaries.delete(key), Pending[bool])
+    assert_type(turn.summaries.enqueue_summary(key), Pending[None])
+    assert_type(turn.summaries.cancel_job(key), Pending[bool])
+
+
+def no_reads_in_a_turn_of_summaries(turn: Turn[Async], key: SessionKey) -> None:
+    turn.summaries.get(key)  # type: ignore[arg-type, unused-coroutine]
+    turn.summaries.find(key)  # type: ignore[arg-type, unused-coroutine]
+    turn.summaries.list(key)  # type: ignore[arg-type, unused-coroutine]
+    turn.summaries.summary_text(key)  # type: ignore[arg-type, unused-coroutine]
+    turn.summaries.jobs()  # type: ignore[arg-type, unused-coroutine]
+    turn.summaries.run_jobs()  # type: ignore[arg-type, unused-coroutine]
+    turn.summaries.summarize(key)  # type: ignore[arg-type, unused-coroutine]
 
 
 async def async_store(key: SessionKey) -> None:

@@ -16,6 +16,7 @@ from perdure.features.keyvalues import KeyValues
 from perdure.features.memory import Memories
 from perdure.features.sessions import Sessions
 from perdure.features.state import State
+from perdure.features.summaries import Summaries
 from perdure.operation import operation
 
 pytest.importorskip("mypy", reason="mypy comes with perdure[dev]")
@@ -29,6 +30,7 @@ FEATURES = {
     "kv": KeyValues,
     "memory": Memories,
     "artifacts": Artifacts,
+    "summaries": Summaries,
 }
 
 

@@ -257,7 +257,8 @@ def _insert(
     # Not at each append over a large limit: a prune looks at all that it keeps.
     too_many = settings.event_limit and event_count > settings.event_limit * 11 // 10
     if too_many and not (yield from is_held(at.part, uid)):
-        yield from prune(at, Cut(keep_last=settings.event_limit, branches=True))
+        cut = Cut(keep_last=settings.event_limit, branches=True, beyond_summary=True)
+        yield from prune(at, cut)
         placed = yield from _reread(at.part, uid, placed)
     return placed
 

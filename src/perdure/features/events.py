@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import TypeAlias
 
 from perdure.errors import NotFoundError
-from perdure.features import appending, following, reading
+from perdure.features import appending, contexts, following, reading
 from perdure.features.cursors import check_limit, pack, unpack
 from perdure.features.drafts import EventRow, check_batch, draft, event_of
 from perdure.features.hooks import passed
@@ -15,14 +15,28 @@ from perdure.features.line import EVENTS, NO_SEQ
 from perdure.features.lookup import SessionRow, Target, get, hold
 from perdure.features.reading import Filter, positive, wanted_text
 from perdure.features.rewriting import Rewriting
-from perdure.formats import convert, system_text
-from perdure.operation import Bumps, Emit, M, Operation, Plan, Stream, Work, operation, run, stream
+from perdure.formats import convert
+from perdure.operation import (
+    Bumps,
+    Emit,
+    Flow,
+    M,
+    Operation,
+    Plan,
+    Stream,
+    Work,
+    flow,
+    operation,
+    run,
+    stream,
+)
 from perdure.operation import reading as reads
 from perdure.parts import place
 from perdure.records import (
     JSON,
     Annotation,
     Appended,
+    Context,
     Event,
     EventInput,
     Messages,
@@ -302,14 +316,37 @@ class Events(Rewriting[M]):
                 low = yield from reading.window_low(row, last) if last else _nothing()
                 narrowed = wanted._replace(low=max(low, wanted.low))
             rows = yield from reading.oldest(row, narrowed, NO_SEQ)
-            events = [event_of(found) for found in rows if found.content is not None]
-            items = [(event.format, event.content, event.author) for event in events]
-            converted, loss = convert(items, format, numbers=[event.seq for event in events])
-            opaque = [f"event {r.seq}: opaque bytes ({r.codec})" for r in rows if r.codec]
-            system = system_text(items) if format == "anthropic" else ""
-            return Messages(converted, [*loss, *opaque], system)
+            return contexts.in_format([event_of(found) for found in rows], format)
 
         return work
+
+    @flow
+    def context(
+        self,
+        key: SessionKey,
+        filter_key: str = "",
+        *,
+        format: str = "openai.chat",
+        recent: int | None = None,
+        max_tokens: int | None = None,
+    ) -> Flow[Context]:
+        """What a model should see: the summary, and the events after its boundary.
+
+        The summary is that of the filter, else the whole session's; the events are those that
+        the filter selects, less what `history` has truncated. ``recent`` gives a `window` of
+        that many of them. ``max_tokens`` is what summary and events may have together, by the
+        store's ``token_counter``: as many of the last ones as fit, but at least the last turn.
+        A tool call is never split from its result, so that covered events stand at the
+        beginning where a later one answers them. Formats are those of `messages`.
+        """
+        at = self._at(key)
+        check_text(filter_key, "filter_key", self._settings.limits.text)
+        positive(recent, "recent")
+        positive(max_tokens, "max_tokens")
+        convert((), format)
+        seen = yield from run(self._reading("context", lambda _: contexts.see(at, filter_key)))
+        events = yield from contexts.cut(seen, recent, max_tokens, self._settings)
+        return contexts.context(seen.summary, events, format)
 
     @stream
     def tail(self, key: SessionKey, after_seq: int | None = None) -> Stream[Event | Rewritten]:

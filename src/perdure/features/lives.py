@@ -8,6 +8,7 @@ from perdure.errors import AlreadyExistsError, NotFoundError
 from perdure.features import artifacts
 from perdure.features.branches import length, settle
 from perdure.features.changes import Change, changes, fold, log, restore
+from perdure.features.coverage import carry
 from perdure.features.holds import refuse_if_held
 from perdure.features.ingesting import copied
 from perdure.features.line import EVENTS, Run, clip, first_of, holds, runs
@@ -86,6 +87,7 @@ def fork(
     yield from copied(row.part, row.uid, uid, spans, source.now)
     yield SESSIONS.copy_terms(part=row.part, uid=row.uid, new_uid=uid)
     yield from artifacts.copy(row.part, row.uid, uid, taken, first if prev else 0)
+    yield from carry(row, new, line, taken, first)
     yield from _fork_state(new, found, taken, first, prev != 0, settings.limits)
     settled = yield from settle(new, [Run(1, count, 0)], count, count)
     return session_of(settled)

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from perdure.features.branches import length, meet, settle
 from perdure.features.changes import changes, fold, log
+from perdure.features.coverage import anchor, counting, covered
 from perdure.features.holds import refuse_if_held
 from perdure.features.line import EVENTS, NO_SEQ, Run, clip, first_of, holds, runs
 from perdure.features.lookup import SessionRow, Target, hold
@@ -19,12 +20,16 @@ _PAGE = 200
 
 
 class Cut(NamedTuple):
-    """What to keep: the last events, those from a seq, or those from a time, in microseconds."""
+    """What to keep: the last events, those from a seq, or those from a time, in microseconds.
+
+    And what the summary of the whole session does not cover, unless ``beyond_summary``.
+    """
 
     keep_last: int | None = None
     before_seq: int | None = None
     before_time: int | None = None
     branches: bool = False
+    beyond_summary: bool = False
 
 
 class _Line(NamedTuple):
@@ -50,7 +55,10 @@ def prune(at: Target, cut: Cut) -> Plan[int]:
     gaps = complement([run for line in lines for run in line.kept], row.last_seq)
     removed = yield from _count(row, gaps)
     if removed:
+        told = yield from counting(row, active)
         yield from _remove(row, lines, gaps, at.now)
+        first, _ = yield from first_of(row.part, row.uid, lines[0].kept)
+        yield from anchor(row, told, first)
     return removed
 
 
@@ -64,7 +72,9 @@ def _first_kept(row: SessionRow, cut: Cut, active: Sequence[Run]) -> Plan[int]:
         wanted = min(wanted, cut.before_seq)
     if cut.before_time is not None:
         wanted = min(wanted, (yield from _first_since(row, active, cut.before_time)))
-    return (yield from _with_calls(row, wanted))
+    if not cut.beyond_summary:
+        wanted = min(wanted, (yield from covered(row, active)) + 1)
+    return (yield from with_calls(row, wanted))
 
 
 def _first_since(row: SessionRow, active: Sequence[Run], since: int) -> Plan[int]:
@@ -77,7 +87,7 @@ def _first_since(row: SessionRow, active: Sequence[Run], since: int) -> Plan[int
     return lowest
 
 
-def _with_calls(row: SessionRow, wanted: int) -> Plan[int]:
+def with_calls(row: SessionRow, wanted: int) -> Plan[int]:
     """Go down from the wanted cut to the calls that the kept results answer."""
     open_results: set[str] = set()
     passed: set[str] = set()

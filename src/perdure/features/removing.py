@@ -8,6 +8,7 @@ from typing import NamedTuple
 from perdure.errors import NotFoundError
 from perdure.features.branches import settle
 from perdure.features.changes import changes, fold, log, same
+from perdure.features.coverage import SUMMARIES
 from perdure.features.drafts import EventRow
 from perdure.features.holds import refuse_if_held
 from perdure.features.line import EVENTS, NO_SEQ, Run, holds, runs
@@ -29,7 +30,10 @@ class Doomed(NamedTuple):
 
 
 def clear(row: SessionRow, now: int) -> Plan[int]:
-    """Remove all events of all lines; the state stays as it is. The row is claimed."""
+    """Remove all events of all lines, and what tells of them; the state stays as it is.
+
+    The row is claimed.
+    """
     line = yield from runs(row.part, row.uid, row.head)
     state = fold((yield from changes(row.part, row.uid, line)))
     counted = yield EVENTS.count(
@@ -75,6 +79,7 @@ def matching(row: SessionRow, doomed: Doomed) -> Plan[list[Found]]:
 
 def remove(row: SessionRow, found: Sequence[Found], now: int) -> Plan[int]:
     """Remove the events; what they brought to the state stays. The row is claimed."""
+    yield SUMMARIES.forget(part=row.part, uid=row.uid, seq=min(found)[0])
     line = yield from runs(row.part, row.uid, row.head)
     active = sum(holds(line, seq) for seq, *_ in found)
     for seq, event_id in sorted(set(found), reverse=True):
@@ -103,8 +108,12 @@ def _remove_one(row: SessionRow, seq: int, event_id: str, now: int) -> Plan[Sess
     prev: int = (yield EVENTS.prev_of(part=row.part, uid=row.uid, seq=seq))[0][0]
     stays = yield from _state_beyond(row, seq, prev)
     yield EVENTS.drop_notes(part=row.part, uid=row.uid, event_id=event_id)
-    for follower, _ in (yield EVENTS.followers(part=row.part, uid=row.uid, seq=seq)):
+    followers = yield EVENTS.followers(part=row.part, uid=row.uid, seq=seq)
+    for follower, _ in followers:
         yield EVENTS.relink(part=row.part, uid=row.uid, prev=prev, seq=follower)
+    if prev < 0:
+        begins = followers[0][0] if followers else 0
+        yield SUMMARIES.move_anchor(part=row.part, uid=row.uid, seq=seq, anchor=begins)
     yield EVENTS.remove(part=row.part, uid=row.uid, seq=seq)
     yield STATE.unlog(part=row.part, uid=row.uid, low=seq, high=seq)
     for name, head, _ in (yield EVENTS.refs(part=row.part, uid=row.uid)):
@@ -184,7 +193,10 @@ class RedactedColumns(NamedTuple):
 def redact(
     row: SessionRow, event_id: str, columns: RedactedColumns, now: int, bumps: Bumps
 ) -> Plan[EventRow]:
-    """Replace the content of an event, here and in the forks that copied it."""
+    """Replace the content of an event, here and in the forks that copied it.
+
+    Summaries that cover it go: they may tell what is not to be told any more.
+    """
     rows = yield EVENTS.by_id(part=row.part, uid=row.uid, event_id=event_id)
     if not rows:
         raise NotFoundError(f"session {row.id!r} has no event {event_id!r}")
@@ -196,9 +208,11 @@ def redact(
     copies = yield from _held_copies(row, event, digest, now, bumps)
     yield from _redact_in(row.part, row.uid, event_id, columns)
     yield EVENTS.add_rewrite(part=row.part, uid=row.uid, version=row.version, from_seq=event.seq)
+    yield SUMMARIES.forget(part=row.part, uid=row.uid, seq=event.seq)
     for uid, (seq, version) in copies.items():
         yield from _redact_in(row.part, uid, event_id, columns)
         yield EVENTS.add_rewrite(part=row.part, uid=uid, version=version, from_seq=seq)
+        yield SUMMARIES.forget(part=row.part, uid=uid, seq=seq)
         yield from _refresh_preview(row.part, uid)
     yield from _refresh_preview(row.part, row.uid)
     return EventRow(**{**event._asdict(), **columns._asdict()})

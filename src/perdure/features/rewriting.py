@@ -9,6 +9,7 @@ from perdure.errors import InvalidError, NotFoundError
 from perdure.features import hooks, removing
 from perdure.features.appending import Append, append
 from perdure.features.branches import branch_name, move_head
+from perdure.features.coverage import SUMMARIES
 from perdure.features.drafts import Draft, check_batch, draft, event_of
 from perdure.features.holds import refuse_if_held
 from perdure.features.line import EVENTS, NO_SEQ
@@ -115,7 +116,7 @@ class Rewriting(Feature[M]):
 
     @operation
     def clear(self, key: SessionKey, *, expected_version: int | None = None) -> Work[int]:
-        """Remove every event of every line, for good; returns how many.
+        """Remove every event of every line and every summary, for good; how many events.
 
         Metadata and state stay as they are; the next event still gets a seq never used before.
         """
@@ -124,6 +125,8 @@ class Rewriting(Feature[M]):
 
         def work(bumps: Bumps) -> Plan[int]:
             held = yield from hold(at, expected, bumps)
+            yield SUMMARIES.clear(part=held.part, uid=held.uid)
+            yield SUMMARIES.clear_mark(part=held.part, uid=held.uid)
             if not held.last_seq:
                 return 0
             row = yield from claim(at, expected, bumps)
@@ -146,7 +149,8 @@ class Rewriting(Feature[M]):
         """Remove events for good, on whatever line they are; returns how many.
 
         They must match all that is given: their id, ``run_id``, ``branch``, a range of seqs
-        (both inclusive). What they brought to the state of the active line stays. Ids that are
+        (both inclusive). What they brought to the state of the active line stays. Summaries that
+        cover one of them go with them. Ids that are
         not there are passed over.
         """
         if ids is None and run_id is None and branch is None and seqs is None:
@@ -188,8 +192,9 @@ class Rewriting(Feature[M]):
     ) -> Work[Event]:
         """Put another content in the place of an event's, here and in the forks that copied it.
 
-        The text and the projection follow; id, seq and all other fields stay. A retry of the
-        append that stored the event still finds it. Raises `NotFoundError`.
+        The text and the projection follow, summaries that cover the event are removed; id, seq
+        and all other fields stay. A retry of the append that stored the event still finds it.
+        Raises `NotFoundError`.
         """
         at = self._at(key)
         text = check_text(event_id, "event id", self._settings.limits.text, blank=False)
@@ -213,12 +218,15 @@ class Rewriting(Feature[M]):
         before_seq: int | None = None,
         older_than: timedelta | datetime | None = None,
         branches: bool = False,
+        beyond_summary: bool = False,
     ) -> Work[int]:
         """Delete the oldest events of the active line, for good; returns how many.
 
         Keeps the last ``keep_last``, those from ``before_seq`` on, those from the first one
         that is not ``older_than``; of several the one that keeps most. A tool call stays as
-        long as its result. Branches lose what they share with the deleted part, and go with
+        long as its result. What the summary of the whole session does not cover stays, unless
+        ``beyond_summary=True``; without a summary there is nothing to wait for.
+        Branches lose what they share with the deleted part, and go with
         it if they end there; ``branches=True`` drops them all. Also deletes what no line
         reaches. The version stays: whoever appends does not have to read again.
         """
@@ -230,6 +238,7 @@ class Rewriting(Feature[M]):
             positive(before_seq, "before_seq"),
             _moment(older_than, at.now),
             branches,
+            beyond_summary,
         )
         return lambda _: prune(at, cut)
 

@@ -29,7 +29,7 @@ from .message import (
     role_of,
 )
 from .projection import Projection, other, projection_of
-from .window import cut_point, window_start
+from .window import cut_point, fitting_start, window_start
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -49,6 +49,7 @@ __all__ = [
     "ToolResult",
     "convert",
     "cut_point",
+    "fitting_start",
     "messages_of",
     "project",
     "projection_of",

@@ -28,6 +28,29 @@ def cut_point(items: Sequence[Item], keep_from: int) -> int:
     return _cut(items, keep_from, _opens_anything)
 
 
+def fitting_start(items: Sequence[Item], sizes: Sequence[int], most: int) -> int:
+    """The index from which on the items fit into ``most``, oldest first.
+
+    As far back as that goes, and where a window may start: at a user's message, and with no tool
+    call split from its result. Where no such window fits it is the shortest one; where there is
+    none at all it is the earliest place that fits and splits nothing, or the last such place.
+    """
+    asked = _asked(items)
+    needed, total = len(items), 0
+    turns: list[tuple[int, int]] = []
+    places: list[tuple[int, int]] = []
+    for index in range(len(items) - 1, -1, -1):
+        needed = min(needed, asked[index])
+        total += sizes[index]
+        if needed >= index:
+            places.append((index, total))
+            if _opens_a_turn(items[index]):
+                turns.append((index, total))
+    starts = turns or places
+    fitting = [index for index, size in starts if size <= most]
+    return fitting[-1] if fitting else starts[0][0] if starts else 0
+
+
 def _opens_a_turn(item: Item) -> bool:
     kind, role, _, _ = item
     return kind == "message" and role == "user"

@@ -10,6 +10,7 @@ from typing import Any
 from perdure.operation import Feature, Flow, M, flow
 from perdure.runners import SyncRunner
 from perdure.store import _Store
+from perdure.workers.summariser import Summariser
 from perdure.workers.sweeper import Sweeper
 from perdure.workers.worker import STOP_SECONDS, Worker, ended
 
@@ -17,7 +18,10 @@ from perdure.workers.worker import STOP_SECONDS, Worker, ended
 _LOOK_SECONDS = 0.5
 
 #: Every kind of worker there is. A new one adds its line here.
-KINDS: tuple[type[Worker[Any]], ...] = (Sweeper,)
+KINDS: tuple[type[Worker[Any]], ...] = (
+    Summariser,
+    Sweeper,
+)
 
 
 class Workers(Feature[M]):

@@ -47,6 +47,8 @@ async def live_a_life(store: Store, user: str, *, mark: str = "") -> list[Sessio
     await store.events.append(key, NewEvent(Opaque("c", mark.encode()), usage={"u": mark}))
     await store.events.annotate(key, mark, mark, event_id=said.event.id, by=mark)
     await store.state.set(key, {"opaque": Opaque("c", mark.encode())})
+    await store.summaries.set(key, mark, topics=[mark], covers_seq=2)
+    await store.summaries.enqueue_summary(key, mark)
     await store.events.rewind(key, 2)
     await store.events.append(key, NewEvent(mark, state_delta={"user:more": mark}))
     await store.memory.remember(key)
