@@ -129,7 +129,13 @@ async def test_a_deleted_key_is_gone(store: Store, reopen: Reopen) -> None:
 
 
 async def test_no_two_places_collide(store: Store, open_store: OpenStore) -> None:
-    owners = [{}, {"app": "a"}, {"user": "a"}, {"app": "a", "user": "a"}, {"app": "aa"}]
+    owners: list[dict[str, Any]] = [
+        {},
+        {"app": "a"},
+        {"user": "a"},
+        {"app": "a", "user": "a"},
+        {"app": "aa"},
+    ]
     other = await open_store(tenant="acme")
     places = [
         (where, namespace, owner)
@@ -160,24 +166,26 @@ async def test_the_longest_names_have_room_whatever_they_are_made_of(store: Stor
     def text(size: int) -> str:
         return "".join(chr(chance.randrange(0x23, 0x7F)) for _ in range(size))
 
-    for namespace in (text(512), (text(512), text(510)), (" " * 511,), ("\U0001f600" * 128,)):
+    names: list[Any] = [text(512), (text(512), text(510)), (" " * 511,), ("\U0001f600" * 128,)]
+    for namespace in names:
         key = text(512)
         await store.kv.set(namespace, key, 1)
         assert [one.key async for one in store.kv.iter(namespace)] == [key]
 
 
 async def test_names_that_are_too_long_are_refused(store: Store, dump: Dump) -> None:
-    large = await dump()
-
-    for namespace, key in [
+    before = await dump()
+    places: list[Any] = [
         ("n" * 513, "k"), (("n" * 513,), "k"), (("n" * 512, "n" * 511), "k"), ("n", "k" * 513),
         ("\U0001f600" * 129, "k"), (("n",) * 513, "k"),
-    ]:  # fmt: skip
+    ]  # fmt: skip
+
+    for namespace, key in places:
         with pytest.raises(TooLargeError):
             await store.kv.set(namespace, key, 1)
         with pytest.raises(TooLargeError):
             await store.kv.find(namespace, key)
-    assert await dump() == large
+    assert await dump() == before
 
 
 async def test_longer_names_than_an_index_row_can_hold_are_refused_on_every_engine(
