@@ -282,6 +282,13 @@ async def test_a_value_that_is_overwritten_is_searched_by_what_is_new(
     assert await texts(dump) == {"k": ""}
 
 
+async def test_texts_of_any_characters_are_kept_for_search(store: Store, dump: Dump) -> None:
+    await store.kv.set("documents", "k", {"a": "one\0two", "b": "\U0010ffff'\"%"}, index=["$"])
+
+    assert await texts(dump) == {"k": "onetwo\n\U0010ffff'\"%"}
+    assert (await store.kv.get("documents", "k")).value["a"] == "one\0two"
+
+
 @pytest.mark.parametrize("index", ["title", [""], ["a..b"], ["a["], ["a[x]"], ["a.[0]"], [7], 7])
 async def test_what_is_no_path_is_refused(store: Store, index: Any) -> None:
     with pytest.raises(InvalidError, match=r"index|path"):
