@@ -295,7 +295,7 @@ class Feature(Generic[M]):
 
     name = ""
     #: Whether its operations name a session first: those of one session go one after the other.
-    of_sessions = True
+    _of_sessions = True
 
     def __init__(self, runner: Runner, settings: Settings) -> None:
         self._runner = runner
@@ -327,7 +327,7 @@ class _Operational(Generic[S, P, T]):
         """The operation itself, for a flow to yield."""
         work = self._function(feature, *args, **kwargs)
         name = f"{feature.name}.{self._name}"
-        return Operation(name, args, kwargs, work, self._reads, feature.of_sessions)
+        return Operation(name, args, kwargs, work, self._reads, feature._of_sessions)
 
     def _bound(self, obj: Any) -> Any:
         operate = obj._runner.operate

@@ -44,7 +44,7 @@ class KeyValues(Feature[M]):
 
     name = "kv"
     # A namespace of three parts is no key of a session.
-    of_sessions = False
+    _of_sessions = False
 
     def _at(self, namespace: Namespace, key: str, app: str, user: str) -> At:
         now = self._settings.clock()
