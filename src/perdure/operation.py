@@ -185,13 +185,17 @@ class Fused(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class Operation(Generic[T]):
-    """What the port takes: a name, the arguments, and a plan that can be made again."""
+    """What the port takes: a name, the arguments, and a plan that can be made again.
+
+    ``of_session``: where the arguments begin with what looks like the key of a session, it is one.
+    """
 
     name: str
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     work: Work[T]
     reads: bool = False
+    of_session: bool = True
 
     def plan(self) -> Plan[T]:
         """A fresh plan, as the only one of its transaction."""
@@ -309,6 +313,8 @@ class Feature(Generic[M]):
     """A part of the store's API, bound to a runner that carries out its operations."""
 
     name = ""
+    #: Whether its operations name a session first: those of one session go one after the other.
+    _of_sessions = True
 
     def __init__(self, runner: Runner, settings: Settings) -> None:
         self._runner = runner
@@ -340,7 +346,7 @@ class _Operational(Generic[S, P, T]):
         """The operation itself, for a flow to yield."""
         work = self._function(feature, *args, **kwargs)
         name = f"{feature.name}.{self._name}"
-        return Operation(name, args, kwargs, work, self._reads)
+        return Operation(name, args, kwargs, work, self._reads, feature._of_sessions)
 
     def _bound(self, obj: Any) -> Any:
         operate = obj._runner.operate

@@ -34,9 +34,9 @@ class Limits:
     """What a store refuses with `TooLargeError`, in bytes (``records``: a number).
 
     ``text`` is for ids, keys, names, tags, apps and users; ``title`` for titles, authors and
-    types of agents; ``event`` for each JSON field of an event; ``state`` for a value of state
-    and for metadata; ``artifact`` for the bytes of one version; ``records`` for events of one
-    append and items of one page.
+    types of agents; ``event`` for each JSON field of an event and for a key-value; ``state`` for
+    a value of state and for metadata; ``artifact`` for the bytes of one version; ``records`` for
+    events of one append, keys of one call and items of one page.
     """
 
     text: int = 512

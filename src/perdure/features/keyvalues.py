@@ -43,6 +43,8 @@ class KeyValues(Feature[M]):
     """
 
     name = "kv"
+    # A namespace of three parts is no key of a session.
+    _of_sessions = False
 
     def _at(self, namespace: Namespace, key: str, app: str, user: str) -> At:
         now = self._settings.clock()
@@ -199,16 +201,12 @@ class KeyValues(Feature[M]):
         user: str = "",
         refresh: bool = False,
     ) -> Work[dict[str, KeyValue]]:
-        """Those of the keys that are there, as of one moment; at most 10,000."""
+        """Those of the keys that are there, by key, as of one moment; at most 10,000."""
         places = self._each(namespace, keys, app, user)
 
         def work(_: Bumps) -> Plan[dict[str, KeyValue]]:
-            found = {}
-            for at in places:
-                row = yield from storing.find(at, refresh)
-                if row is not None:
-                    found[at.key] = row.record
-            return found
+            rows = yield from storing.find_many(places, refresh)
+            return {row.key: row.record for row in sorted(rows, key=lambda row: row.key)}
 
         return work
 
@@ -239,13 +237,7 @@ class KeyValues(Feature[M]):
         """Remove several in one transaction; how many were there. At most 10,000."""
         places = self._each(namespace, keys, app, user)
 
-        def work(_: Bumps) -> Plan[int]:
-            removed = 0
-            for at in places:
-                removed += yield from storing.delete(at, None)
-            return removed
-
-        return work
+        return lambda _: storing.delete_many(places)
 
     # -- lists -----------------------------------------------------------------------------------
 

@@ -83,6 +83,19 @@ WHERE part = :part AND namespace = :namespace AND key = :key AND expires_at <= :
 SELECT {columns} FROM keyvalues k
 WHERE k.part = :part AND k.namespace = :namespace AND k.key = :key AND {live}
 
+-- define: some
+:key_a, :key_b, :key_c, :key_d, :key_e, :key_f, :key_g, :key_h,
+  :key_i, :key_j, :key_k, :key_l, :key_m, :key_n, :key_o, :key_p
+
+-- name: find_some
+-- So many at a time, however many are asked for; the last one is said again where there are fewer.
+SELECT {columns} FROM keyvalues k
+WHERE k.part = :part AND k.namespace = :namespace AND k.key IN ({some}) AND {live}
+
+-- name: delete_some
+DELETE FROM keyvalues WHERE part = :part AND namespace = :namespace AND key IN ({some})
+RETURNING expires_at
+
 -- define: within
 k.part = :part
   AND (k.namespace, k.key) >= (:first_namespace, :first_key)

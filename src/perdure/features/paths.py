@@ -47,8 +47,11 @@ def _parsed(path: str, limit: int) -> list[Step]:
 
 
 def text_at(value: JSON, paths: Sequence[Sequence[Step]]) -> str:
-    """All texts and numbers that stand there, one a line, in the order of the paths."""
-    return "\n".join(word for path in paths for word in _words(value, path))
+    """All texts and numbers that stand there, one a line, in the order of the paths.
+
+    Without NUL characters, which no column of text can hold.
+    """
+    return "\n".join(word for path in paths for word in _words(value, path)).replace("\0", "")
 
 
 def _words(value: Any, path: Sequence[Step]) -> Iterator[str]:

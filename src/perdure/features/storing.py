@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from typing import Any, NamedTuple
 
@@ -18,6 +18,8 @@ from perdure.values import Payload, check_text, from_micros, from_payload, maybe
 
 KEYVALUES = load("perdure.features", "keyvalues.sql")
 
+#: The parameters of a statement for several keys.
+_KEYS = tuple(f"key_{letter}" for letter in "abcdefghijklmnop")
 #: The codec of bytes that were given as they are: an `Opaque` has to name one.
 _BARE = ""
 
@@ -163,6 +165,38 @@ def find(at: At, refresh: bool = False) -> Plan[KeyValueRow | None]:
     else:
         rows = yield KEYVALUES.find(**at.columns)
     return KeyValueRow._make(rows[0]) if rows else None
+
+
+def find_many(places: Sequence[At], refresh: bool) -> Plan[list[KeyValueRow]]:
+    """The live rows of several keys of one namespace."""
+    found = []
+    if refresh:
+        for at in places:
+            row = yield from find(at, refresh)
+            found += [row] if row else []
+        return found
+    for some in _some(places):
+        rows = yield KEYVALUES.find_some(**some, now=places[0].now)
+        found += [KeyValueRow._make(row) for row in rows]
+    return found
+
+
+def delete_many(places: Sequence[At]) -> Plan[int]:
+    """Remove several keys of one namespace; how many were there."""
+    removed = 0
+    for some in _some(places):
+        rows = yield KEYVALUES.delete_some(**some)
+        removed += sum(end is None or end > places[0].now for (end,) in rows)
+    return removed
+
+
+def _some(places: Sequence[At]) -> Iterator[dict[str, str]]:
+    """The parameters of statements for so many keys at a time."""
+    for start in range(0, len(places), len(_KEYS)):
+        keys = [at.key for at in places[start : start + len(_KEYS)]]
+        keys += keys[-1:] * (len(_KEYS) - len(keys))
+        where = {"part": places[0].part, "namespace": places[0].namespace}
+        yield where | dict(zip(_KEYS, keys, strict=True))
 
 
 def get(at: At, refresh: bool) -> Plan[KeyValue]:

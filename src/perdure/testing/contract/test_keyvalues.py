@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -15,10 +14,8 @@ from perdure import (
     InvalidError,
     KeyValue,
     Limits,
-    NewEvent,
     NotFoundError,
     Opaque,
-    SessionKey,
     Store,
     TooLargeError,
 )
@@ -132,7 +129,13 @@ async def test_a_deleted_key_is_gone(store: Store, reopen: Reopen) -> None:
 
 
 async def test_no_two_places_collide(store: Store, open_store: OpenStore) -> None:
-    owners = [{}, {"app": "a"}, {"user": "a"}, {"app": "a", "user": "a"}, {"app": "aa"}]
+    owners: list[dict[str, Any]] = [
+        {},
+        {"app": "a"},
+        {"user": "a"},
+        {"app": "a", "user": "a"},
+        {"app": "aa"},
+    ]
     other = await open_store(tenant="acme")
     places = [
         (where, namespace, owner)
@@ -163,24 +166,26 @@ async def test_the_longest_names_have_room_whatever_they_are_made_of(store: Stor
     def text(size: int) -> str:
         return "".join(chr(chance.randrange(0x23, 0x7F)) for _ in range(size))
 
-    for namespace in (text(512), (text(512), text(510)), (" " * 511,), ("\U0001f600" * 128,)):
+    names: list[Any] = [text(512), (text(512), text(510)), (" " * 511,), ("\U0001f600" * 128,)]
+    for namespace in names:
         key = text(512)
         await store.kv.set(namespace, key, 1)
         assert [one.key async for one in store.kv.iter(namespace)] == [key]
 
 
 async def test_names_that_are_too_long_are_refused(store: Store, dump: Dump) -> None:
-    large = await dump()
-
-    for namespace, key in [
+    before = await dump()
+    places: list[Any] = [
         ("n" * 513, "k"), (("n" * 513,), "k"), (("n" * 512, "n" * 511), "k"), ("n", "k" * 513),
         ("\U0001f600" * 129, "k"), (("n",) * 513, "k"),
-    ]:  # fmt: skip
+    ]  # fmt: skip
+
+    for namespace, key in places:
         with pytest.raises(TooLargeError):
             await store.kv.set(namespace, key, 1)
         with pytest.raises(TooLargeError):
             await store.kv.find(namespace, key)
-    assert await dump() == large
+    assert await dump() == before
 
 
 async def test_longer_names_than_an_index_row_can_hold_are_refused_on_every_engine(
@@ -401,245 +406,3 @@ async def test_cleanup_removes_what_has_expired_of_everybody_and_says_how_much(
     assert await store.kv.cleanup() == 0
     assert len((await dump())["keyvalues"]) == 12
     assert await other.kv.count("brief", **ADA) == 1
-
-
-# -- who wins --------------------------------------------------------------------------------
-
-
-async def test_add_writes_only_where_there_is_nothing(store: Store) -> None:
-    first = await store.kv.add("claims", "job", "one")
-    second = await store.kv.add("claims", "job", "two")
-
-    assert first is not None
-    assert second is None
-    assert await store.kv.get("claims", "job") == first
-
-
-async def test_of_all_that_claim_a_key_at_once_one_wins(store: Store, clock: FixedClock) -> None:
-    for _ in range(3):
-        results = await asyncio.gather(
-            *(store.kv.add("claims", "job", n, ttl=MINUTE) for n in range(20))
-        )
-
-        [winner] = [result for result in results if result is not None]
-        assert await store.kv.get("claims", "job") == winner
-        clock.advance(MINUTE)
-
-
-async def test_an_expected_version_that_stands_lets_the_write_pass(store: Store) -> None:
-    first = await store.kv.set("values", "k", 1, expected_version=0)
-    second = await store.kv.set("values", "k", 2, expected_version=first.version)
-
-    assert second.version > first.version
-    assert await store.kv.touch("values", "k", ttl=MINUTE, expected_version=second.version)
-    assert await store.kv.delete("values", "k", expected_version=second.version)
-    await store.kv.set("values", "k", 3, expected_version=0)
-
-
-async def test_an_expected_version_that_does_not_stand_changes_nothing(
-    store: Store, dump: Dump
-) -> None:
-    first = await store.kv.set("values", "k", 1)
-    await store.kv.set("values", "k", 2, ttl=MINUTE)
-    before = await dump()
-
-    for expected in (0, first.version, first.version + 2):
-        with pytest.raises(ConflictError, match="'k'"):
-            await store.kv.set("values", "k", 3, expected_version=expected)
-    for call in (store.kv.delete, store.kv.touch):
-        with pytest.raises(ConflictError, match=f"{first.version + 1}"):
-            await call("values", "k", expected_version=first.version)
-        assert await call("values", "nothing", expected_version=first.version) is False
-    with pytest.raises(ConflictError, match="not there"):
-        await store.kv.set("values", "nothing", 3, expected_version=1)
-    assert await dump() == before
-
-
-async def test_a_version_never_comes_back(store: Store, clock: FixedClock) -> None:
-    # Else whoever held a key once could overwrite, or give back, what is somebody else's now.
-    versions = []
-    for _ in range(3):
-        for write in (store.kv.add, store.kv.set):
-            made = await write("claims", "job", 1, ttl=MINUTE)
-            assert made is not None
-            versions.append(made.version)
-        clock.advance(2 * MINUTE)
-        await store.kv.cleanup()
-        again = await store.kv.add("claims", "job", 1)
-        assert again is not None
-        versions.append(again.version)
-        await store.kv.delete("claims", "job")
-        clock.advance(MINUTE)
-
-    assert versions == sorted(set(versions))
-
-
-async def test_of_concurrent_writes_with_one_expected_version_one_wins(store: Store) -> None:
-    version = (await store.kv.set("values", "k", 0)).version
-
-    results = await asyncio.gather(
-        *(store.kv.set("values", "k", n, expected_version=version) for n in range(8)),
-        return_exceptions=True,
-    )
-
-    assert sum(isinstance(result, KeyValue) for result in results) == 1
-    assert sum(isinstance(result, ConflictError) for result in results) == 7
-
-
-@pytest.mark.parametrize("version", [-1, 1.5, "1"])
-async def test_an_expected_version_that_is_none_is_refused(store: Store, version: Any) -> None:
-    with pytest.raises(InvalidError, match="expected_version"):
-        await store.kv.set("values", "k", 1, expected_version=version)
-
-
-# -- several ---------------------------------------------------------------------------------
-
-
-async def test_several_are_written_read_and_removed_together(
-    store: Store, clock: FixedClock
-) -> None:
-    await store.kv.set("values", "a", 0)
-    clock.advance(MINUTE)
-
-    assert await store.kv.set_many("values", {"b": 2, "a": 1}) == 2
-    found = await store.kv.get_many("values", ["b", "a", "c", "a"])
-
-    assert {key: one.value for key, one in found.items()} == {"a": 1, "b": 2}
-    assert (found["a"].created_at, found["a"].updated_at) == (START, START + MINUTE)
-    assert await store.kv.delete_many("values", ["a", "b", "b", "c"]) == 2
-    assert await store.kv.count() == 0
-
-
-async def test_several_are_written_over_what_has_expired(store: Store, clock: FixedClock) -> None:
-    await store.kv.set_many("values", {"a": 1, "b": 1}, ttl=MINUTE)
-    clock.advance(MINUTE)
-    await store.kv.set_many("values", {"a": 2, "b": 2})
-
-    assert {one.created_at async for one in store.kv.iter()} == {START + MINUTE}
-
-
-async def test_of_no_keys_nothing_happens(store: Store) -> None:
-    assert await store.kv.set_many("values", {}) == 0
-    assert await store.kv.get_many("values", []) == {}
-    assert await store.kv.delete_many("values", []) == 0
-
-
-async def test_more_keys_than_one_call_may_have_are_refused(
-    open_store: OpenStore, dump: Dump
-) -> None:
-    store = await open_store(limits=Limits(records=2))
-    before = await dump()
-
-    for call in (
-        lambda: store.kv.set_many("values", dict.fromkeys("abc", 1)),
-        lambda: store.kv.get_many("values", ["a", "b", "c"]),
-        lambda: store.kv.delete_many("values", ["a", "b", "c"]),
-    ):
-        with pytest.raises(TooLargeError, match="records"):
-            await call()
-    assert await dump() == before
-
-
-async def test_a_text_is_no_list_of_keys(store: Store) -> None:
-    values: Any = [("a", 1)]
-
-    with pytest.raises(InvalidError, match="keys"):
-        await store.kv.get_many("values", "abc")
-    with pytest.raises(InvalidError, match="values"):
-        await store.kv.set_many("values", values)
-
-
-async def test_a_value_over_the_limit_is_refused(open_store: OpenStore) -> None:
-    store = await open_store(limits=Limits(event=100))
-
-    for value in ("x" * 99, b"x" * 101, Opaque("c", b"x" * 101)):
-        with pytest.raises(TooLargeError, match="100"):
-            await store.kv.set("values", "k", value)
-    await store.kv.set("values", "k", b"x" * 100)
-
-
-# -- in a turn -------------------------------------------------------------------------------
-
-
-async def test_a_turn_writes_them_with_everything_else_or_not_at_all(
-    store: Store, key: SessionKey, dump: Dump
-) -> None:
-    async with store.turn() as turn:
-        turn.events.append(key, NewEvent("claimed", id="e1"))
-        made = turn.kv.add("claims", "job", 1)
-        lost = turn.kv.add("claims", "job", 2)
-        turn.kv.set_many("values", {"a": 1})
-    before = await dump()
-
-    async def contradict() -> None:
-        async with store.turn() as turn:
-            turn.events.append(key, "again")
-            turn.kv.delete("values", "a")
-            turn.kv.set("claims", "job", 3, expected_version=1)
-
-    with pytest.raises(ConflictError) as failed:
-        await contradict()
-
-    assert made.value == await store.kv.get("claims", "job")
-    assert lost.value is None
-    assert failed.value.operation == (2, "kv.set")
-    assert await dump() == before
-
-
-# -- what it is searched by ------------------------------------------------------------------
-
-
-async def texts(dump: Dump) -> dict[str, str]:
-    return {str(row[2]): str(row[6]) for row in (await dump())["keyvalues"]}
-
-
-async def test_the_texts_at_the_paths_of_index_are_kept_for_search(
-    store: Store, dump: Dump
-) -> None:
-    document = {
-        "title": "Parcels",
-        "by": {"name": "Ada", "age": 36},
-        "tags": ["late", "lost"],
-        "parts": [{"text": "one"}, {"text": "two"}],
-    }
-    for key, index in {
-        "none": [], "title": ["title"], "deep": ["by.name", "by.age"], "each": ["tags[*]"],
-        "one": ["tags[-1]", "tags[7]"], "through": ["parts.text"], "whole": ["$"],
-        "missing": ["nothing", "title.more"], "below": ["by"],
-    }.items():  # fmt: skip
-        await store.kv.set("documents", key, document, index=index)
-
-    assert await texts(dump) == {
-        "none": "",
-        "title": "Parcels",
-        "deep": "Ada\n36",
-        "each": "late\nlost",
-        "one": "lost",
-        "through": "one\ntwo",
-        "whole": "Parcels\nAda\n36\nlate\nlost\none\ntwo",
-        "missing": "",
-        "below": "Ada\n36",
-    }
-
-
-async def test_a_value_that_is_overwritten_is_searched_by_what_is_new(
-    store: Store, dump: Dump
-) -> None:
-    await store.kv.set("documents", "k", {"t": "old"}, index=["t"])
-    await store.kv.set_many("documents", {"k": {"t": "new"}}, index=["t"])
-    again = await texts(dump)
-    await store.kv.set("documents", "k", {"t": "newer"})
-
-    assert again == {"k": "new"}
-    assert await texts(dump) == {"k": ""}
-
-
-@pytest.mark.parametrize("index", ["title", [""], ["a..b"], ["a["], ["a[x]"], ["a.[0]"], [7], 7])
-async def test_what_is_no_path_is_refused(store: Store, index: Any) -> None:
-    with pytest.raises(InvalidError, match=r"index|path"):
-        await store.kv.set("documents", "k", {}, index=index)
-
-
-async def test_bytes_have_no_paths(store: Store) -> None:
-    with pytest.raises(InvalidError, match="bytes"):
-        await store.kv.set("documents", "k", b"x", index=["$"])
