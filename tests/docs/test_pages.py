@@ -149,7 +149,7 @@ def test_every_public_name_is_told_of(module: Any) -> None:
     assert [name for name in module.__all__ if not re.search(rf"\b{name}\b", pages)] == []
 
 
-@pytest.mark.parametrize("owner", ["store", "sessions", "events", "state"])
+@pytest.mark.parametrize("owner", ["store", "sessions", "events", "state", "memory"])
 def test_every_public_method_is_told_of(owner: str) -> None:
     with perdure.open_sync("memory:") as store:
         kind = type(store if owner == "store" else getattr(store, owner))
