@@ -52,6 +52,7 @@ if TYPE_CHECKING:
         Origin,
         Page,
         Rewritten,
+        SearchHit,
         Session,
         SessionKey,
         StateChange,
@@ -101,6 +102,7 @@ __all__ = [
     "ReadOnlyError",
     "Rewritten",
     "SchemaTooNewError",
+    "SearchHit",
     "Session",
     "SessionHandle",
     "SessionKey",
@@ -141,8 +143,8 @@ _PLACES = {
         "perdure.operation": "Async Deferred Pending Sync",
         "perdure.records": (
             "ALL DELETE Annotation Appended AppScope Branch ErasureReceipt Event EventError "
-            "Messages NewEvent Opaque Origin Page Rewritten Session SessionKey StateChange "
-            "StateEntry Swept UserScope"
+            "Messages NewEvent Opaque Origin Page Rewritten SearchHit Session SessionKey "
+            "StateChange StateEntry Swept UserScope"
         ),
         "perdure.store": "Store SyncStore open open_sync",
         "perdure.turns": "Turn",
