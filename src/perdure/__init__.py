@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         ConflictError,
         CorruptError,
         DeniedError,
+        EmbedderError,
         InvalidError,
         MissingExtraError,
         NotFoundError,
@@ -84,6 +85,7 @@ __all__ = [
     "Deferred",
     "DeniedError",
     "EmbeddedPostgres",
+    "EmbedderError",
     "ErasureReceipt",
     "Event",
     "EventError",
@@ -135,7 +137,7 @@ _PLACES = {
         "perdure.engines": "register_engine",
         "perdure.errors": (
             "AlreadyExistsError BusyError ClosedError ConflictError CorruptError DeniedError "
-            "InvalidError MissingExtraError NotFoundError PerdureError ReadOnlyError "
+            "EmbedderError InvalidError MissingExtraError NotFoundError PerdureError ReadOnlyError "
             "SchemaTooNewError StaleSessionError StateKeyError StorageFullError TooLargeError "
             "UnknownOutcomeError UnsupportedError"
         ),

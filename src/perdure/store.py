@@ -145,10 +145,19 @@ class Store(_Store[Async]):
         kinds: Sequence[str] | None = None,
         session: SessionKey | None = None,
         limit: int = 10,
+        meaning: float = 0.5,
+        on_embedder_error: str = "raise",
     ) -> list[SearchHit]:
         """What answers the query best, over everything of a user: see `Search.search`."""
         return await self._search.search(
-            app, user, query, kinds=kinds, session=session, limit=limit
+            app,
+            user,
+            query,
+            kinds=kinds,
+            session=session,
+            limit=limit,
+            meaning=meaning,
+            on_embedder_error=on_embedder_error,
         )
 
     async def index(self, app: str | AllType = ALL, user: str | AllType = ALL) -> int:
@@ -223,9 +232,20 @@ class SyncStore(_Store[Sync]):
         kinds: Sequence[str] | None = None,
         session: SessionKey | None = None,
         limit: int = 10,
+        meaning: float = 0.5,
+        on_embedder_error: str = "raise",
     ) -> list[SearchHit]:
         """What answers the query best, over everything of a user: see `Search.search`."""
-        return self._search.search(app, user, query, kinds=kinds, session=session, limit=limit)
+        return self._search.search(
+            app,
+            user,
+            query,
+            kinds=kinds,
+            session=session,
+            limit=limit,
+            meaning=meaning,
+            on_embedder_error=on_embedder_error,
+        )
 
     def index(self, app: str | AllType = ALL, user: str | AllType = ALL) -> int:
         """Index what no search has looked through yet, for workers: how many documents."""

@@ -65,6 +65,7 @@ def cut(
 
     ``instead`` takes the place of one; whether there was any.
     """
+    yield FULLTEXT.drop_vectors(part=part, uid=uid, kind=kind, low_key=low, high_key=high)
     done: set[str] = set()
     found, again = False, True
     while again:
@@ -93,6 +94,7 @@ def _cut_block(part: str, block: str, low: str, high: str, instead: Doc | None) 
 def drop(part: str, kind: str, *, uid: str = "") -> Plan[None]:
     """Take out all documents of a kind, of one session or of none."""
     yield FULLTEXT.drop(part=part, uid=uid, kind=kind)
+    yield FULLTEXT.drop_all_vectors(part=part, uid=uid, kind=kind)
 
 
 def grow(place: Place, kind: str, docs: Sequence[Doc], *, block: str, uid: str = "") -> Plan[None]:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from perdure.errors import InvalidError, TooLargeError
+from perdure.errors import EmbedderError, InvalidError, TooLargeError
 from perdure.features.cursors import check_limit
 from perdure.features.fulltext import FEW, Found, candidates, tidy
 from perdure.features.indexing import EVENTS, SEARCH, TITLES, Scope, catch_up
 from perdure.features.line import Run, holds, runs
 from perdure.features.lookup import get, target
-from perdure.features.ranking import Ranked, rank
+from perdure.features.meaning import Owner, embed, embed_lacking, model_of, nearest, showing
+from perdure.features.ranking import Candidate, Ranked, fuse, rank
 from perdure.features.segmentation import TEXT_CHARACTERS, query_words
 from perdure.features.snippets import snippet
 from perdure.operation import Feature, Flow, M, Plan, Query, flow, run
@@ -32,7 +34,6 @@ _IN_ROWS = frozenset({EVENTS})
 #: Of several that stand for the same thing only a few are looked at again.
 _AGAIN = 3
 _AT_ONCE = 8
-_LETTERS = "abcdefgh"
 
 
 class Asked(NamedTuple):
@@ -45,6 +46,7 @@ class Asked(NamedTuple):
     session: SessionKey | None
     limit: int
     now: int
+    meaning: float
 
 
 class _Shown(NamedTuple):
@@ -77,6 +79,8 @@ class Search(Feature[M]):
         kinds: Sequence[str] | None = None,
         session: SessionKey | None = None,
         limit: int = 10,
+        meaning: float = 0.5,
+        on_embedder_error: str = "raise",
     ) -> Flow[list[SearchHit]]:
         """What answers the query best, best first; at most ``limit``.
 
@@ -86,16 +90,45 @@ class Search(Feature[M]):
         for as words. A turn is found by its neighbours in the conversation too.
 
         At most 2,000 documents with one of the words are compared: those indexed last.
+
+        With an embedder, documents of the same meaning are found as well: to the score of the
+        words, as a part of the best one's, ``meaning`` times the nearness from 0 to 1 is added
+        (0: the embedder is not asked). If it fails that is an `EmbedderError`, or, with
+        ``on_embedder_error="words"``, a search by words. With ``user=ALL`` words alone count.
         """
-        asked = self._asked(app, user, query, kinds, session, limit)
-        if not asked.words:
-            return []
+        asked = self._asked(app, user, query, kinds, session, limit, meaning)
+        if on_embedder_error not in {"raise", "words"}:
+            message = f"on_embedder_error is 'raise' or 'words', not {on_embedder_error!r}"
+            raise InvalidError(message, "on_embedder_error")
         yield from catch_up(self._settings, asked.scope)
-        found, hits = yield from run(self._reading("search", lambda _: _search(asked, self.target)))
+        try:
+            vector = yield from self._vector(asked, query)
+        except EmbedderError:
+            if on_embedder_error == "raise":
+                raise
+            vector = None
+        if not asked.words and vector is None:
+            return []
+        model = model_of(self._settings.embedder) if self._settings.embedder else ""
+        meant = _Meant(model, vector)
+        reading = self._reading("search", lambda _: _search(asked, meant, self.target))
+        found, hits = yield from run(reading)
         for kind, small in found.small.items():
             if small >= FEW and user is not ALL:
                 yield from run(tidy(asked.at, kind, self._settings.ids()))
         return hits
+
+    def _vector(self, asked: Asked, query: str) -> Flow[array[float] | None]:
+        """The query's vector, when all documents that it is compared with have theirs."""
+        embedder = self._settings.embedder
+        if embedder is None or not asked.meaning or asked.scope.name != "user":
+            return None
+        if not query.strip("\0 \n\t"):
+            return None
+        owner = Owner(asked.at.part, asked.kinds, None, asked.now)
+        yield from embed_lacking(embedder, owner, KINDS)
+        [vector] = yield from embed(embedder, [query])
+        return vector
 
     @flow
     def index(self, app: str | AllType, user: str | AllType) -> Flow[int]:
@@ -127,6 +160,7 @@ class Search(Feature[M]):
         kinds: Sequence[str] | None,
         session: SessionKey | None,
         limit: int,
+        meaning: float,
     ) -> Asked:
         if not isinstance(app, str):
             raise InvalidError(f"app is a text, not {app!r}", "app")
@@ -146,6 +180,7 @@ class Search(Feature[M]):
             session=session,
             limit=check_limit(limit, self._settings.limits.records),
             now=now,
+            meaning=check_meaning(meaning),
         )
 
 
@@ -163,6 +198,14 @@ def check_query(query: object, limit: int) -> str:
     return query
 
 
+def check_meaning(meaning: object) -> float:
+    """How much meaning counts."""
+    number = meaning if isinstance(meaning, int | float) else -1.0
+    if not 0 <= number <= 100:  # noqa: PLR2004 - a hundred times the words is meaning alone
+        raise InvalidError(f"meaning is a number from 0 to 100, not {meaning!r}", "meaning")
+    return float(number)
+
+
 def check_kinds(kinds: Sequence[str] | None) -> tuple[str, ...]:
     """The kinds that are asked for; all of them for None."""
     if kinds is None:
@@ -176,7 +219,14 @@ def check_kinds(kinds: Sequence[str] | None) -> tuple[str, ...]:
     return tuple(dict.fromkeys(kinds))
 
 
-def _search(asked: Asked, target_of: Any) -> Plan[tuple[Found, list[SearchHit]]]:
+class _Meant(NamedTuple):
+    """The query's vector, if there is one, and which model it is of."""
+
+    model: str
+    vector: array[float] | None
+
+
+def _search(asked: Asked, meant: _Meant, target_of: Any) -> Plan[tuple[Found, list[SearchHit]]]:
     uid = None
     if asked.session is not None:
         uid = (yield from get(target_of(asked.session, asked.now))).uid
@@ -188,8 +238,24 @@ def _search(asked: Asked, target_of: Any) -> Plan[tuple[Found, list[SearchHit]]]
         uid=uid,
         in_rows=_IN_ROWS,
     )
-    ranked = rank(found.candidates, found.corpus, asked.limit * _AGAIN + _AT_ONCE)
+    most = asked.limit * _AGAIN + _AT_ONCE
+    ranked = rank(found.candidates, found.corpus, most)
+    if meant.vector is not None:
+        owner = Owner(asked.at.part, asked.kinds, uid, asked.now)
+        ranked = yield from _with_meaning(asked, owner, meant, found)
     return found, (yield from _show(ranked, asked))
+
+
+def _with_meaning(asked: Asked, owner: Owner, meant: _Meant, found: Found) -> Plan[list[Ranked]]:
+    if meant.vector is None:
+        return []
+    rows = yield SEARCH.pick("vectors", "all")(**owner.columns, model=meant.model)
+    near = {
+        Candidate(owner.part, uid, kind, key, 0, ()): score
+        for (uid, kind, key), score in nearest(meant.vector, rows).items()
+    }
+    ranked = rank(found.candidates, found.corpus, len(found.candidates))
+    return fuse(ranked, near, asked.meaning, asked.limit * _AGAIN + _AT_ONCE)
 
 
 def _show(ranked: Sequence[Ranked], asked: Asked) -> Plan[list[SearchHit]]:
@@ -215,18 +281,10 @@ def _texts(some: Sequence[Ranked], now: int) -> Plan[dict[int, _Shown]]:
         groups.setdefault((one.candidate.kind, one.candidate.part), []).append(number)
     found: dict[int, _Shown] = {}
     for (kind, part), members in groups.items():
-        given: dict[str, Any] = dict.fromkeys(_PLACES)
-        given |= {"part": part, "now": now, "characters": TEXT_CHARACTERS}
-        for letter, number in zip(_LETTERS, members, strict=False):
-            given[f"uid_{letter}"] = some[number].candidate.uid
-            given[f"key_{letter}"] = some[number].candidate.key
-        query = KINDS[kind]
-        rows = yield query(**{name: given[name] for name in query.params})
+        keys = [(one.uid, kind, one.key) for one in (some[n].candidate for n in members)]
+        rows = yield showing(KINDS[kind], part, keys, now, TEXT_CHARACTERS)
         found |= {members[row[0]]: _Shown(*row) for row in rows}
     return found
-
-
-_PLACES = [f"{name}_{letter}" for name in ("uid", "key") for letter in _LETTERS]
 
 
 def _on_line(one: Ranked, row: _Shown, lines: dict[tuple[str, str], list[Run]]) -> Plan[bool]:
@@ -253,5 +311,10 @@ def _hit(one: Ranked, row: _Shown, words: Sequence[str]) -> SearchHit:
         snippet=piece.text,
         marks=piece.marks,
         score=one.score,
-        parts={"words": one.own, "near": one.near},
+        parts=_parts(one),
     )
+
+
+def _parts(one: Ranked) -> dict[str, float]:
+    parts = {"words": one.own, "near": one.near}
+    return parts if one.meaning is None else parts | {"meaning": one.meaning}

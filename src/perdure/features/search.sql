@@ -58,3 +58,23 @@ WHERE e.part = :part AND e.uid = w.uid AND e.seq = CAST(w.doc AS BIGINT)
 SELECT w.place, s.app, s.user_id, s.id, s.id, s.updated_at, SUBSTR(s.title, 1, :characters)
 FROM ({wanted}) w CROSS JOIN sessions s
 WHERE s.part = :part AND s.uid = w.uid AND {live}
+
+-- name: live_uids
+SELECT s.uid, s.version FROM sessions s WHERE s.part = :part AND {live}
+
+-- name: documents_of
+SELECT b.uid, b.kind, b.docs FROM search_blocks b
+WHERE b.part = :part AND :kinds LIKE '% ' || b.kind || ' %'
+  AND (CAST(:uid AS TEXT) IS NULL OR b.uid = :uid)
+
+-- name: vectors
+-- for: what = keys: v.uid, v.kind, v.doc | all: v.uid, v.kind, v.doc, v.vector
+SELECT {what} FROM search_vectors v
+WHERE v.part = :part AND v.model = :model AND :kinds LIKE '% ' || v.kind || ' %'
+  AND (CAST(:uid AS TEXT) IS NULL OR v.uid = :uid)
+
+-- name: put_vector
+INSERT INTO search_vectors (part, uid, kind, digest, doc, model, dimension, vector)
+VALUES (:part, :uid, :kind, :digest, :doc, :model, :dimension, :vector)
+ON CONFLICT (part, uid, kind, digest) DO UPDATE
+SET model = excluded.model, dimension = excluded.dimension, vector = excluded.vector

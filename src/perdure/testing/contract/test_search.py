@@ -293,8 +293,12 @@ async def test_every_script_is_searched(
     store: Store, key: SessionKey, query: str, found: list[str]
 ) -> None:
     texts = {
-        "jp": "東京都庁へ行く", "kr": "서울에서", "de": "die Straße", "fun": "well done🎉", "file": "file",
-    }  # fmt: skip
+        "jp": "東京都庁へ行く",
+        "kr": "서울에서",
+        "de": "die Straße",
+        "fun": "well done🎉",
+        "file": "file",
+    }
     await store.events.append(key, *(NewEvent(text, id=name) for name, text in texts.items()))
 
     hits = await store.search("support", "ada", query)
@@ -338,10 +342,11 @@ async def test_what_cannot_be_asked_is_said(
 
 
 _PIECES = [
-    '"', "'", "`", "*", "%", "_", "NEAR(", "NEAR/3", " AND ", " OR ", " NOT ", "-", "--", "^", ":",
-    "col:", "(", ")", "{", "}", "[", "]", "\\", "/", "&", "|", "!", "<->", ":*", "$1", "?1", ":part",
-    ";", "\0", "\x01", "\n", "\t", "parcel", "🎉", "e\u0301", "東", "ｱ", "\u202e", "\U0010ffff", "İ",
-    "ß", "\ufdfa", "1e999", "0x", "''", '""', "DROP TABLE events", "{text}", "x" * 300,
+    '"', "'", "`", "*", "%", "_", "NEAR(", "NEAR/3", " AND ", " OR ", " NOT ", "-", "--", "^",
+    ":", "col:", "(", ")", "{", "}", "[", "]", "\\", "/", "&", "|", "!", "<->", ":*", "$1", "?1",
+    ":part", ";", "\0", "\x01", "\n", "\t", "parcel", "🎉", "e\u0301", "東", "ｱ", "\u202e", "İ",
+    "\U0010ffff", "ß", "\ufdfa", "1e999", "0x", "''", '""', "DROP TABLE events", "{text}",
+    "x" * 300,
 ]  # fmt: skip
 
 
