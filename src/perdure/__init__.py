@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         ConflictError,
         CorruptError,
         DeniedError,
+        EmbedderError,
         InvalidError,
         MissingExtraError,
         NotFoundError,
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
         Page,
         Remembered,
         Rewritten,
+        SearchHit,
         Session,
         SessionKey,
         StateChange,
@@ -88,6 +90,7 @@ __all__ = [
     "Deferred",
     "DeniedError",
     "EmbeddedPostgres",
+    "EmbedderError",
     "ErasureReceipt",
     "Event",
     "EventError",
@@ -111,6 +114,7 @@ __all__ = [
     "Remembered",
     "Rewritten",
     "SchemaTooNewError",
+    "SearchHit",
     "Session",
     "SessionHandle",
     "SessionKey",
@@ -143,7 +147,7 @@ _PLACES = {
         "perdure.engines": "register_engine",
         "perdure.errors": (
             "AlreadyExistsError BusyError ClosedError ConflictError CorruptError DeniedError "
-            "InvalidError MissingExtraError NotFoundError PerdureError ReadOnlyError "
+            "EmbedderError InvalidError MissingExtraError NotFoundError PerdureError ReadOnlyError "
             "SchemaTooNewError StaleSessionError StateKeyError StorageFullError TooLargeError "
             "UnknownOutcomeError UnsupportedError"
         ),
@@ -153,7 +157,7 @@ _PLACES = {
         "perdure.records": (
             "ALL DELETE Annotation Appended AppScope Branch ErasureReceipt Event EventError "
             "Memory MemoryHit Messages NewEvent NewMemory Opaque Origin Page Remembered Rewritten "
-            "Session SessionKey StateChange StateEntry Swept UserScope"
+            "SearchHit Session SessionKey StateChange StateEntry Swept UserScope"
         ),
         "perdure.store": "Store SyncStore open open_sync",
         "perdure.turns": "Turn",

@@ -57,7 +57,7 @@ TABLES: tuple[Table, ...] = (
     Table("search_marks", (*_HANGING, "seq", "title")),
     Table(
         "search_vectors",
-        (*_HANGING, "kind", "digest", "key", "app_part", "model", "dimension", "vector"),
+        (*_HANGING, "kind", "digest", "doc", "model", "dimension", "vector"),
     ),
     Table("rewrites", (*_HANGING, "version", "from_seq")),
     Table(

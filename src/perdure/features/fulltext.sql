@@ -35,3 +35,10 @@ RETURNING block, docs, words
 
 -- name: drop
 DELETE FROM search_blocks WHERE part = :part AND uid = :uid AND kind = :kind
+
+-- name: drop_vectors
+DELETE FROM search_vectors WHERE part = :part AND uid = :uid AND kind = :kind
+  AND doc BETWEEN :low_key AND :high_key
+
+-- name: drop_all_vectors
+DELETE FROM search_vectors WHERE part = :part AND uid = :uid AND kind = :kind

@@ -29,7 +29,7 @@ from perdure.values import decode, digest, encode_trusted
 #: Of a memory that was superseded: it is the same as no other, and can be told anew.
 PAST = "past"
 #: What the full-text index knows memories as.
-KIND = "memory"
+KIND = "memories"
 
 
 def hold(owner: Owner) -> Plan[None]:
