@@ -15,7 +15,7 @@ from perdure.errors import (
 from perdure.features import ingesting, keeping, memory_changes, recalling
 from perdure.features.cursors import check_limit, unpack
 from perdure.features.ingesting import Batch, drafts_of, said
-from perdure.features.leases import Lease, release, renew, take
+from perdure.features.leases import Lease, drop, renew, take
 from perdure.features.lookup import Target, target
 from perdure.features.memory_rows import (
     MEMORY,
@@ -418,9 +418,9 @@ class Memories(Feature[M]):
         try:
             done = yield from self._remember(at, lease, extract, by)
         except Exception:
-            yield from run(release(lease))
+            yield from run(drop(lease))
             raise
-        yield from run(release(lease))
+        yield from run(drop(lease))
         return done
 
     def _lease(self, at: Target, wait: timedelta) -> Flow[Lease]:
