@@ -12,6 +12,7 @@ _LAZY = {
     "ls": Lazy("sessions:ls", "The same as `sessions ls`."),
     "show": Lazy("sessions:show", "The same as `sessions show`."),
     "tail": Lazy("tailing:tail", "The latest events, and those to come."),
+    "search": Lazy("searching:search", "What answers a query, of a user or an app."),
     "import": Lazy("importing:importing", "Bring in conversations that are kept elsewhere."),
     "export": Lazy("people:export", "Everything of a person, as JSON lines."),
     "erase": Lazy("people:erase", "Remove everything of a person for good."),
