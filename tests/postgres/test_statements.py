@@ -15,13 +15,13 @@ from tests.postgres.servers import drop_database, fresh_database, server
 from tests.postgres.statements import EVERY, POSTGRES
 
 _BIGINT = {
-    "added", "after_time", "at", "base", "characters", "created_at", "deleted_at",
+    "added", "after_time", "at", "base", "created_at", "deleted_at",
     "deleted_before", "dimension", "documents", "event_count", "expected", "expires_at",
     "from_seq", "head", "high", "last_event_at", "last_seq", "left_head", "length", "limit",
     "low", "now", "number", "prev", "seq", "since", "small", "step", "timestamp", "ttl",
     "updated_after", "updated_at", "version",
 }  # fmt: skip
-_OTHERS = {
+_OTHERS = {"characters": "integer", 
     "data": "bytea",
     "state_data": "bytea",
     "vector": "bytea",
