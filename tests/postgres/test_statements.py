@@ -21,7 +21,8 @@ _BIGINT = {
     "low", "now", "number", "prev", "seq", "since", "small", "step", "timestamp", "ttl",
     "updated_after", "updated_at", "version",
 }  # fmt: skip
-_OTHERS = {"characters": "integer", 
+_OTHERS = {
+    "characters": "integer",
     "data": "bytea",
     "state_data": "bytea",
     "vector": "bytea",
