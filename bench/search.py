@@ -35,7 +35,7 @@ import perdure
 from perdure.features.fulltext import candidates, grow
 from perdure.features.indexing import EVENTS
 from perdure.features.postings import Doc
-from perdure.features.ranking import rank
+from perdure.features.ranking import Ranked, rank
 from perdure.features.segmentation import query_words
 from perdure.ids import UuidV7
 from perdure.operation import Bumps, Operation, Plan
@@ -224,10 +224,16 @@ def _measure(engine: str, url: str, size: int, queries: int) -> None:
     language, ids = _Language(7), UuidV7()
     users = [place("", "bench", f"user{n}", 512) for n in range(max(size // _EACH, 1))]
     with perdure.open_sync(url) as store:
+        before, probe = None, list(dict.fromkeys(language.words(4)))
         started = perf_counter()
         for user in users:
             _remember(store, user, language, ids, min(size, _EACH))
+            if before is None:
+                before = _ask(store, users[0], probe)
         each = (perf_counter() - started) / size
+        # What all the others have stored changes nothing for the first one.
+        if _ask(store, users[0], probe) != before:
+            raise AssertionError("others' memories have changed a score")
         chooser = random.Random(3)
         wall, processor = [], []
         for _ in range(queries):
@@ -253,9 +259,9 @@ def _remember(
     _run(store, lambda: grow(user, "memories", docs, block=block), reads=False)
 
 
-def _ask(store: perdure.SyncStore, user: Place, words: Sequence[str]) -> None:
+def _ask(store: perdure.SyncStore, user: Place, words: Sequence[str]) -> list[Ranked]:
     found = _run(store, lambda: candidates(user.part, ["memories"], words))
-    rank(found.candidates, found.corpus, _TOP)
+    return rank(found.candidates, found.corpus, _TOP)
 
 
 class _database:  # noqa: N801 - used as a context

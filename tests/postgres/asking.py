@@ -56,6 +56,15 @@ _FILL = [
     SELECT part, 'gone' || n, '', 1 FROM memory_owners, generate_series(1, {s}) n
     """,
     "INSERT INTO memory_ingests SELECT part, uid, '[[1,2]]', 1, 1 FROM sessions WHERE uid <> 'u2'",
+    """
+    INSERT INTO search_blocks
+    SELECT part, '0-' || uid, uid, 'events', app_part, '1', '2', 2, 4, '[]', ' ' FROM sessions
+    """,
+    "INSERT INTO search_marks SELECT part, uid, 4, title FROM sessions",
+    """
+    INSERT INTO search_vectors
+    SELECT part, uid, 'events', 'd1', '5', 'model', 1, '\\x00'::BYTEA FROM sessions
+    """,
     "INSERT INTO erasures SELECT md5('user' || u), 1 FROM generate_series(1, {u}) u",
 ]
 
@@ -144,10 +153,18 @@ _VALUES: Mapping[str, object] = {
     "expected": None, "after_time": None, "branch": None, "run_id": None, "updated_after": None,
     "parent": None, "terms": 0, "digests": "", "deleted_at": None, "ttl": None, "data": None,
     "codec": None, "state_names": "k1", "state_owns": True, "state_data": None, "version": 0,
+    "kinds": " events ", "kind": "events", "block": "0-u1", "before": "~", "low_key": "1",
+    "high_key": "9", "small": 128, "characters": 100, "uid_a": "u1", "key_a": "5", "model": "model",
     "from_seq": 2, "base": 1000, "prev": 4, "step": 1,
 }  # fmt: skip
 #: What a statement needs of its own, so that it finds or makes a row.
 _OF_STATEMENT: Mapping[str, Mapping[str, object]] = {
+    "fulltext.add": {"block": "new"},
+    "fulltext.newest": {"uid": None},
+    "search.documents_of": {"uid": None},
+    "search.vectors": {"uid": None},
+    "search.lacking": {"limit": 50},
+    "search.put_vector": {"digest": "new"},
     "events.insert": {
         "seq": 1000, "id": "new", "text": "", "author": "", "branch": "", "run_id": "",
     },
@@ -201,6 +218,8 @@ def literals(name: str, params: tuple[str, ...], types: list[str]) -> list[str]:
 
 def _literal(param: str, kind: str, given: Mapping[str, object]) -> str:
     found = given.get(param, "x" if kind.startswith("text") else 1)
+    if param[:4] in {"uid_", "key_"} and param not in given:
+        found = None
     value = "NULL" if found is None else f"'{found}'"
     if not kind.endswith("[]"):
         return f"{value}::{kind}"

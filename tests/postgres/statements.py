@@ -14,6 +14,8 @@ from perdure.sql import load
 BY_MANY_PARTS = {
     "fulltext.newest app": "a search in all of an app",
     "events.locate": "an event by its id alone, in all sessions of an app",
+    "search.lacking app": "what is not indexed, of an app",
+    "search.lacking tenant": "what is not indexed, for workers",
     "sessions.count app": "of an app",
     "sessions.count tenant": "of a tenant",
     "sessions.list app": "of an app",

@@ -21,7 +21,14 @@ _BIGINT = {
     "prev", "seq", "since", "small", "step", "timestamp", "ttl", "updated_after", "updated_at",
     "valid_from", "valid_until", "version",
 }  # fmt: skip
-_OTHERS = {"data": "bytea", "state_data": "bytea", "state_owns": "boolean", "terms": "integer"}
+_OTHERS = {
+    "characters": "integer",
+    "data": "bytea",
+    "state_data": "bytea",
+    "vector": "bytea",
+    "state_owns": "boolean",
+    "terms": "integer",
+}
 #: Of lists in any order: the type of what they are ordered by.
 _ANY = {"after": {"bigint", "text"}}
 

@@ -26,6 +26,7 @@ from perdure import (
     Pending,
     Remembered,
     Rewritten,
+    SearchHit,
     Session,
     SessionHandle,
     SessionKey,
@@ -285,6 +286,9 @@ async def async_store(key: SessionKey) -> None:
     assert_type(await store.erase_user("a", "u"), ErasureReceipt)
     assert_type(store.export_user("a", "u"), AsyncIterator[str])
     assert_type(await store.sweep(dry_run=True), Swept)
+    assert_type(await store.search("a", "u", "q", kinds=["events"], limit=5), list[SearchHit])
+    assert_type(await store.search("a", perdure.ALL, "q", session=key), list[SearchHit])
+    assert_type(await store.index(), int)
     assert_type(await store.migrate(), list[str])
     async with store.turn() as turn:
         pending = turn.events.append(key, "x")
@@ -303,6 +307,8 @@ def sync_store(key: SessionKey) -> None:
     assert_type(store.erase_user("a", "u"), ErasureReceipt)
     assert_type(store.export_user("a", "u"), Iterator[str])
     assert_type(store.sweep(), Swept)
+    assert_type(store.search("a", "u", "q", meaning=0.0), list[SearchHit])
+    assert_type(store.index("a", "u"), int)
     assert_type(store.migrate(), list[str])
     with store.turn() as turn:
         pending = turn.state.set(key, {"a": 1})

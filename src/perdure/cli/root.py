@@ -13,6 +13,7 @@ _LAZY = {
     "show": Lazy("sessions:show", "The same as `sessions show`."),
     "tail": Lazy("tailing:tail", "The latest events, and those to come."),
     "memory": Lazy("memory:memory", "What is remembered of a user: list, find, add, edit, remove."),
+    "search": Lazy("searching:search", "What answers a query, of a user or an app."),
     "import": Lazy("importing:importing", "Bring in conversations that are kept elsewhere."),
     "export": Lazy("people:export", "Everything of a person, as JSON lines."),
     "erase": Lazy("people:erase", "Remove everything of a person for good."),

@@ -71,7 +71,7 @@ def cut(
     while again:
         again = False
         around = yield FULLTEXT.around(part=part, uid=uid, kind=kind, low_key=low, high_key=high)
-        for block, docs in around:
+        for block, docs in sorted(around):
             if block not in done and any(low <= key <= high for key, _ in keys_of(docs)):
                 # If it is not there any more, somebody has put it together with others.
                 taken = yield from _cut_block(part, block, low, high, instead)

@@ -21,7 +21,6 @@ ORDER BY b.block DESC, b.part LIMIT :limit
 SELECT b.block, b.docs FROM search_blocks b
 WHERE b.part = :part AND b.uid = :uid AND b.kind = :kind
   AND b.low_key <= :high_key AND b.high_key >= :low_key
-ORDER BY b.block
 
 -- name: take
 DELETE FROM search_blocks WHERE part = :part AND block = :block

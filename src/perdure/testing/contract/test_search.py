@@ -137,6 +137,13 @@ async def test_of_an_app_all_users_are_found(store: Store) -> None:
     assert sorted((hit.app, hit.user) for hit in hits) == [("support", "ada"), ("support", "bob")]
 
 
+async def test_an_append_writes_no_index(store: Store, key: SessionKey, dump: Dump) -> None:
+    await store.events.append(key, *TALK)
+
+    stored = await dump()
+    assert stored["search_blocks"] == stored["search_marks"] == []
+
+
 async def test_what_others_have_changes_no_score(store: Store, key: SessionKey) -> None:
     await store.events.append(key, *TALK)
     before = await store.search("support", "ada", "parcel invoice lyon")

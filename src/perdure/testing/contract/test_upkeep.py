@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from inspect import isawaitable
 from typing import Any
 
 import pytest
@@ -20,6 +22,7 @@ from perdure import (
     Swept,
     UserScope,
 )
+from perdure.features.search import Search
 from perdure.operation import Row
 from perdure.tables import TABLES
 from perdure.testing.clocks import FixedClock
@@ -54,7 +57,16 @@ async def live_a_life(store: Store, user: str, *, mark: str = "") -> list[Sessio
     await store.sessions.delete(gone)
     brief = (await store.sessions.create("support", user, "brief", ttl=timedelta(minutes=1))).key
     await store.events.append(brief, mark)
+    await search(store, user, mark)
     return [key, fork, gone, brief]
+
+
+async def search(store: Store, user: str, query: str) -> None:
+    """A search by words and meaning, which makes the rows of the index."""
+    settings = replace(store._settings, embedder=lambda texts: [[1.0, 2.0]] * len(texts))
+    feature: Any = Search(store._runner, settings)
+    found = feature.search("support", user, query)
+    assert await found if isawaitable(found) else found
 
 
 def rows_of(dumped: dict[str, list[Row]], part: str) -> dict[str, int]:
