@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         ConflictError,
         CorruptError,
         DeniedError,
+        EmbedderError,
         InvalidError,
         MissingExtraError,
         NotFoundError,
@@ -67,6 +68,7 @@ if TYPE_CHECKING:
         Page,
         Remembered,
         Rewritten,
+        SearchHit,
         Session,
         SessionKey,
         StateChange,
@@ -106,6 +108,7 @@ __all__ = [
     "Deferred",
     "DeniedError",
     "EmbeddedPostgres",
+    "EmbedderError",
     "ErasureReceipt",
     "Event",
     "EventError",
@@ -138,6 +141,7 @@ __all__ = [
     "RetentionConfig",
     "Rewritten",
     "SchemaTooNewError",
+    "SearchHit",
     "Session",
     "SessionHandle",
     "SessionKey",
@@ -175,7 +179,7 @@ _PLACES = {
         "perdure.engines": "register_engine",
         "perdure.errors": (
             "AlreadyExistsError BusyError ClosedError ConflictError CorruptError DeniedError "
-            "InvalidError MissingExtraError NotFoundError PerdureError ReadOnlyError "
+            "EmbedderError InvalidError MissingExtraError NotFoundError PerdureError ReadOnlyError "
             "SchemaTooNewError StaleSessionError StateKeyError StorageFullError TooLargeError "
             "UnknownOutcomeError UnsupportedError"
         ),
@@ -186,7 +190,7 @@ _PLACES = {
             "ALL Annotation AppScope Appended Artifact Branch Context DELETE ErasureReceipt "
             "Event EventError Hold KeyValue LoadedArtifact Memory MemoryHit Messages "
             "Namespace NewAnnotation NewArtifact NewEvent NewMemory NewSession NewState "
-            "Opaque Origin Page Remembered Rewritten Session SessionKey StateChange "
+            "Opaque Origin Page Remembered Rewritten SearchHit Session SessionKey StateChange "
             "StateEntry Summary SummaryJob SummaryRun SummaryTrigger Swept Tally UserScope"
         ),
         "perdure.retention": "RetentionConfig",

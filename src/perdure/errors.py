@@ -16,6 +16,7 @@ PerdureError
 ├── CorruptError             what is stored is damaged
 ├── SchemaTooNewError        a newer perdure wrote this store
 ├── UnsupportedError         this engine cannot do that
+├── EmbedderError            the store's embedder failed
 ├── ClosedError              the store is closed
 └── MissingExtraError        an optional package is not installed
 
@@ -193,6 +194,14 @@ class UnsupportedError(PerdureError):
 
     code = "unsupported"
     http_status = 501
+
+
+class EmbedderError(PerdureError):
+    """The store's embedder failed, or what it gave are no vectors; its own error is the cause."""
+
+    code = "embedder"
+    http_status = 502
+    exit_code = 7
 
 
 class ClosedError(PerdureError):

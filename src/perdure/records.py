@@ -666,9 +666,36 @@ class Remembered:
 class MemoryHit:
     """A memory that a search has found, with its score.
 
-    ``words`` has what each word of the query adds to the score, by the word as it is indexed.
+    ``words`` has what each word of the query adds to the score, by the word as it is indexed;
+    ``meaning`` what the nearness in meaning adds, None without an embedder.
     """
 
     memory: Memory
     score: float
     words: dict[str, float]
+    meaning: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SearchHit:
+    """Something that a search has found.
+
+    ``kind`` says what it is, ``key`` its id: of an event, a session (for its title), a memory
+    and so on. ``seq`` is there for events, ``session`` for what belongs to one. ``snippet`` is a
+    piece of the text as it is stored, ``marks`` the ranges of it that the query's words take
+    (from, up to). ``at``: when it was said or changed. ``score`` says how well it answers,
+    compared with the others of the same search; ``parts`` what the score is made of: ``words``,
+    ``near`` (its neighbours in the conversation) and, with an embedder, ``meaning``.
+    """
+
+    kind: str
+    key: str
+    app: str
+    user: str
+    session: SessionKey | None
+    seq: int | None
+    at: datetime
+    snippet: str
+    marks: tuple[tuple[int, int], ...]
+    score: float
+    parts: Mapping[str, float]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -17,6 +17,7 @@ from perdure.features.artifacts import Artifacts
 from perdure.features.events import Events
 from perdure.features.keyvalues import KeyValues
 from perdure.features.memory import Memories
+from perdure.features.search import Search
 from perdure.features.sessions import Sessions
 from perdure.features.state import State
 from perdure.features.summaries import Summaries
@@ -26,7 +27,7 @@ from perdure.handles import SessionHandle, load
 from perdure.migrations import check, migrate, nothing_to_set_up, set_up
 from perdure.migrations.distribution import distribute, undistributed
 from perdure.operation import Async, Flow, M, Runner, Sync, run
-from perdure.records import JSON, ErasureReceipt, SessionKey, Swept
+from perdure.records import ALL, JSON, AllType, ErasureReceipt, SearchHit, SessionKey, Swept
 from perdure.retention import RetentionConfig
 from perdure.runners import AsyncRunner, Joining, SyncRunner
 from perdure.turns import AsyncTurn, SyncTurn
@@ -63,6 +64,7 @@ class _Store(Generic[M]):
         self.summaries: Summaries[M] = Summaries(self._runner, settings)
         self._upkeep: Upkeep[M] = Upkeep(self._runner, settings)
         self._sweeping: Sweeping[M] = Sweeping(self._runner, settings)
+        self._search: Search[M] = Search(self._runner, settings)
 
     @property
     def tenant(self) -> str:
@@ -163,6 +165,34 @@ class Store(_Store[Async]):
         """Bring the schema up to date; the names of the migrations that were applied."""
         return await asyncio.to_thread(self._migrate)
 
+    async def search(
+        self,
+        app: str,
+        user: str | AllType,
+        query: str,
+        *,
+        kinds: Sequence[str] | None = None,
+        session: SessionKey | None = None,
+        limit: int = 10,
+        meaning: float = 0.5,
+        on_embedder_error: str = "raise",
+    ) -> list[SearchHit]:
+        """What answers the query best, over everything of a user: see `Search.search`."""
+        return await self._search.search(
+            app,
+            user,
+            query,
+            kinds=kinds,
+            session=session,
+            limit=limit,
+            meaning=meaning,
+            on_embedder_error=on_embedder_error,
+        )
+
+    async def index(self, app: str | AllType = ALL, user: str | AllType = ALL) -> int:
+        """Index what no search has looked through yet, for workers: how many documents."""
+        return await self._search.index(app, user)
+
     async def erase_user(
         self, app: str, user: str, *, override_holds: bool = False
     ) -> ErasureReceipt:
@@ -235,6 +265,34 @@ class SyncStore(_Store[Sync]):
     def migrate(self) -> list[str]:
         """Bring the schema up to date; the names of the migrations that were applied."""
         return self._migrate()
+
+    def search(
+        self,
+        app: str,
+        user: str | AllType,
+        query: str,
+        *,
+        kinds: Sequence[str] | None = None,
+        session: SessionKey | None = None,
+        limit: int = 10,
+        meaning: float = 0.5,
+        on_embedder_error: str = "raise",
+    ) -> list[SearchHit]:
+        """What answers the query best, over everything of a user: see `Search.search`."""
+        return self._search.search(
+            app,
+            user,
+            query,
+            kinds=kinds,
+            session=session,
+            limit=limit,
+            meaning=meaning,
+            on_embedder_error=on_embedder_error,
+        )
+
+    def index(self, app: str | AllType = ALL, user: str | AllType = ALL) -> int:
+        """Index what no search has looked through yet, for workers: how many documents."""
+        return self._search.index(app, user)
 
     def erase_user(self, app: str, user: str, *, override_holds: bool = False) -> ErasureReceipt:
         """Remove everything of a person: see `Upkeep.erase_user`."""

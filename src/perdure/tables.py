@@ -135,9 +135,9 @@ TABLES: tuple[Table, ...] = (
     Table("search_marks", (*_HANGING, "seq", "title"), key=_HANGING, weighed=("title",)),
     Table(
         "search_vectors",
-        (*_HANGING, "kind", "digest", "key", "app_part", "model", "dimension", "vector"),
+        (*_HANGING, "kind", "digest", "doc", "model", "dimension", "vector"),
         key=(*_HANGING, "kind", "digest"),
-        weighed=("kind", "key", "model", "vector"),
+        weighed=("kind", "doc", "model", "vector"),
     ),
     Table(
         "memory_ingests",

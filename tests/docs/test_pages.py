@@ -150,7 +150,8 @@ def test_every_public_name_is_told_of(module: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "owner", ["store", "sessions", "events", "state", "kv", "artifacts", "summaries"]
+    "owner",
+    ["store", "sessions", "events", "state", "kv", "artifacts", "summaries", "memory"],
 )
 def test_every_public_method_is_told_of(owner: str) -> None:
     with perdure.open_sync("memory:") as store:

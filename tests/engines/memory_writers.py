@@ -100,6 +100,31 @@ def _one_change(store: SyncStore, chance: random.Random) -> None:
             store.memory.search(*ADA, "word")
 
 
+def check_an_erasure_takes_all_or_nothing(url: str) -> None:
+    """One process erases the user again and again while others add and correct."""
+    calls = [(url, name, 3.0) for name in range(WRITERS)]
+    side_by_side(_live_or_erase, calls)
+
+    with perdure.open_sync(url) as store:
+        known = {memory.id for memory in store.memory.iter(*ADA, as_of=perdure.ALL)}
+        hits = store.memory.search(*ADA, "word", limit=10_000, as_of=perdure.ALL)
+        assert {hit.memory.id for hit in hits} == known
+        store.erase_user(*ADA)
+        assert list(store.export_user(*ADA)) == []
+
+
+def _live_or_erase(url: str, name: int, seconds: float) -> None:
+    if name:
+        _live(url, name, seconds)
+        return
+    with perdure.open_sync(url, durability="normal") as store:
+        meet()
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            store.erase_user(*ADA)
+            time.sleep(0.02)
+
+
 def check_each_event_is_remembered_once(url: str, folder: Path) -> None:
     """Processes make memories of one session, while each of them appends."""
     with perdure.open_sync(url) as store:

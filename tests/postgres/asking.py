@@ -82,6 +82,15 @@ _FILL = [
     SELECT part, uid, 'f1', 'tenant', 'l' || uid, '{{}}', 1, 1, 1, 0, NULL FROM sessions
     """,
     "INSERT INTO history_marks SELECT part, uid, 2, 1 FROM sessions",
+    """
+    INSERT INTO search_blocks
+    SELECT part, '0-' || uid, uid, 'events', app_part, '1', '2', 2, 4, '[]', ' ' FROM sessions
+    """,
+    "INSERT INTO search_marks SELECT part, uid, 4, title FROM sessions",
+    """
+    INSERT INTO search_vectors
+    SELECT part, uid, 'events', 'd1', '5', 'model', 1, '\\x00'::BYTEA FROM sessions
+    """,
     "INSERT INTO erasures SELECT md5('user' || u), 1 FROM generate_series(1, {u}) u",
 ]
 
@@ -177,6 +186,8 @@ _VALUES: Mapping[str, object] = {
     "after_namespace": "n1!", "after_key": "k1",
     "number": 0, "after_version": 0, "after_name": "k0",
     "filter_key": "f1",
+    "kinds": " events ", "kind": "events", "block": "0-u1", "low_key": "1", "high_key": "9",
+    "small": 128, "characters": 100, "uid_a": "u1", "key_a": "5", "model": "model",
 }  # fmt: skip
 #: What a statement needs of its own, so that it finds or makes a row.
 _OF_STATEMENT: Mapping[str, Mapping[str, object]] = {
@@ -186,6 +197,12 @@ _OF_STATEMENT: Mapping[str, Mapping[str, object]] = {
     "artifacts.piece": {"digest": "d4"},
     "artifacts.has_pieces": {"digest": "d4"},
     "artifacts.add_piece": {"number": 7, "data": "x"},
+    "fulltext.add": {"block": "new"},
+    "fulltext.newest": {"uid": None},
+    "search.documents_of": {"uid": None},
+    "search.vectors": {"uid": None},
+    "search.lacking": {"limit": 50},
+    "search.put_vector": {"digest": "new"},
     "events.insert": {
         "seq": 1000, "id": "new", "text": "", "author": "", "branch": "", "run_id": "",
     },
@@ -241,6 +258,8 @@ def literals(name: str, params: tuple[str, ...], types: list[str]) -> list[str]:
 
 def _literal(param: str, kind: str, given: Mapping[str, object]) -> str:
     found = given.get(param, "x" if kind.startswith("text") else 1)
+    if param[:4] in {"uid_", "key_"} and param not in given:
+        found = None
     value = "NULL" if found is None else f"'{found}'"
     if not kind.endswith("[]"):
         return f"{value}::{kind}"

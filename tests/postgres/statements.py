@@ -16,6 +16,8 @@ BY_MANY_PARTS = {
     "events.locate": "an event by its id alone, in all sessions of an app",
     "keyvalues.count_expired": "a sweep",
     "keyvalues.expired": "a sweep",
+    "search.lacking app": "what is not indexed, of an app",
+    "search.lacking tenant": "what is not indexed, for workers",
     "sessions.count app": "of an app",
     "sessions.count tenant": "of a tenant",
     "sessions.list app": "of an app",
@@ -30,8 +32,6 @@ BY_MANY_PARTS = {
     "memory.count_expired": "a sweep",
     "summaries.due": "the queue of a worker",
     "summaries.jobs tenant": "of a tenant",
-    "upkeep.purgeable": "a sweep",
-    "upkeep.count_purgeable": "a sweep",
 }
 
 #: What touches state of the user, and of the user's app, which is another part.

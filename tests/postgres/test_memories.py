@@ -20,6 +20,10 @@ def test_whatever_processes_do_at_once_a_search_finds_what_is_there(database: st
     memory_writers.check_index_and_rows_agree(database)
 
 
+def test_an_erasure_among_writers_takes_all_of_a_user_or_nothing(database: str) -> None:
+    memory_writers.check_an_erasure_takes_all_or_nothing(database)
+
+
 def test_of_many_processes_one_makes_memories_of_an_event(database: str, tmp_path: Path) -> None:
     memory_writers.check_each_event_is_remembered_once(database, tmp_path)
 

@@ -23,7 +23,14 @@ _BIGINT = {
     "valid_from", "valid_until", "after_version", "size", "anchor", "asked", "covers_seq",
     "due_at", "hidden_upto",
 }  # fmt: skip
-_OTHERS = {"data": "bytea", "state_data": "bytea", "state_owns": "boolean", "terms": "integer"}
+_OTHERS = {
+    "characters": "integer",
+    "data": "bytea",
+    "state_data": "bytea",
+    "vector": "bytea",
+    "state_owns": "boolean",
+    "terms": "integer",
+}
 #: Of lists in any order: the type of what they are ordered by. Tokens of leases are counted, those
 #: of outcomes are not.
 _ANY = {"after": {"bigint", "text"}, "token": {"bigint", "text"}}

@@ -32,6 +32,7 @@ from perdure import (
     Pending,
     Remembered,
     Rewritten,
+    SearchHit,
     Session,
     SessionHandle,
     SessionKey,
@@ -406,6 +407,9 @@ async def async_store(key: SessionKey) -> None:
     assert_type(await store.erase_user("a", "u"), ErasureReceipt)
     assert_type(store.export_user("a", "u"), AsyncIterator[str])
     assert_type(await store.sweep(dry_run=True), Swept)
+    assert_type(await store.search("a", "u", "q", kinds=["events"], limit=5), list[SearchHit])
+    assert_type(await store.search("a", perdure.ALL, "q", session=key), list[SearchHit])
+    assert_type(await store.index(), int)
     assert_type(await store.migrate(), list[str])
     assert_type(await store.start_workers(), Workers[Async])
     assert_type(await (await store.start_workers()).stop(), bool)
@@ -427,6 +431,8 @@ def sync_store(key: SessionKey) -> None:
     assert_type(store.erase_user("a", "u"), ErasureReceipt)
     assert_type(store.export_user("a", "u"), Iterator[str])
     assert_type(store.sweep(), Swept)
+    assert_type(store.search("a", "u", "q", meaning=0.0), list[SearchHit])
+    assert_type(store.index("a", "u"), int)
     assert_type(store.migrate(), list[str])
     assert_type(store.start_workers(), Workers[Sync])
     assert_type(store.start_workers().stop(timeout=1), bool)

@@ -6,7 +6,7 @@ from base64 import b64encode
 from typing import Any
 
 from perdure.cli import when
-from perdure.records import DELETE, Annotation, Branch, Event, Opaque, Session
+from perdure.records import DELETE, Annotation, Branch, Event, Memory, Opaque, Session
 
 
 def session_document(session: Session) -> dict[str, Any]:
@@ -51,6 +51,23 @@ def event_document(event: Event) -> dict[str, Any]:
         else:
             document.setdefault("state_delta", {})[key] = value_document(value)
     return {name: value for name, value in document.items() if value not in (None, "", [])}
+
+
+def memory_document(memory: Memory) -> dict[str, Any]:
+    """A memory with every field; times in UTC."""
+    document: dict[str, Any] = {
+        name: getattr(memory, name) for name in ("id", "app", "user", "content")
+    }
+    document["topics"] = list(memory.topics)
+    for name in ("agent", "author", "session", "event_id", "metadata", "pinned", "superseded_by"):
+        document[name] = getattr(memory, name)
+    for name in ("timestamp", "valid_from", "valid_until", "expires_at"):
+        moment = getattr(memory, name)
+        document[name] = moment and when.iso(moment)
+    document["created_at"] = when.iso(memory.created_at)
+    document["updated_at"] = when.iso(memory.updated_at)
+    document["version"] = memory.version
+    return document
 
 
 def annotation_document(note: Annotation) -> dict[str, Any]:

@@ -14,6 +14,8 @@ _LAZY = {
     "tail": Lazy("tailing:tail", "The latest events, and those to come."),
     "kv": Lazy("keyvalues:kv", "List, show, set and remove key-values."),
     "artifacts": Lazy("artifacts:artifacts", "The files of a session or a user."),
+    "memory": Lazy("memory:memory", "What is remembered of a user: list, find, add, edit, remove."),
+    "search": Lazy("searching:search", "What answers a query, of a user or an app."),
     "import": Lazy("importing:importing", "Bring in conversations that are kept elsewhere."),
     "export": Lazy("people:export", "Everything of a person, as JSON lines."),
     "erase": Lazy("people:erase", "Remove everything of a person for good."),

@@ -6,8 +6,9 @@ a key is a text that is unique within its kind (and session, if it has one).
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from perdure.features.postings import Block, Doc, document, keys_of, look_up, pack, unpack
 from perdure.features.ranking import Candidate, Corpus
@@ -29,11 +30,11 @@ _TEXT = 262_144
 
 
 class Found(NamedTuple):
-    """What `candidates` has found, and how many small blocks it went through."""
+    """What `candidates` has found, and how many small blocks of no session it went through."""
 
     candidates: list[Candidate]
     corpus: Corpus
-    small: int
+    small: Counter[str]
 
 
 def index(place: Place, kind: str, docs: Sequence[Doc], *, block: str, uid: str = "") -> Plan[None]:
@@ -52,30 +53,39 @@ def unindex(part: str, kind: str, keys: Iterable[str], *, uid: str = "") -> Plan
 
 
 def reindex(place: Place, kind: str, doc: Doc, *, block: str, uid: str = "") -> Plan[None]:
-    """Put a document in the place of the one that has its key."""
-    yield from unindex(place.part, kind, [doc.key], uid=uid)
-    yield from index(place, kind, [doc], block=block, uid=uid)
+    """Put a document in the place of the one that has its key, or add it if there is none."""
+    if not (yield from cut(place.part, kind, doc.key, doc.key, uid=uid, instead=doc)):
+        yield from index(place, kind, [doc], block=block, uid=uid)
 
 
-def cut(part: str, kind: str, low: str, high: str, *, uid: str = "") -> Plan[None]:
-    """Take out every document with a key from low to high, with every word of theirs."""
+def cut(
+    part: str, kind: str, low: str, high: str, *, uid: str = "", instead: Doc | None = None
+) -> Plan[bool]:
+    """Take out every document with a key from low to high, with every word of theirs.
+
+    ``instead`` takes the place of one; whether there was any.
+    """
+    yield FULLTEXT.drop_vectors(part=part, uid=uid, kind=kind, low_key=low, high_key=high)
     done: set[str] = set()
-    again = True
+    found, again = False, True
     while again:
         again = False
         around = yield FULLTEXT.around(part=part, uid=uid, kind=kind, low_key=low, high_key=high)
-        for block, docs in around:
+        for block, docs in sorted(around):
             if block not in done and any(low <= key <= high for key, _ in keys_of(docs)):
                 # If it is not there any more, somebody has put it together with others.
-                taken = yield from _cut_block(part, block, low, high)
-                again = again or not taken
+                taken = yield from _cut_block(part, block, low, high, instead)
+                found, again = found or taken, again or not taken
             done.add(block)
+    return found
 
 
-def _cut_block(part: str, block: str, low: str, high: str) -> Plan[bool]:
+def _cut_block(part: str, block: str, low: str, high: str, instead: Doc | None) -> Plan[bool]:
     rows = yield FULLTEXT.take(part=part, block=block)
     for uid, kind, app_part, docs, words in rows:
         kept = [doc for doc in unpack(docs, words) if not low <= doc.key <= high]
+        if instead is not None:
+            kept.append(instead)
         if kept:
             yield FULLTEXT.add(**_row(Place(part, app_part), kind, uid, block, pack(kept)))
     return bool(rows)
@@ -84,6 +94,7 @@ def _cut_block(part: str, block: str, low: str, high: str) -> Plan[bool]:
 def drop(part: str, kind: str, *, uid: str = "") -> Plan[None]:
     """Take out all documents of a kind, of one session or of none."""
     yield FULLTEXT.drop(part=part, uid=uid, kind=kind)
+    yield FULLTEXT.drop_all_vectors(part=part, uid=uid, kind=kind)
 
 
 def grow(place: Place, kind: str, docs: Sequence[Doc], *, block: str, uid: str = "") -> Plan[None]:
@@ -144,29 +155,50 @@ def candidates(
     the app's part. Keys of the kinds ``in_rows`` are numbers, by which documents are neighbours.
     """
     found: list[Candidate] = []
-    documents = length = small = 0
-    held = [0] * len(words)
+    looked = _Looked([0] * len(words))
     before = _NEWEST
     while len(found) < most and words:
         page = yield FULLTEXT.pick("newest", scope)(
             owner=owner, before=before, kinds=f" {' '.join(kinds)} ", uid=uid, limit=_PAGE
         )
-        for part, _, block_uid, kind, many, block_length, docs, text in page:
-            documents += many
-            length += block_length
-            small += many < SMALL
-            hits = look_up(text, words, held)
-            if hits:
-                keys = keys_of(docs)
-                rows = kind in in_rows
-                for place in sorted(hits, reverse=True):
-                    key, size = keys[place]
-                    row = int(key) if rows else None
-                    found.append(Candidate(part, block_uid, kind, key, size, hits[place], row))
+        for row in page:
+            found += looked.into(row, words, row[3] in in_rows)
+            if len(found) >= most:
+                break
         if len(page) < _PAGE:
             break
         before = page[-1][1]
-    return Found(found, Corpus(documents, length, tuple(held)), small)
+    return Found(found[:most], looked.corpus(), looked.small)
+
+
+class _Looked:
+    """Counts what has been looked at."""
+
+    def __init__(self, held: list[int]) -> None:
+        self.small: Counter[str] = Counter()
+        self._held = held
+        self._documents = self._length = 0
+
+    def into(self, row: Sequence[Any], words: Sequence[str], in_rows: bool) -> list[Candidate]:
+        """The candidates of a block, those that were added last first."""
+        part, _, uid, kind, documents, length, docs, text = row
+        self._documents += documents
+        self._length += length
+        self.small[kind] += documents < SMALL and not uid
+        hits = look_up(text, words, self._held)
+        if not hits:
+            return []
+        keys = keys_of(docs)
+        found = []
+        for place in sorted(hits, reverse=True):
+            key, size = keys[place]
+            at = int(key) if in_rows else None
+            found.append(Candidate(part, uid, kind, key, size, hits[place], at))
+        return found
+
+    def corpus(self) -> Corpus:
+        """The numbers for the ranking."""
+        return Corpus(self._documents, self._length, tuple(self._held))
 
 
 __all__ = [

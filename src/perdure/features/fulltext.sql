@@ -21,7 +21,6 @@ ORDER BY b.block DESC, b.part LIMIT :limit
 SELECT b.block, b.docs FROM search_blocks b
 WHERE b.part = :part AND b.uid = :uid AND b.kind = :kind
   AND b.low_key <= :high_key AND b.high_key >= :low_key
-ORDER BY b.block
 
 -- name: take
 DELETE FROM search_blocks WHERE part = :part AND block = :block
@@ -35,3 +34,10 @@ RETURNING block, docs, words
 
 -- name: drop
 DELETE FROM search_blocks WHERE part = :part AND uid = :uid AND kind = :kind
+
+-- name: drop_vectors
+DELETE FROM search_vectors WHERE part = :part AND uid = :uid AND kind = :kind
+  AND doc BETWEEN :low_key AND :high_key
+
+-- name: drop_all_vectors
+DELETE FROM search_vectors WHERE part = :part AND uid = :uid AND kind = :kind

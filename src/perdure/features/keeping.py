@@ -29,7 +29,7 @@ from perdure.values import decode, digest, encode_trusted
 #: Of a memory that was superseded: it is the same as no other, and can be told anew.
 PAST = "past"
 #: What the full-text index knows memories as.
-KIND = "memory"
+KIND = "memories"
 
 
 def hold(owner: Owner) -> Plan[None]:
@@ -273,9 +273,9 @@ def clear(owner: Owner) -> Plan[int]:
     """Remove all memories for good; how many there were."""
     yield from hold(owner)
     rows = [MemoryRow._make(row) for row in (yield MEMORY.every(part=owner.part))]
-    for row in rows:
-        if row.same_by != PAST:
-            yield from bury(owner, row)
+    graves = [(owner.part, row.digest, "", owner.now) for row in rows if row.same_by != PAST]
+    if graves:
+        yield MEMORY.bury.many(sorted(graves))
     yield MEMORY.remove_all(part=owner.part)
     yield from drop(owner.part, KIND)
     return sum(row.expires_at is None or row.expires_at > owner.now for row in rows)

@@ -52,3 +52,15 @@ def release(lease: Lease) -> Operation[None]:
         yield LEASES.release(**lease._asdict())
 
     return Operation("leases.release", (), {}, work)
+
+
+def drop(lease: Lease) -> Operation[None]:
+    """The same as `release`, and nothing of it is left: for names as many as sessions.
+
+    Tokens begin again at 1, so an earlier one is told from it by its owner alone.
+    """
+
+    def work(_: Bumps) -> Plan[None]:
+        yield LEASES.drop(**lease._asdict())
+
+    return Operation("leases.drop", (), {}, work)

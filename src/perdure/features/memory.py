@@ -15,7 +15,7 @@ from perdure.errors import (
 from perdure.features import ingesting, keeping, memory_changes, recalling
 from perdure.features.cursors import check_limit, unpack
 from perdure.features.ingesting import Batch, drafts_of, said
-from perdure.features.leases import Lease, release, renew, take
+from perdure.features.leases import Lease, drop, renew, take
 from perdure.features.lookup import Target, target
 from perdure.features.memory_rows import (
     MEMORY,
@@ -369,6 +369,8 @@ class Memories(Feature[M]):
         session: str | None = None,
         agent: str | None = None,
         as_of: datetime | AllType | None = None,
+        meaning: float = 0.5,
+        on_embedder_error: str = "raise",
     ) -> Flow[Sequence[MemoryHit]]:
         """The memories that answer a query best, with their scores; at most ``limit``.
 
@@ -376,12 +378,15 @@ class Memories(Feature[M]):
         stem; nothing in it is a wildcard or an operator. BM25 by the numbers of this owner's
         memories alone, of equal ones the later first. ``min_score`` is the least score; the
         other options are as in `read`. A query without words finds nothing.
+
+        With an embedder memories of the same meaning are found as well; ``meaning`` and
+        ``on_embedder_error`` are as in `Store.search`.
         """
         settings = self._settings
         owner = owner_of(settings, app, user)
         which = memory_changes.wanted(settings, owner, as_of, topics, session, agent)
-        asked = recalling.question(settings, query, which, limit, min_score)
-        return (yield from recalling.hits(owner, asked, settings))
+        asked = recalling.question(settings, query, which, limit, min_score, meaning)
+        return (yield from recalling.hits(owner, asked, settings, on_embedder_error))
 
     # -- from a session ----------------------------------------------------------------------
 
@@ -413,9 +418,9 @@ class Memories(Feature[M]):
         try:
             done = yield from self._remember(at, lease, extract, by)
         except Exception:
-            yield from run(release(lease))
+            yield from run(drop(lease))
             raise
-        yield from run(release(lease))
+        yield from run(drop(lease))
         return done
 
     def _lease(self, at: Target, wait: timedelta) -> Flow[Lease]:

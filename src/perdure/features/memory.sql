@@ -124,3 +124,21 @@ RETURNING version
 UPDATE memory_ingests SET spans = :spans, version = version + 1, updated_at = :now
 WHERE part = :part AND uid = :uid AND version = :version
 RETURNING version
+
+-- define: wanted
+SELECT 0 AS place, CAST(:key_a AS TEXT) AS doc
+UNION ALL SELECT 1, CAST(:key_b AS TEXT)
+UNION ALL SELECT 2, CAST(:key_c AS TEXT)
+UNION ALL SELECT 3, CAST(:key_d AS TEXT)
+UNION ALL SELECT 4, CAST(:key_e AS TEXT)
+UNION ALL SELECT 5, CAST(:key_f AS TEXT)
+UNION ALL SELECT 6, CAST(:key_g AS TEXT)
+UNION ALL SELECT 7, CAST(:key_h AS TEXT)
+
+-- name: memories
+-- for: which = now: (m.valid_from IS NULL OR m.valid_from <= :now) AND (m.valid_until IS NULL OR m.valid_until > :now) | ever: m.part = :part
+-- What a search over everything shows of them, in the columns that search.sql tells of.
+SELECT w.place, o.app, o.user_id, NULLIF(m.session_id, ''), m.id, m.timestamp,
+    SUBSTR(m.text, 1, :characters)
+FROM ({wanted}) w CROSS JOIN memories m CROSS JOIN memory_owners o
+WHERE {live} AND m.id = w.doc AND o.part = :part AND {which}

@@ -158,8 +158,9 @@ class MemoryTools(Feature[M]):
         settings = self._settings
         owner = owner_of(settings, self._app, self._user)
         which = wanted(settings, owner, None, topics, None, None)
-        asked = question(settings, query, which, limit, 0)
-        found = yield from hits(owner, asked, settings)
+        asked = question(settings, query, which, limit)
+        # A model that talks needs an answer, also while the one that embeds is down.
+        found = yield from hits(owner, asked, settings, "words")
         return [{**_told(hit.memory), "score": round(hit.score, 3)} for hit in found]
 
 

@@ -9,6 +9,7 @@ from perdure.features.branches import length, meet, settle
 from perdure.features.changes import changes, fold, log
 from perdure.features.coverage import anchor, counting, covered
 from perdure.features.holds import refuse_if_held
+from perdure.features.indexing import forget
 from perdure.features.line import EVENTS, NO_SEQ, Run, clip, first_of, holds, runs
 from perdure.features.lookup import SessionRow, Target, hold
 from perdure.features.reading import outline
@@ -157,6 +158,7 @@ def _remove(
         span = {"part": row.part, "uid": row.uid, "low": low, "high": high}
         yield EVENTS.drop_notes_in(**span)
         yield EVENTS.remove_run(**span)
+        yield from forget(row.part, row.uid, low, high)
         yield STATE.unlog(**span)
     if not (yield EVENTS.followers(part=row.part, uid=row.uid, seq=0)):
         yield STATE.unlog(part=row.part, uid=row.uid, low=0, high=0)

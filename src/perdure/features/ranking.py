@@ -16,7 +16,7 @@ from typing import NamedTuple
 K1 = 1.2
 B = 0.75
 #: What a neighbour's own score adds, by its distance in the conversation.
-NEIGHBOURS = (0.6, 0.35, 0.2)
+NEIGHBOURS = (0.6, 0.6, 0.4, 0.4)
 _EQUAL = 1e-8
 
 
@@ -50,6 +50,7 @@ class Ranked(NamedTuple):
     score: float
     own: float
     near: float
+    meaning: float | None = None
 
 
 def rank(
@@ -69,6 +70,26 @@ def rank(
         for place, score in enumerate(scores)
         if score >= least
     ]
+    found.sort(key=_order, reverse=True)
+    return found[:limit]
+
+
+def fuse(
+    ranked: Sequence[Ranked], meaning: Mapping[Candidate, float], weight: float, limit: int
+) -> list[Ranked]:
+    """The same with meaning added: words as a part of the best one's, nearness by its weight.
+
+    ``meaning`` tells of documents, also of those without a word, how near they are, from 0 to 1.
+    """
+    best = max((one.score for one in ranked), default=0.0) or 1.0
+    near = {(c.part, c.uid, c.kind, c.key): (c, score) for c, score in meaning.items()}
+    found = []
+    for one in ranked:
+        c = one.candidate
+        _, score = near.pop((c.part, c.uid, c.kind, c.key), (c, 0.0))
+        own, around, meant = one.own / best, one.near / best, weight * score
+        found.append(Ranked(c, own + around + meant, own, around, meant))
+    found += [Ranked(c, weight * score, 0.0, 0.0, weight * score) for c, score in near.values()]
     found.sort(key=_order, reverse=True)
     return found[:limit]
 

@@ -11,6 +11,7 @@ from perdure.features.changes import changes, fold, log, same
 from perdure.features.coverage import SUMMARIES
 from perdure.features.drafts import EventRow
 from perdure.features.holds import refuse_if_held
+from perdure.features.indexing import forget, forget_all, replace_text
 from perdure.features.line import EVENTS, NO_SEQ, Run, holds, runs
 from perdure.features.lookup import SESSIONS, SessionRow, bump
 from perdure.features.scopes import STATE, Value
@@ -49,6 +50,7 @@ def clear(row: SessionRow, now: int) -> Plan[int]:
     yield EVENTS.drop_refs(part=row.part, uid=row.uid)
     yield EVENTS.drop_event_notes(part=row.part, uid=row.uid)
     yield EVENTS.remove_run(**span)
+    yield from forget_all(row.part, row.uid)
     yield STATE.unlog(**span)
     yield from log(row.part, row.uid, 0, row.version, state, now)
     yield EVENTS.add_rewrite(part=row.part, uid=row.uid, version=row.version, from_seq=1)
@@ -115,6 +117,7 @@ def _remove_one(row: SessionRow, seq: int, event_id: str, now: int) -> Plan[Sess
         begins = followers[0][0] if followers else 0
         yield SUMMARIES.move_anchor(part=row.part, uid=row.uid, seq=seq, anchor=begins)
     yield EVENTS.remove(part=row.part, uid=row.uid, seq=seq)
+    yield from forget(row.part, row.uid, seq, seq)
     yield STATE.unlog(part=row.part, uid=row.uid, low=seq, high=seq)
     for name, head, _ in (yield EVENTS.refs(part=row.part, uid=row.uid)):
         if head == seq:
@@ -206,11 +209,11 @@ def redact(
         columns = columns._replace(role=event.role)
     digest = (yield EVENTS.digest_of(part=row.part, uid=row.uid, seq=event.seq))[0][0]
     copies = yield from _held_copies(row, event, digest, now, bumps)
-    yield from _redact_in(row.part, row.uid, event_id, columns)
+    yield from _redact_in(row.part, row.uid, event_id, event.seq, columns)
     yield EVENTS.add_rewrite(part=row.part, uid=row.uid, version=row.version, from_seq=event.seq)
     yield SUMMARIES.forget(part=row.part, uid=row.uid, seq=event.seq)
     for uid, (seq, version) in copies.items():
-        yield from _redact_in(row.part, uid, event_id, columns)
+        yield from _redact_in(row.part, uid, event_id, seq, columns)
         yield EVENTS.add_rewrite(part=row.part, uid=uid, version=version, from_seq=seq)
         yield SUMMARIES.forget(part=row.part, uid=uid, seq=seq)
         yield from _refresh_preview(row.part, uid)
@@ -250,8 +253,11 @@ def _held_copies(
                 gone.add(uid)
 
 
-def _redact_in(part: str, uid: str, event_id: str, columns: RedactedColumns) -> Plan[None]:
+def _redact_in(
+    part: str, uid: str, event_id: str, seq: int, columns: RedactedColumns
+) -> Plan[None]:
     yield EVENTS.redact(part=part, uid=uid, event_id=event_id, **columns._asdict())
+    yield from replace_text(part, uid, seq, columns.text)
 
 
 def _refresh_preview(part: str, uid: str) -> Plan[None]:

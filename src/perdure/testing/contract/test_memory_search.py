@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from perdure import ALL, InvalidError, Store
+from perdure import ALL, EmbedderError, InvalidError, Store
 from perdure.testing.clocks import FixedClock
 from perdure.testing.databases import Dump, OpenStore, Reopen
 
@@ -224,3 +224,110 @@ async def test_a_search_that_makes_no_sense_is_refused(store: Store) -> None:
     for wrong in options:
         with pytest.raises(InvalidError, match=next(iter(wrong))):
             await store.memory.search(**{"app": "a", "user": "u", "query": "tea", **wrong})
+
+
+# -- by meaning --------------------------------------------------------------------------------
+
+
+class Embedder:
+    """Knows two meanings, and notes what it was asked."""
+
+    model = "two"
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    async def __call__(self, texts: list[str]) -> list[list[float]]:
+        self.asked += texts
+        meanings = [{"car", "vehicle", "automobile"}, {"tea", "drink", "beverage"}]
+        return [[float(len(m & set(text.lower().split()))) for m in meanings] for text in texts]
+
+
+async def test_with_an_embedder_what_means_the_same_is_found_too(open_store: OpenStore) -> None:
+    embedder = Embedder()
+    store = await open_store(embedder=embedder)
+    await know(store, "has an automobile", "likes tea", "likes a vehicle")
+
+    [car, vehicle] = await store.memory.search(*ADA, "car")
+    hits = await store.memory.search(*ADA, "vehicle")
+
+    assert {car.memory.content, vehicle.memory.content} == {"has an automobile", "likes a vehicle"}
+    assert car.words == {}
+    assert car.meaning == pytest.approx(0.5)
+    assert [hit.memory.content for hit in hits] == ["likes a vehicle", "has an automobile"]
+    assert hits[0].score == pytest.approx(1.5)
+    assert sum(hits[0].words.values()) == pytest.approx(1.0)
+    assert hits[0].meaning == pytest.approx(0.5)
+    assert await found(store, "car", meaning=0) == []
+    assert embedder.asked.count("likes tea") == 1
+
+
+async def test_a_changed_memory_means_what_it_says_now(open_store: OpenStore, dump: Dump) -> None:
+    store = await open_store(embedder=Embedder())
+    memory = await store.memory.add(*ADA, "has an automobile")
+    assert await found(store, "car") == ["has an automobile"]
+    await store.memory.update(*ADA, memory.id, content="drinks a beverage")
+
+    assert await found(store, "car") == []
+    assert await found(store, "tea") == ["drinks a beverage"]
+    await store.memory.delete(*ADA, memory.id)
+    assert (await dump())["search_vectors"] == []
+
+
+async def test_what_changes_while_it_is_embedded_keeps_no_old_vector(
+    open_store: OpenStore, store: Store, dump: Dump
+) -> None:
+    changed = await store.memory.add(*ADA, "has an automobile")
+    deleted = await store.memory.add(*ADA, "has a vehicle")
+    inner = Embedder()
+
+    async def slow(texts: list[str]) -> list[list[float]]:
+        if "has a vehicle" in texts:
+            await store.memory.update(*ADA, changed.id, content="drinks tea")
+            await store.memory.delete(*ADA, deleted.id)
+        return await inner(texts)
+
+    slow.model = "two"  # type: ignore[attr-defined]
+    other = await open_store(embedder=slow)
+
+    await other.memory.search(*ADA, "car")
+    assert (await dump())["search_vectors"] == []
+    assert await found(other, "car") == []
+    assert await found(other, "beverage") == ["drinks tea"]
+
+
+async def test_an_embedder_that_fails_is_an_error_or_a_search_by_words(
+    open_store: OpenStore,
+) -> None:
+    def down(_: list[str]) -> list[list[float]]:
+        raise OSError("down")
+
+    store = await open_store(embedder=down)
+    await know(store, "likes tea")
+
+    with pytest.raises(EmbedderError, match="down"):
+        await store.memory.search(*ADA, "tea")
+    assert await found(store, "tea", on_embedder_error="words") == ["likes tea"]
+    with pytest.raises(InvalidError, match="on_embedder_error"):
+        await store.memory.search(*ADA, "tea", on_embedder_error="ignore")
+    answer = await store.memory.tools(*ADA).call("memory_search", {"query": "tea"})
+    assert len(answer["memories"]) == 1
+
+
+async def test_a_search_over_everything_finds_memories_that_hold(
+    store: Store, clock: FixedClock
+) -> None:
+    clock.set(START)
+    bonn = await store.memory.add(*ADA, "Lives in Bonn.", timestamp=START - DAY)
+    paris = await store.memory.add(*ADA, "Lives in Paris.", session="s1")
+    clock.set(START + DAY)
+    [first, second] = await store.search(*ADA, "lives", kinds=["memories"])
+    await store.memory.supersede(*ADA, bonn.id, paris.id)
+
+    assert {first.key, second.key} == {bonn.id, paris.id}
+    assert {hit.kind for hit in (first, second)} == {"memories"}
+    [hit] = await store.search(*ADA, "lives")
+    assert (hit.key, hit.app, hit.user, hit.snippet) == (paris.id, *ADA, "Lives in Paris.")
+    assert hit.session is not None
+    assert hit.session.id == "s1"
+    assert await store.search("support", "eve", "lives") == []

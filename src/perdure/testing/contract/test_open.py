@@ -75,6 +75,7 @@ def test_the_refusal_of_a_url_does_not_show_its_password() -> None:
         ("event_limit", -1),
         ("event_limit", "many"),
         ("event_limit", 2.5),
+        ("memory_limit_per_user", -1),
         ("busy_timeout", -0.1),
         ("busy_timeout", float("nan")),
         ("busy_timeout", float("inf")),
@@ -99,7 +100,7 @@ def test_an_option_that_makes_no_sense_is_refused_by_its_name(option: str, value
     assert option in str(refused.value) + refused.value.path
 
 
-@pytest.mark.parametrize("option", ["event_limit", "busy_timeout"])
+@pytest.mark.parametrize("option", ["event_limit", "busy_timeout", "memory_limit_per_user"])
 @pytest.mark.parametrize("value", [0, None])
 def test_zero_and_none_are_the_default(option: str, value: Any) -> None:
     assert _known(resolve(Config(**{option: value}), {})) == _known(resolve(Config(), {}))
@@ -110,6 +111,7 @@ def _known(resolved: Any) -> tuple[Any, ...]:
     return (
         resolved.url, resolved.durability, resolved.auto_migrate, resolved.busy_timeout,
         settings.tenant, settings.limits, settings.event_limit, settings.deleted_grace,
+        settings.memory_limit,
     )  # fmt: skip
 
 
@@ -117,7 +119,7 @@ def test_the_defaults_are_those_of_the_docs() -> None:
     resolved = resolve(Config(url="memory:"), {})
 
     assert _known(resolved) == (
-        "memory:", "full", True, 10.0, "", Limits(), None, 30 * 86_400 * 1_000_000,
+        "memory:", "full", True, 10.0, "", Limits(), None, 30 * 86_400 * 1_000_000, None,
     )  # fmt: skip
 
 
@@ -128,6 +130,7 @@ def test_the_environment_fills_in_what_is_not_given() -> None:
         "PERDURE_DURABILITY": "normal",
         "PERDURE_BUSY_TIMEOUT": "2.5",
         "PERDURE_EVENT_LIMIT": "7",
+        "PERDURE_MEMORY_LIMIT_PER_USER": "8",
         "PERDURE_AUTO_MIGRATE": "off",
     }
 
@@ -135,6 +138,7 @@ def test_the_environment_fills_in_what_is_not_given() -> None:
         "memory:", "normal", False, 2.5, "acme",
     )  # fmt: skip
     assert resolve(Config(), environment).settings.event_limit == 7
+    assert resolve(Config(), environment).settings.memory_limit == 8
 
 
 def test_arguments_win_over_the_config_and_that_over_the_environment(

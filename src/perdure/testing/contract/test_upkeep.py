@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from inspect import isawaitable
 from typing import Any
 
 import pytest
@@ -22,6 +24,7 @@ from perdure import (
     UserScope,
 )
 from perdure.features.leases import take
+from perdure.features.search import Search
 from perdure.operation import Row
 from perdure.parts import place
 from perdure.tables import TABLES
@@ -70,7 +73,16 @@ async def live_a_life(store: Store, user: str, *, mark: str = "") -> list[Sessio
     part = place(store.tenant, "support", user, 512).part
     lease = take(part, mark, mark, now=to_micros(START, "now"), ttl=1)
     await asyncio.to_thread(store._engine.run, lease)
+    await search(store, user, mark)
     return [key, fork, gone, brief]
+
+
+async def search(store: Store, user: str, query: str) -> None:
+    """A search by words and meaning, which makes the rows of the index."""
+    settings = replace(store._settings, embedder=lambda texts: [[1.0, 2.0]] * len(texts))
+    feature: Any = Search(store._runner, settings)
+    found = feature.search("support", user, query)
+    assert await found if isawaitable(found) else found
 
 
 def rows_of(dumped: dict[str, list[Row]], part: str) -> dict[str, int]:

@@ -1,0 +1,161 @@
+"""Bringing the full-text index up to date with the sessions: behind them, never in an append.
+
+A session has a mark: all its events up to that seq are indexed, those of lines that were left
+too, and the title as it stands there. What is removed or redacted leaves the index in the same
+transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from perdure.features.fulltext import cut, document, drop, grow, index
+from perdure.features.postings import Doc
+from perdure.features.segmentation import TEXT_CHARACTERS
+from perdure.operation import Bumps, Flow, Operation, Plan, Settings, run
+from perdure.parts import Place
+from perdure.sql import load
+
+SEARCH = load("perdure.features", "search.sql")
+
+EVENTS = "events"
+TITLES = "titles"
+
+#: Documents of one transaction: packing them takes less than 20 ms.
+_DOCUMENTS = 200
+_SESSIONS = 50
+
+
+class Scope(NamedTuple):
+    """Whose sessions: ``name`` is a choice of the statements, ``owner`` a part or a tenant."""
+
+    name: str
+    owner: str
+
+
+class _Lacking(NamedTuple):
+    """A session that is not indexed to its end."""
+
+    part: str
+    app_part: str
+    uid: str
+    version: int
+    last_seq: int
+    title: str
+    seq: int
+    old_title: str
+
+
+class _Fresh(NamedTuple):
+    """What is to be indexed of a session: events up to a seq, as they were read."""
+
+    session: _Lacking
+    texts: list[tuple[int, str]]
+    upto: int
+
+
+def event_key(seq: int) -> str:
+    """The key of an event: as text in the order of seqs."""
+    return f"{seq:019d}"
+
+
+def catch_up(settings: Settings, scope: Scope) -> Flow[int]:
+    """Index what was acknowledged before the call and is not indexed; how many documents."""
+    total, done = 0, False
+    while not done:
+        found, complete = yield from run(_reading(scope, settings.clock()))
+        if not found:
+            break
+        # Here and not in a plan: to take texts apart is nothing that a transaction waits for.
+        docs = [[document(event_key(seq), text) for seq, text in some.texts] for some in found]
+        write = _write(list(zip(found, docs, strict=True)), settings.ids())
+        skipped = yield from run(write)
+        total += sum(map(len, docs))
+        done = complete and not skipped
+    return total
+
+
+def _reading(scope: Scope, now: int) -> Operation[tuple[list[_Fresh], bool]]:
+    return Operation("search.lacking", (), {}, lambda _: _read(scope, now), reads=True)
+
+
+def _read(scope: Scope, now: int) -> Plan[tuple[list[_Fresh], bool]]:
+    """What is lacking, as much as one transaction writes; and whether that is all."""
+    rows = yield SEARCH.pick("lacking", scope.name)(owner=scope.owner, now=now, limit=_SESSIONS)
+    complete = len(rows) < _SESSIONS
+    left = _DOCUMENTS
+    found: list[_Fresh] = []
+    for row in rows:
+        if left <= 0:
+            return found, False
+        session = _Lacking._make(row)
+        texts = yield SEARCH.fresh(
+            part=session.part,
+            uid=session.uid,
+            after=session.seq,
+            limit=left,
+            characters=TEXT_CHARACTERS,
+        )
+        upto = max(session.seq, session.last_seq)
+        if len(texts) == left:
+            upto, complete = texts[-1][0], False
+        left -= len(texts)
+        found.append(_Fresh(session, [(seq, text) for seq, text in texts], upto))
+    return found, complete
+
+
+def _write(found: Sequence[tuple[_Fresh, list[Doc]]], block: str) -> Operation[int]:
+    """Index what was read; how many sessions have changed meanwhile and were left alone."""
+
+    def work(_: Bumps) -> Plan[int]:
+        skipped = 0
+        for number, (fresh, docs) in enumerate(found):
+            if (yield from _still(fresh)):
+                yield from _index(fresh, docs, f"{block}.{number:04d}")
+            else:
+                skipped += 1
+        return skipped
+
+    return Operation("search.index", (), {}, work)
+
+
+def _still(fresh: _Fresh) -> Plan[bool]:
+    """Hold the session; whether its events are those that were read."""
+    session = fresh.session
+    at = {"part": session.part, "uid": session.uid}
+    if tuple(map(tuple, (yield SEARCH.hold_to_index(**at)))) != ((session.title,),):
+        return False
+    [found] = yield SEARCH.unchanged(
+        **at, version=session.version, after=session.seq, high=fresh.upto
+    )
+    return tuple(found) == (session.seq, 0, len(fresh.texts))
+
+
+def _index(fresh: _Fresh, docs: Sequence[Doc], block: str) -> Plan[None]:
+    session = fresh.session
+    place, uid = Place(session.part, session.app_part), session.uid
+    said = [doc for doc in docs if doc.length]
+    if said:
+        yield from grow(place, EVENTS, said, block=block, uid=uid)
+    if session.title != session.old_title:
+        yield from drop(place.part, TITLES, uid=uid)
+        title = document("", session.title)
+        yield from index(place, TITLES, [title], block=f"{block}.title", uid=uid)
+    yield SEARCH.mark(part=place.part, uid=uid, seq=fresh.upto, title=session.title)
+
+
+def forget(part: str, uid: str, low: int, high: int) -> Plan[None]:
+    """Take these events out of the index; the session is held."""
+    yield from cut(part, EVENTS, event_key(low), event_key(high), uid=uid)
+
+
+def forget_all(part: str, uid: str) -> Plan[None]:
+    """Take all events of a session out of the index; it is held."""
+    yield from drop(part, EVENTS, uid=uid)
+
+
+def replace_text(part: str, uid: str, seq: int, text: str) -> Plan[None]:
+    """Index another text of an event, if it is indexed already; the session is held."""
+    key = event_key(seq)
+    yield from cut(part, EVENTS, key, key, uid=uid, instead=document(key, text))

@@ -1,0 +1,201 @@
+"""Search by meaning: vectors of documents, made by the store's embedder, compared exactly.
+
+A vector belongs to a document of the full-text index and goes with it. They are made when a
+search needs them, kept under the name of the model, and read and compared one by one: that takes
+as long as the owner has documents. numpy does it faster if it is there.
+"""
+
+from __future__ import annotations
+
+import sys
+from array import array
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from importlib import import_module
+from math import isfinite, sqrt
+from operator import mul
+from typing import Any, NamedTuple
+
+from perdure.errors import EmbedderError
+from perdure.features.indexing import SEARCH
+from perdure.features.line import EVENTS
+from perdure.features.memory_rows import MEMORY
+from perdure.features.postings import keys_of
+from perdure.operation import Bumps, Call, Flow, Operation, Plan, Query, run
+from perdure.values import digest
+
+#: Texts of one call of the embedder; of each so many characters.
+TEXTS = 64
+CHARACTERS = 8_000
+_AT_ONCE = 8
+_LETTERS = "abcdefgh"
+
+Key = tuple[str, str, str]
+"""uid, kind, and key of a document"""
+
+
+class Owner(NamedTuple):
+    """Whose documents: a part, of these kinds, of one session or all."""
+
+    part: str
+    kinds: tuple[str, ...]
+    uid: str | None
+    now: int
+
+    @property
+    def columns(self) -> dict[str, Any]:
+        """The parameters that statements take."""
+        return {"part": self.part, "kinds": f" {' '.join(self.kinds)} ", "uid": self.uid}
+
+
+def model_of(embedder: Callable[..., Any]) -> str:
+    """The name that vectors are kept under: the embedder's ``model``, else its own name."""
+    named = getattr(embedder, "model", None) or getattr(embedder, "__qualname__", None)
+    return str(named or type(embedder).__qualname__).replace("\0", "")[:256]
+
+
+def embed(embedder: Callable[..., Any], texts: Sequence[str]) -> Flow[list[array[float]]]:
+    """The vectors of the texts, each of length 1; `EmbedderError`."""
+    try:
+        given = yield Call(embedder, (list(texts),))
+        vectors = [array("f", map(float, vector)) for vector in given]
+    except Exception as error:
+        raise EmbedderError(f"the embedder failed: {type(error).__name__}: {error}") from error
+    sizes = {len(vector) for vector in vectors}
+    if len(vectors) != len(texts) or len(sizes) != 1 or sizes == {0}:
+        message = f"the embedder gave {len(vectors)} vectors of sizes {sorted(sizes)}"
+        raise EmbedderError(f"{message} for {len(texts)} texts: one of the same size for each")
+    return [_unit(vector) for vector in vectors]
+
+
+def _unit(vector: array[float]) -> array[float]:
+    length = sqrt(sum(map(mul, vector, vector)))
+    if not isfinite(length):
+        raise EmbedderError("the embedder gave a vector with numbers that are not finite")
+    return array("f", [x / length for x in vector]) if length else vector
+
+
+def embed_lacking(
+    embedder: Callable[..., Any], owner: Owner, kinds: Mapping[str, Query]
+) -> Flow[None]:
+    """Make the vectors that the owner's documents lack."""
+    model = model_of(embedder)
+    lacking, versions = yield from run(_reading(lambda: _lacking(owner, model)))
+    for start in range(0, len(lacking), TEXTS):
+        some = lacking[start : start + TEXTS]
+        shown = yield from run(_reading(_texts_of, owner, some, kinds))
+        if shown:
+            vectors = yield from embed(embedder, [text for _, text in shown])
+            made = dict(zip([key for key, _ in shown], vectors, strict=True))
+            yield from run(_storing(owner, model, made, versions, shown, kinds))
+
+
+def _reading(plan: Callable[..., Plan[Any]], *args: Any) -> Operation[Any]:
+    return Operation("search.meaning", (), {}, lambda _: plan(*args), reads=True)
+
+
+def _lacking(owner: Owner, model: str) -> Plan[tuple[list[Key], dict[str, int]]]:
+    """The documents without a vector, of sessions that are there, and their versions."""
+    versions = {"": 0} | dict((yield SEARCH.live_uids(part=owner.part, now=owner.now)))
+    there = yield SEARCH.pick("vectors", "keys")(**owner.columns, model=model)
+    known = {tuple(row) for row in there}
+    blocks = yield SEARCH.documents_of(**owner.columns)
+    every = [(uid, kind, key) for uid, kind, docs in blocks for key, _ in keys_of(docs)]
+    return [key for key in every if key not in known and key[0] in versions], versions
+
+
+def _texts_of(
+    owner: Owner, keys: Sequence[Key], kinds: Mapping[str, Query]
+) -> Plan[list[tuple[Key, str]]]:
+    found = []
+    for kind in sorted({kind for _, kind, _ in keys}):
+        of_kind = [key for key in keys if key[1] == kind]
+        for start in range(0, len(of_kind), _AT_ONCE):
+            some = of_kind[start : start + _AT_ONCE]
+            rows = yield showing(kinds[kind], owner.part, some, owner.now, CHARACTERS)
+            found += [(some[row[0]], row[6]) for row in rows if row[6].strip()]
+    return found
+
+
+def showing(query: Query, part: str, keys: Sequence[Key], now: int, characters: int) -> Any:
+    """The statement that shows these documents of one kind, at most eight."""
+    given: dict[str, Any] = {"part": part, "now": now, "characters": characters}
+    for letter, key in zip(_LETTERS, [*keys, *[(None, "", None)] * _AT_ONCE], strict=False):
+        given[f"uid_{letter}"], given[f"key_{letter}"] = key[0], key[2]
+    return query(**{name: given[name] for name in query.params})
+
+
+def _storing(
+    owner: Owner,
+    model: str,
+    vectors: Mapping[Key, array[float]],
+    versions: Mapping[str, int],
+    shown: Sequence[tuple[Key, str]],
+    kinds: Mapping[str, Query],
+) -> Operation[None]:
+    part = owner.part
+
+    def work(_: Bumps) -> Plan[None]:
+        still = yield from _unchanged(owner, [one for one in shown if not one[0][0]], kinds)
+        for uid in sorted({uid for uid, _, _ in vectors} - {""}):
+            if (yield from _not_rewritten(part, uid, versions[uid])):
+                still |= {key for key in vectors if key[0] == uid}
+        rows = {
+            (part, uid, kind, digest(key), key, model, len(vector), _bytes(vector))
+            for (uid, kind, key), vector in vectors.items()
+            if (uid, kind, key) in still
+        }
+        if rows:
+            yield SEARCH.put_vector.many(sorted(rows))
+
+    return Operation("search.meaning", (), {}, work)
+
+
+def _unchanged(
+    owner: Owner, shown: Sequence[tuple[Key, str]], kinds: Mapping[str, Query]
+) -> Plan[set[Key]]:
+    """Which documents of no session say what they said: held, so that they go on to."""
+    if not shown:
+        return set()
+    yield MEMORY.take_owner(part=owner.part)
+    now = dict((yield from _texts_of(owner, [key for key, _ in shown], kinds)))
+    return {key for key, text in shown if now.get(key) == text}
+
+
+def _not_rewritten(part: str, uid: str, version: int) -> Plan[bool]:
+    """Hold the session; whether its texts are still those that were read."""
+    if not (yield SEARCH.hold_to_index(part=part, uid=uid)):
+        return False
+    return not (yield EVENTS.rewrites_after(part=part, uid=uid, version=version))
+
+
+def _bytes(vector: array[float]) -> bytes:
+    if sys.byteorder == "big":
+        vector = vector[:]
+        vector.byteswap()
+    return vector.tobytes()
+
+
+def _vector(data: bytes) -> array[float]:
+    vector = array("f", data)
+    if sys.byteorder == "big":
+        vector.byteswap()
+    return vector
+
+
+def nearest(query: array[float], rows: Iterable[tuple[str, str, str, bytes]]) -> dict[Key, float]:
+    """How near each document is to the query, from 0 to 1: those of its dimension."""
+    size = len(query) * query.itemsize
+    kept = [row for row in rows if len(row[3]) == size]
+    if not kept:
+        return {}
+    try:
+        np = import_module("numpy")
+    except ImportError:
+        scores: Iterable[float] = (sum(map(mul, query, _vector(row[3]))) for row in kept)
+    else:
+        matrix = np.frombuffer(b"".join(row[3] for row in kept), dtype="<f4")
+        scores = (matrix.reshape(len(kept), -1) @ np.array(query, dtype="f4")).tolist()
+    return {
+        (uid, kind, key): max(0.0, score)
+        for (uid, kind, key, _), score in zip(kept, scores, strict=True)
+    }

@@ -1,0 +1,80 @@
+-- What search indexes of sessions, and what it shows of what it has found.
+
+-- define: live
+s.deleted_at IS NULL AND (s.expires_at IS NULL OR s.expires_at > :now)
+
+-- name: lacking
+-- for: scope = user: s.part = :owner | app: s.app_part = :owner | tenant: s.tenant = :owner
+-- Sessions with events or a title that are not indexed.
+SELECT s.part, s.app_part, s.uid, s.version, s.last_seq, s.title, COALESCE(m.seq, 0),
+    COALESCE(m.title, '')
+FROM sessions s LEFT JOIN search_marks m ON m.part = s.part AND m.uid = s.uid
+WHERE {scope} AND {live}
+  AND (COALESCE(m.seq, 0) < s.last_seq OR COALESCE(m.title, '') <> s.title)
+ORDER BY s.part, s.uid LIMIT :limit
+
+-- name: fresh
+SELECT e.seq, SUBSTR(e.text, 1, :characters) FROM events e
+WHERE e.part = :part AND e.uid = :uid AND e.seq > :after ORDER BY e.seq LIMIT :limit
+
+-- name: hold_to_index
+-- Against those who rewrite or erase at the same moment: they come before all of it, or after.
+UPDATE sessions SET left_head = left_head WHERE part = :part AND uid = :uid
+RETURNING title
+
+-- name: unchanged
+-- Since the events were read: the mark, whether history was rewritten, and how many there are.
+SELECT COALESCE((SELECT m.seq FROM search_marks m WHERE m.part = :part AND m.uid = :uid), 0),
+    (SELECT COUNT(*) FROM rewrites r
+     WHERE r.part = :part AND r.uid = :uid AND r.version > :version),
+    (SELECT COUNT(*) FROM events e
+     WHERE e.part = :part AND e.uid = :uid AND e.seq > :after AND e.seq <= :high)
+
+-- name: mark
+INSERT INTO search_marks (part, uid, seq, title) VALUES (:part, :uid, :seq, :title)
+ON CONFLICT (part, uid) DO UPDATE SET seq = excluded.seq, title = excluded.title
+
+-- define: wanted
+SELECT 0 AS place, CAST(:uid_a AS TEXT) AS uid, CAST(:key_a AS TEXT) AS doc
+UNION ALL SELECT 1, CAST(:uid_b AS TEXT), CAST(:key_b AS TEXT)
+UNION ALL SELECT 2, CAST(:uid_c AS TEXT), CAST(:key_c AS TEXT)
+UNION ALL SELECT 3, CAST(:uid_d AS TEXT), CAST(:key_d AS TEXT)
+UNION ALL SELECT 4, CAST(:uid_e AS TEXT), CAST(:key_e AS TEXT)
+UNION ALL SELECT 5, CAST(:uid_f AS TEXT), CAST(:key_f AS TEXT)
+UNION ALL SELECT 6, CAST(:uid_g AS TEXT), CAST(:key_g AS TEXT)
+UNION ALL SELECT 7, CAST(:uid_h AS TEXT), CAST(:key_h AS TEXT)
+
+-- name: events
+-- Each kind has a statement of its name: of the wanted documents that are there, their number,
+-- app, user, id of the session, id, time, text; for events seq, head, and whether there are jumps.
+SELECT w.place, s.app, s.user_id, s.id, e.id, e.timestamp, SUBSTR(e.text, 1, :characters), e.seq,
+    s.head, EXISTS (SELECT 1 FROM events j
+        WHERE j.part = :part AND j.uid = w.uid AND j.prev <> j.seq - 1)
+FROM ({wanted}) w CROSS JOIN events e CROSS JOIN sessions s
+WHERE e.part = :part AND e.uid = w.uid AND e.seq = CAST(w.doc AS BIGINT)
+  AND s.part = :part AND s.uid = w.uid AND {live}
+
+-- name: titles
+SELECT w.place, s.app, s.user_id, s.id, s.id, s.updated_at, SUBSTR(s.title, 1, :characters)
+FROM ({wanted}) w CROSS JOIN sessions s
+WHERE s.part = :part AND s.uid = w.uid AND {live}
+
+-- name: live_uids
+SELECT s.uid, s.version FROM sessions s WHERE s.part = :part AND {live}
+
+-- name: documents_of
+SELECT b.uid, b.kind, b.docs FROM search_blocks b
+WHERE b.part = :part AND :kinds LIKE '% ' || b.kind || ' %'
+  AND (CAST(:uid AS TEXT) IS NULL OR b.uid = :uid)
+
+-- name: vectors
+-- for: what = keys: v.uid, v.kind, v.doc | all: v.uid, v.kind, v.doc, v.vector
+SELECT {what} FROM search_vectors v
+WHERE v.part = :part AND v.model = :model AND :kinds LIKE '% ' || v.kind || ' %'
+  AND (CAST(:uid AS TEXT) IS NULL OR v.uid = :uid)
+
+-- name: put_vector
+INSERT INTO search_vectors (part, uid, kind, digest, doc, model, dimension, vector)
+VALUES (:part, :uid, :kind, :digest, :doc, :model, :dimension, :vector)
+ON CONFLICT (part, uid, kind, digest) DO UPDATE
+SET model = excluded.model, dimension = excluded.dimension, vector = excluded.vector
