@@ -263,18 +263,18 @@ def _with_meaning(asked: Asked, owner: Owner, meant: _Meant, found: Found) -> Pl
 
 def _show(ranked: Sequence[Ranked], asked: Asked) -> Plan[list[SearchHit]]:
     """The hits that are there: not of deleted sessions, nor on lines that were left."""
-    hits: list[SearchHit] = []
+    found: list[tuple[Ranked, _Shown]] = []
     lines: dict[tuple[str, str], list[Run]] = {}
     start = 0
-    while len(hits) < asked.limit and start < len(ranked):
+    while len(found) < asked.limit and start < len(ranked):
         some = ranked[start : start + _AT_ONCE]
         shown = yield from _texts(some, asked.now)
         for number, one in enumerate(some):
             row = shown.get(number)
             if row is not None and (yield from _on_line(one, row, lines)):
-                hits.append(_hit(one, row, asked.words))
+                found.append((one, row))
         start += _AT_ONCE
-    return hits[: asked.limit]
+    return [_hit(one, row, asked.words) for one, row in found[: asked.limit]]
 
 
 def _texts(some: Sequence[Ranked], now: int) -> Plan[dict[int, _Shown]]:
