@@ -47,6 +47,7 @@ if TYPE_CHECKING:
         ErasureReceipt,
         Event,
         EventError,
+        Fact,
         LoadedArtifact,
         Messages,
         NewAnnotation,
@@ -66,6 +67,7 @@ if TYPE_CHECKING:
         UserScope,
     )
     from perdure.store import Store, SyncStore, open, open_sync
+    from perdure.subscriptions import AsyncSubscription, SyncSubscription
     from perdure.turns import Turn
     from perdure.values import Limits
 
@@ -81,6 +83,7 @@ __all__ = [
     "Appended",
     "Artifact",
     "Async",
+    "AsyncSubscription",
     "Branch",
     "BusyError",
     "ClosedError",
@@ -93,6 +96,7 @@ __all__ = [
     "ErasureReceipt",
     "Event",
     "EventError",
+    "Fact",
     "HandleState",
     "InvalidError",
     "Limits",
@@ -125,6 +129,7 @@ __all__ = [
     "Swept",
     "Sync",
     "SyncStore",
+    "SyncSubscription",
     "TooLargeError",
     "Turn",
     "UnknownOutcomeError",
@@ -153,11 +158,12 @@ _PLACES = {
         "perdure.operation": "Async Deferred Pending Sync",
         "perdure.records": (
             "ALL DELETE Annotation Appended AppScope Artifact Branch ErasureReceipt Event "
-            "EventError LoadedArtifact Messages NewAnnotation NewArtifact NewEvent NewSession "
-            "NewState Opaque Origin Page Rewritten Session SessionKey StateChange StateEntry "
-            "Swept UserScope"
+            "EventError Fact LoadedArtifact Messages NewAnnotation NewArtifact NewEvent "
+            "NewSession NewState Opaque Origin Page Rewritten Session SessionKey StateChange "
+            "StateEntry Swept UserScope"
         ),
         "perdure.store": "Store SyncStore open open_sync",
+        "perdure.subscriptions": "AsyncSubscription SyncSubscription",
         "perdure.turns": "Turn",
         "perdure.values": "Limits",
     }.items()

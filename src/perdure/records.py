@@ -385,6 +385,22 @@ class Messages:
 
 
 @dataclass(frozen=True, slots=True)
+class Fact:
+    """Something that was committed, as `subscribe` tells of it.
+
+    ``session`` is an id (None: it is about no session), ``version`` that of the session after
+    it, where it is known. What ``value`` is depends on the kind.
+    """
+
+    kind: str
+    app: str
+    user: str
+    session: str | None = None
+    version: int | None = None
+    value: Any = None
+
+
+@dataclass(frozen=True, slots=True)
 class ErasureReceipt:
     """What an erasure removed: rows by table. ``erased_at`` is the store's clock."""
 

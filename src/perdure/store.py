@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
 from types import TracebackType
-from typing import Any, Generic, Self
+from typing import Any, Generic, Self, TypeVar
 
 from perdure.config import Config, Resolved, resolve
 from perdure.engines import Engine, engine_for
@@ -24,19 +24,31 @@ from perdure.migrations.distribution import distribute, undistributed
 from perdure.operation import Async, Flow, M, Runner, Sync, run
 from perdure.records import JSON, ErasureReceipt, SessionKey, Swept
 from perdure.runners import AsyncRunner, Joining, SyncRunner
+from perdure.subscriptions import (
+    AsyncSubscription,
+    SyncSubscription,
+    checked_kinds,
+    checked_limit,
+)
 from perdure.turns import AsyncTurn, SyncTurn
 from perdure.values import Limits
+
+AnySubscription = TypeVar("AnySubscription", AsyncSubscription, SyncSubscription)
 
 
 class _Store(Generic[M]):
     """What both colours of a store share."""
 
-    def __init__(self, resolved: Resolved, runner_of: Callable[[Any], Runner]) -> None:
+    def __init__(
+        self, resolved: Resolved, runner_of: Callable[[Any], AsyncRunner | SyncRunner]
+    ) -> None:
         settings = resolved.settings
         self._resolved = resolved
         self._settings = settings
         self._engine = engine_for(resolved, set_up(settings.clock(), resolved.auto_migrate))
-        self._runner = runner_of(self._engine)
+        runner = runner_of(self._engine)
+        self._runner: Runner = runner
+        self._hub = runner.hub
         self.sessions: Sessions[M] = Sessions(self._runner, settings)
         self.events: Events[M] = Events(self._runner, settings)
         self.state: State[M] = State(self._runner, settings)
@@ -55,6 +67,13 @@ class _Store(Generic[M]):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.display_url}>"
+
+    def _subscribed(
+        self, of: type[AnySubscription], kinds: Collection[str] | str | None, limit: int
+    ) -> AnySubscription:
+        subscription = of(self._hub, checked_kinds(kinds), checked_limit(limit))
+        self._hub.add(subscription)
+        return subscription
 
     def _migrate(self) -> list[str]:
         if self._resolved.auto_migrate:
@@ -100,6 +119,7 @@ class Store(_Store[Async]):
     async def close(self) -> None:
         """Finish what was accepted and close; idempotent."""
         await asyncio.to_thread(self._engine.close)
+        self._hub.close()
 
     def turn(self, *, connection: Any = None) -> AsyncTurn:
         """Several writes as one transaction: see `Turn`.
@@ -144,6 +164,17 @@ class Store(_Store[Async]):
         """Everything of a person as lines of JSON: see `Upkeep.export_user`."""
         return self._upkeep.export_user(app, user)
 
+    def subscribe(
+        self, kinds: Collection[str] | str | None = None, *, limit: int = 1000
+    ) -> AsyncSubscription:
+        """What this store object commits from now on, as facts of these kinds (None: all).
+
+        Never what failed, and in each session in the order it was stored. At most ``limit``
+        facts wait to be read; then the next ones are counted, and one fact of the kind
+        ``missed`` tells how many. Ends when the store or the subscription is closed.
+        """
+        return self._subscribed(AsyncSubscription, kinds, limit)
+
     async def sweep(self, *, dry_run: bool = False) -> Swept:
         """Purge what has expired, and what was deleted long enough ago."""
         return await self._upkeep.sweep(dry_run=dry_run)
@@ -170,6 +201,7 @@ class SyncStore(_Store[Sync]):
     def close(self) -> None:
         """Finish what was accepted and close; idempotent."""
         self._engine.close()
+        self._hub.close()
 
     def turn(self) -> SyncTurn:
         """Several writes as one transaction: see `Turn`."""
@@ -202,6 +234,12 @@ class SyncStore(_Store[Sync]):
     def export_user(self, app: str, user: str) -> Iterator[str]:
         """Everything of a person as lines of JSON: see `Upkeep.export_user`."""
         return self._upkeep.export_user(app, user)
+
+    def subscribe(
+        self, kinds: Collection[str] | str | None = None, *, limit: int = 1000
+    ) -> SyncSubscription:
+        """What this store object commits from now on, as facts: see `Store.subscribe`."""
+        return self._subscribed(SyncSubscription, kinds, limit)
 
     def sweep(self, *, dry_run: bool = False) -> Swept:
         """Purge what has expired, and what was deleted long enough ago."""

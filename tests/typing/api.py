@@ -13,9 +13,11 @@ from perdure import (
     AppScope,
     Artifact,
     Async,
+    AsyncSubscription,
     Branch,
     ErasureReceipt,
     Event,
+    Fact,
     HandleState,
     LoadedArtifact,
     Messages,
@@ -32,6 +34,7 @@ from perdure import (
     Swept,
     Sync,
     SyncStore,
+    SyncSubscription,
     Turn,
     UserScope,
 )
@@ -299,3 +302,17 @@ def no_reads_in_a_turn_of_artifacts(turn: Turn[Async], key: SessionKey) -> None:
     turn.artifacts.versions(key, "f")  # type: ignore[arg-type, unused-coroutine]
     turn.artifacts.list(key)  # type: ignore[arg-type, unused-coroutine]
     turn.artifacts.iter(key)  # type: ignore[arg-type]
+
+
+async def async_facts(store: Store) -> None:
+    assert_type(store.subscribe(), AsyncSubscription)
+    assert_type(await store.subscribe().get(within=1), Fact | None)
+    async for fact in store.subscribe("event.appended"):
+        assert_type(fact, Fact)
+
+
+def sync_facts(store: SyncStore) -> None:
+    assert_type(store.subscribe(), SyncSubscription)
+    assert_type(store.subscribe().get(), Fact | None)
+    for fact in store.subscribe(["event.appended"]):
+        assert_type(fact, Fact)

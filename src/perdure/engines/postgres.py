@@ -344,14 +344,18 @@ class PostgresEngine:
 
     def run(self, op: Operation[Any]) -> Any:
         """Run one operation and return its result."""
+        self.refuse_blocking()
+        waiter = BlockedCaller()
+        self.submit([(op, waiter)])
+        return waiter.wait()
+
+    def refuse_blocking(self) -> None:
+        """Refuse to wait in this thread if the loop that does the work runs in it."""
         self._refuse_if_closed()
         if not self._ready:
             self.open()
         if _running_loop() is self._required_loop:
             raise InvalidError("a pool works on its own event loop: await the store there", "pool")
-        waiter = BlockedCaller()
-        self.submit([(op, waiter)])
-        return waiter.wait()
 
     async def join(self, op: Operation[Any], connection: Connection) -> Any:
         """Run a writing operation in the transaction of a connection of the application's.

@@ -62,7 +62,8 @@ class Upkeep(Feature[M]):
         now = settings.clock()
         # By itself: imports that had begun are done when it is there, and later ones see it.
         yield from run(Operation("store.erase_user", (), {}, lambda _: _bury(part, now)))
-        removed = yield from run(Operation("store.erase_user", (), {}, lambda _: _erase(part)))
+        whose = (app, user)
+        removed = yield from run(Operation("store.erase_user", whose, {}, lambda _: _erase(part)))
         return ErasureReceipt(settings.tenant, app, user, from_micros(now), removed)
 
     @stream
