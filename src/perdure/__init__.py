@@ -64,6 +64,7 @@ if TYPE_CHECKING:
         StateChange,
         StateEntry,
         Swept,
+        Usage,
         UserScope,
     )
     from perdure.store import Store, SyncStore, open, open_sync
@@ -134,6 +135,7 @@ __all__ = [
     "Turn",
     "UnknownOutcomeError",
     "UnsupportedError",
+    "Usage",
     "UserScope",
     "__version__",
     "open",
@@ -160,7 +162,7 @@ _PLACES = {
             "ALL DELETE Annotation Appended AppScope Artifact Branch ErasureReceipt Event "
             "EventError Fact LoadedArtifact Messages NewAnnotation NewArtifact NewEvent "
             "NewSession NewState Opaque Origin Page Rewritten Session SessionKey StateChange "
-            "StateEntry Swept UserScope"
+            "StateEntry Swept Usage UserScope"
         ),
         "perdure.store": "Store SyncStore open open_sync",
         "perdure.subscriptions": "AsyncSubscription SyncSubscription",

@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Collection, Generator, Iterator, Mapping
+from collections.abc import (
+    AsyncIterator,
+    Callable,
+    Collection,
+    Generator,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -18,11 +26,12 @@ from perdure.features.events import Events
 from perdure.features.sessions import Sessions
 from perdure.features.state import State
 from perdure.features.upkeep import Upkeep
+from perdure.features.usage import Usages
 from perdure.handles import SessionHandle, load
 from perdure.migrations import check, migrate, nothing_to_set_up, set_up
 from perdure.migrations.distribution import distribute, undistributed
 from perdure.operation import Async, Flow, M, Runner, Sync, run
-from perdure.records import JSON, ErasureReceipt, SessionKey, Swept
+from perdure.records import ALL, JSON, AllType, ErasureReceipt, SessionKey, Swept, Usage
 from perdure.runners import AsyncRunner, Joining, SyncRunner
 from perdure.subscriptions import (
     AsyncSubscription,
@@ -53,6 +62,7 @@ class _Store(Generic[M]):
         self.events: Events[M] = Events(self._runner, settings)
         self.state: State[M] = State(self._runner, settings)
         self.artifacts: Artifacts[M] = Artifacts(self._runner, settings)
+        self._usages: Usages[M] = Usages(self._runner, settings)
         self._upkeep: Upkeep[M] = Upkeep(self._runner, settings)
 
     @property
@@ -175,6 +185,23 @@ class Store(_Store[Async]):
         """
         return self._subscribed(AsyncSubscription, kinds, limit)
 
+    async def usage(
+        self,
+        by: Sequence[str] = ("user", "model", "day"),
+        *,
+        app: str | AllType = ALL,
+        user: str | AllType = ALL,
+        session: SessionKey | None = None,
+        after: datetime | None = None,
+        before: datetime | None = None,
+        include_deleted: bool = False,
+    ) -> list[Usage]:
+        """The tokens that events say they took, in groups: see `Usages.usage`."""
+        return await self._usages.usage(
+            by, app=app, user=user, session=session, after=after, before=before,
+            include_deleted=include_deleted,
+        )  # fmt: skip
+
     async def sweep(self, *, dry_run: bool = False) -> Swept:
         """Purge what has expired, and what was deleted long enough ago."""
         return await self._upkeep.sweep(dry_run=dry_run)
@@ -240,6 +267,23 @@ class SyncStore(_Store[Sync]):
     ) -> SyncSubscription:
         """What this store object commits from now on, as facts: see `Store.subscribe`."""
         return self._subscribed(SyncSubscription, kinds, limit)
+
+    def usage(
+        self,
+        by: Sequence[str] = ("user", "model", "day"),
+        *,
+        app: str | AllType = ALL,
+        user: str | AllType = ALL,
+        session: SessionKey | None = None,
+        after: datetime | None = None,
+        before: datetime | None = None,
+        include_deleted: bool = False,
+    ) -> list[Usage]:
+        """The tokens that events say they took, in groups: see `Usages.usage`."""
+        return self._usages.usage(
+            by, app=app, user=user, session=session, after=after, before=before,
+            include_deleted=include_deleted,
+        )  # fmt: skip
 
     def sweep(self, *, dry_run: bool = False) -> Swept:
         """Purge what has expired, and what was deleted long enough ago."""

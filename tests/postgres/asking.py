@@ -168,6 +168,8 @@ _OF_STATEMENT: Mapping[str, Mapping[str, object]] = {
     "sessions.mark_restored": {"uid": "u4"},
     "sessions.hold_purgeable": {"uid": "u4"},
     "sessions.retire_expired": {"id": "s3"},
+    "usage.spent": {"since": 0, "until": 1000, "after_seq": 0},
+    "usage.sessions": {"after_part": "", "after_uid": ""},
     "state.put_absent": {"name": "new"},
     "state.put_expected": {"expected": 1},
 }  # fmt: skip

@@ -19,6 +19,8 @@ BY_MANY_PARTS = {
     "sessions.list tenant": "of a tenant",
     "sessions.list_stated app": "of an app",
     "sessions.list_stated tenant": "of a tenant",
+    "usage.sessions app": "a report of an app",
+    "usage.sessions tenant": "a report of a tenant",
     "upkeep.purgeable": "a sweep",
     "upkeep.count_purgeable": "a sweep",
 }

@@ -15,12 +15,12 @@ from tests.postgres.servers import drop_database, fresh_database, server
 from tests.postgres.statements import EVERY, POSTGRES
 
 _BIGINT = {
-    "added", "after_time", "after_version", "at", "base", "created_at", "deleted_at",
+    "added", "after_seq", "after_time", "after_version", "at", "base", "created_at", "deleted_at",
     "deleted_before",
     "event_count", "expected", "expires_at", "from_seq", "head", "high", "last_event_at",
     "last_seq", "left_head", "limit", "low", "now", "number", "prev", "seq", "since", "size",
     "step",
-    "timestamp", "ttl", "updated_after", "updated_at", "version",
+    "timestamp", "ttl", "until", "updated_after", "updated_at", "version",
 }  # fmt: skip
 _OTHERS = {"data": "bytea", "state_data": "bytea", "state_owns": "boolean", "terms": "integer"}
 #: Of lists in any order: the type of what they are ordered by.
