@@ -50,6 +50,7 @@ if TYPE_CHECKING:
         ErasureReceipt,
         Event,
         EventError,
+        Fact,
         Hold,
         KeyValue,
         LoadedArtifact,
@@ -79,10 +80,12 @@ if TYPE_CHECKING:
         SummaryTrigger,
         Swept,
         Tally,
+        Usage,
         UserScope,
     )
     from perdure.retention import RetentionConfig
     from perdure.store import Store, SyncStore, open, open_sync
+    from perdure.subscriptions import AsyncSubscription, SyncSubscription
     from perdure.turns import Turn
     from perdure.values import Limits
 
@@ -98,6 +101,7 @@ __all__ = [
     "Appended",
     "Artifact",
     "Async",
+    "AsyncSubscription",
     "Branch",
     "BusyError",
     "ClosedError",
@@ -112,6 +116,7 @@ __all__ = [
     "ErasureReceipt",
     "Event",
     "EventError",
+    "Fact",
     "HandleState",
     "Hold",
     "InvalidError",
@@ -158,11 +163,13 @@ __all__ = [
     "Swept",
     "Sync",
     "SyncStore",
+    "SyncSubscription",
     "Tally",
     "TooLargeError",
     "Turn",
     "UnknownOutcomeError",
     "UnsupportedError",
+    "Usage",
     "UserScope",
     "__version__",
     "open",
@@ -188,13 +195,15 @@ _PLACES = {
         "perdure.operation": "Async Deferred Pending Sync",
         "perdure.records": (
             "ALL Annotation AppScope Appended Artifact Branch Context DELETE ErasureReceipt "
-            "Event EventError Hold KeyValue LoadedArtifact Memory MemoryHit Messages "
+            "Event EventError Fact Hold KeyValue LoadedArtifact Memory MemoryHit Messages "
             "Namespace NewAnnotation NewArtifact NewEvent NewMemory NewSession NewState "
             "Opaque Origin Page Remembered Rewritten SearchHit Session SessionKey StateChange "
-            "StateEntry Summary SummaryJob SummaryRun SummaryTrigger Swept Tally UserScope"
+            "StateEntry Summary SummaryJob SummaryRun SummaryTrigger Swept Tally Usage "
+            "UserScope"
         ),
         "perdure.retention": "RetentionConfig",
         "perdure.store": "Store SyncStore open open_sync",
+        "perdure.subscriptions": "AsyncSubscription SyncSubscription",
         "perdure.turns": "Turn",
         "perdure.values": "Limits",
     }.items()

@@ -54,6 +54,7 @@ __all__ = [
     "Fused",
     "Keeping",
     "Many",
+    "Noted",
     "Operation",
     "Pending",
     "Plan",
@@ -180,6 +181,23 @@ class Fused(Generic[T]):
 
     def __call__(self, bumps: Bumps) -> Plan[T]:
         """The plan, as the part of a transaction."""
+        return self.work(bumps)
+
+
+class Noted(Generic[T]):
+    """Work with a note beside it, for those who are told what was committed.
+
+    It says what the result alone does not; it is fit to be shown, as `on_write` has left it.
+    """
+
+    __slots__ = ("note", "work")
+
+    def __init__(self, work: Work[T], note: Any) -> None:
+        self.work = work
+        self.note = note
+
+    def __call__(self, bumps: Bumps) -> Plan[T]:
+        """The plan."""
         return self.work(bumps)
 
 

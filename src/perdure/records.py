@@ -526,6 +526,45 @@ class Hold:
 
 
 @dataclass(frozen=True, slots=True)
+class Fact:
+    """Something that was committed, as `subscribe` tells of it.
+
+    ``session`` is an id (None: it is about no session), ``version`` that of the session after
+    it, where it is known. What ``value`` is depends on the kind.
+    """
+
+    kind: str
+    app: str
+    user: str
+    session: str | None = None
+    version: int | None = None
+    value: Any = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """The tokens of a group of events; what it is not grouped by is None.
+
+    ``model`` is ``""`` where none is named. ``input_tokens`` has those that came from a cache,
+    which are ``cached_tokens``.
+    """
+
+    app: str | None = None
+    user: str | None = None
+    session: str | None = None
+    author: str | None = None
+    run_id: str | None = None
+    model: str | None = None
+    day: str | None = None
+    month: str | None = None
+    events: int
+    input_tokens: int
+    output_tokens: int
+    total_tokens: int
+    cached_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
 class ErasureReceipt:
     """What an erasure removed: rows by table. ``erased_at`` is the store's clock."""
 

@@ -11,9 +11,10 @@ from inspect import isawaitable, iscoroutinefunction
 from typing import Any, cast
 
 from perdure.engines import Engine, Job
-from perdure.engines.delivery import AwaitingTask
+from perdure.engines.delivery import AwaitingTask, BlockedCaller
 from perdure.errors import UnsupportedError
 from perdure.operation import Call, Emit, Flow, Keeping, Operation, Sleep, Step, Stream
+from perdure.subscriptions import Hub
 
 
 class AsyncRunner:
@@ -21,6 +22,7 @@ class AsyncRunner:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self.hub = Hub()
         # One event loop runs in a thread at a time: its jobs are gathered there.
         self._gathered = threading.local()
 
@@ -28,7 +30,9 @@ class AsyncRunner:
         """Run one operation; if the task is cancelled, what was accepted is still done."""
         loop = asyncio.get_running_loop()
         future = loop.create_future()
-        self._gather(loop, (op, AwaitingTask(loop, future)))
+        waiter = AwaitingTask(loop, future)
+        told = self.hub.active and not op.reads
+        self._gather(loop, self.hub.job(op, waiter) if told else (op, waiter))
         return await future
 
     def _gather(self, loop: asyncio.AbstractEventLoop, job: Job) -> None:
@@ -154,10 +158,19 @@ class SyncRunner:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self.hub = Hub()
 
     def operate(self, op: Operation[Any]) -> Any:
         """Run one operation and return its result."""
-        return self._engine.run(op)
+        if not self.hub.active or op.reads:
+            return self._engine.run(op)
+        # Through the engine's own thread, so that all are told of in one order.
+        refuse = getattr(self._engine, "refuse_blocking", None)
+        if refuse is not None:
+            refuse()
+        waiter = BlockedCaller()
+        self._engine.submit([self.hub.job(op, waiter)])
+        return waiter.wait()
 
     def flow(self, steps: Flow[Any]) -> Any:
         """Drive a flow to its result."""

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Callable,
+    Collection,
+    Generator,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Generic, Protocol, Self
+from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar
 
 from perdure.config import Config, Resolved, resolve
 from perdure.engines import Engine, engine_for
@@ -23,13 +31,29 @@ from perdure.features.state import State
 from perdure.features.summaries import Summaries
 from perdure.features.sweeping import Sweeping
 from perdure.features.upkeep import Upkeep
+from perdure.features.usage import Usages
 from perdure.handles import SessionHandle, load
 from perdure.migrations import check, migrate, nothing_to_set_up, set_up
 from perdure.migrations.distribution import distribute, undistributed
 from perdure.operation import Async, Flow, M, Runner, Sync, run
-from perdure.records import ALL, JSON, AllType, ErasureReceipt, SearchHit, SessionKey, Swept
+from perdure.records import (
+    ALL,
+    JSON,
+    AllType,
+    ErasureReceipt,
+    SearchHit,
+    SessionKey,
+    Swept,
+    Usage,
+)
 from perdure.retention import RetentionConfig
 from perdure.runners import AsyncRunner, Joining, SyncRunner
+from perdure.subscriptions import (
+    AsyncSubscription,
+    SyncSubscription,
+    checked_kinds,
+    checked_limit,
+)
 from perdure.turns import AsyncTurn, SyncTurn
 from perdure.values import Limits
 
@@ -44,15 +68,22 @@ class Companion(Protocol):
         """End what is under way. Blocks."""
 
 
+AnySubscription = TypeVar("AnySubscription", AsyncSubscription, SyncSubscription)
+
+
 class _Store(Generic[M]):
     """What both colours of a store share."""
 
-    def __init__(self, resolved: Resolved, runner_of: Callable[[Any], Runner]) -> None:
+    def __init__(
+        self, resolved: Resolved, runner_of: Callable[[Any], AsyncRunner | SyncRunner]
+    ) -> None:
         settings = resolved.settings
         self._resolved = resolved
         self._settings = settings
         self._engine = engine_for(resolved, set_up(settings.clock(), resolved.auto_migrate))
-        self._runner = runner_of(self._engine)
+        runner = runner_of(self._engine)
+        self._runner: Runner = runner
+        self._hub = runner.hub
         #: What runs beside the store, and is closed before it.
         self._companions: set[Companion] = set()
         self.sessions: Sessions[M] = Sessions(self._runner, settings)
@@ -62,6 +93,7 @@ class _Store(Generic[M]):
         self.memory: Memories[M] = Memories(self._runner, settings)
         self.artifacts: Artifacts[M] = Artifacts(self._runner, settings)
         self.summaries: Summaries[M] = Summaries(self._runner, settings)
+        self._usages: Usages[M] = Usages(self._runner, settings)
         self._upkeep: Upkeep[M] = Upkeep(self._runner, settings)
         self._sweeping: Sweeping[M] = Sweeping(self._runner, settings)
         self._search: Search[M] = Search(self._runner, settings)
@@ -84,6 +116,14 @@ class _Store(Generic[M]):
         for companion in list(self._companions):
             companion.close()
         self._engine.close()
+        self._hub.close()
+
+    def _subscribed(
+        self, of: type[AnySubscription], kinds: Collection[str] | str | None, limit: int
+    ) -> AnySubscription:
+        subscription = of(self._hub, checked_kinds(kinds), checked_limit(limit))
+        self._hub.add(subscription)
+        return subscription
 
     def _migrate(self) -> list[str]:
         if self._resolved.auto_migrate:
@@ -203,6 +243,34 @@ class Store(_Store[Async]):
         """Everything of a person as lines of JSON: see `Upkeep.export_user`."""
         return self._upkeep.export_user(app, user)
 
+    def subscribe(
+        self, kinds: Collection[str] | str | None = None, *, limit: int = 1000
+    ) -> AsyncSubscription:
+        """What this store object commits from now on, as facts of these kinds (None: all).
+
+        Never what failed, and in each session in the order it was stored. At most ``limit``
+        facts wait to be read; then the next ones are counted, and one fact of the kind
+        ``missed`` tells how many. Ends when the store or the subscription is closed.
+        """
+        return self._subscribed(AsyncSubscription, kinds, limit)
+
+    async def usage(
+        self,
+        by: Sequence[str] = ("user", "model", "day"),
+        *,
+        app: str | AllType = ALL,
+        user: str | AllType = ALL,
+        session: SessionKey | None = None,
+        after: datetime | None = None,
+        before: datetime | None = None,
+        include_deleted: bool = False,
+    ) -> list[Usage]:
+        """The tokens that events say they took, in groups: see `Usages.usage`."""
+        return await self._usages.usage(
+            by, app=app, user=user, session=session, after=after, before=before,
+            include_deleted=include_deleted,
+        )  # fmt: skip
+
     async def sweep(self, *, dry_run: bool = False) -> Swept:
         """Remove what has had its time: see `Sweeping.sweep`."""
         return await self._sweeping.sweep(dry_run=dry_run)
@@ -301,6 +369,29 @@ class SyncStore(_Store[Sync]):
     def export_user(self, app: str, user: str) -> Iterator[str]:
         """Everything of a person as lines of JSON: see `Upkeep.export_user`."""
         return self._upkeep.export_user(app, user)
+
+    def subscribe(
+        self, kinds: Collection[str] | str | None = None, *, limit: int = 1000
+    ) -> SyncSubscription:
+        """What this store object commits from now on, as facts: see `Store.subscribe`."""
+        return self._subscribed(SyncSubscription, kinds, limit)
+
+    def usage(
+        self,
+        by: Sequence[str] = ("user", "model", "day"),
+        *,
+        app: str | AllType = ALL,
+        user: str | AllType = ALL,
+        session: SessionKey | None = None,
+        after: datetime | None = None,
+        before: datetime | None = None,
+        include_deleted: bool = False,
+    ) -> list[Usage]:
+        """The tokens that events say they took, in groups: see `Usages.usage`."""
+        return self._usages.usage(
+            by, app=app, user=user, session=session, after=after, before=before,
+            include_deleted=include_deleted,
+        )  # fmt: skip
 
     def sweep(self, *, dry_run: bool = False) -> Swept:
         """Remove what has had its time: see `Sweeping.sweep`."""

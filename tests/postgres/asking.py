@@ -232,6 +232,8 @@ _OF_STATEMENT: Mapping[str, Mapping[str, object]] = {
     "m3"}, "memory.log": {"id": "m5"}, "memory.logged": {"id": "m5"}, "memory.buried":
     {"digest": "gone1"}, "memory.revive": {"digest": "gone1"}, "memory.ingest_first":
     {"uid": "u2"}, "memory.ingest_more": {"version": 1},
+    "usage.spent": {"since": 0, "until": 1000, "after_seq": 0}, "usage.sessions":
+    {"after_part": "", "after_uid": ""},
     "state.put_absent": {"name": "new"},
     "summaries.put": {"text": '"told"', "anchor": None},
     "state.put_expected": {"expected": 1},

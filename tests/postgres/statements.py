@@ -32,6 +32,8 @@ BY_MANY_PARTS = {
     "memory.count_expired": "a sweep",
     "summaries.due": "the queue of a worker",
     "summaries.jobs tenant": "of a tenant",
+    "usage.sessions app": "a report of an app",
+    "usage.sessions tenant": "a report of a tenant",
 }
 
 #: What touches state of the user, and of the user's app, which is another part.

@@ -13,10 +13,12 @@ from perdure import (
     AppScope,
     Artifact,
     Async,
+    AsyncSubscription,
     Branch,
     Context,
     ErasureReceipt,
     Event,
+    Fact,
     HandleState,
     Hold,
     KeyValue,
@@ -45,7 +47,9 @@ from perdure import (
     Swept,
     Sync,
     SyncStore,
+    SyncSubscription,
     Turn,
+    Usage,
     UserScope,
 )
 from perdure.workers import Sweeper, Workers
@@ -503,3 +507,19 @@ def no_reads_in_a_turn_of_artifacts(turn: Turn[Async], key: SessionKey) -> None:
     turn.artifacts.versions(key, "f")  # type: ignore[arg-type, unused-coroutine]
     turn.artifacts.list(key)  # type: ignore[arg-type, unused-coroutine]
     turn.artifacts.iter(key)  # type: ignore[arg-type]
+
+
+async def async_facts(store: Store) -> None:
+    assert_type(store.subscribe(), AsyncSubscription)
+    assert_type(await store.usage(by="day", app="a"), list[Usage])
+    assert_type(await store.subscribe().get(within=1), Fact | None)
+    async for fact in store.subscribe("event.appended"):
+        assert_type(fact, Fact)
+
+
+def sync_facts(store: SyncStore) -> None:
+    assert_type(store.subscribe(), SyncSubscription)
+    assert_type(store.usage(by="day", app="a"), list[Usage])
+    assert_type(store.subscribe().get(), Fact | None)
+    for fact in store.subscribe(["event.appended"]):
+        assert_type(fact, Fact)

@@ -18,6 +18,7 @@ _LAZY = {
     "search": Lazy("searching:search", "What answers a query, of a user or an app."),
     "import": Lazy("importing:importing", "Bring in conversations that are kept elsewhere."),
     "export": Lazy("people:export", "Everything of a person, as JSON lines."),
+    "usage": Lazy("usage:usage", "The tokens that were spent, by user, model and day."),
     "erase": Lazy("people:erase", "Remove everything of a person for good."),
     "sweep": Lazy("upkeep:sweep", "Purge what has expired."),
     "prune": Lazy("pruning:prune", "Delete the oldest events of sessions."),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from asyncio import AbstractEventLoop, Future
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from perdure.errors import PerdureError
 
@@ -67,7 +67,15 @@ class AwaitingTask:
             self._future.set_result(value)
 
 
-Waiter = BlockedCaller | AwaitingTask
+class Waiter(Protocol):
+    """Somebody who is told one outcome."""
+
+    @property
+    def loop(self) -> AbstractEventLoop | None:
+        """On which loop it is to be told; None: anywhere."""
+
+    def tell(self, value: Any, error: BaseException | None) -> None:
+        """Hand over the outcome; once."""
 
 
 class Outcome(NamedTuple):

@@ -345,16 +345,20 @@ class PostgresEngine:
 
     def run(self, op: Operation[Any]) -> Any:
         """Run one operation and return its result."""
-        self._refuse_if_closed()
-        if not self._ready:
-            self.open()
-        loop = self._required_loop
-        if _running_loop() is loop:
-            raise InvalidError("a pool works on its own event loop: await the store there", "pool")
+        self.refuse_blocking()
         waiter = BlockedCaller()
+        loop = self._required_loop
         self.submit([(op, waiter)])
         # An application's loop may end with what it had to do.
         return waiter.wait(None if self._own_pool else partial(_lost, op, loop))
+
+    def refuse_blocking(self) -> None:
+        """Refuse to wait in this thread if the loop that does the work runs in it."""
+        self._refuse_if_closed()
+        if not self._ready:
+            self.open()
+        if _running_loop() is self._required_loop:
+            raise InvalidError("a pool works on its own event loop: await the store there", "pool")
 
     async def join(self, op: Operation[Any], connection: Connection) -> Any:
         """Run a writing operation in the transaction of a connection of the application's.

@@ -19,6 +19,7 @@ from perdure.operation import (
     Emit,
     Feature,
     M,
+    Noted,
     Plan,
     Stream,
     Work,
@@ -140,7 +141,7 @@ class Artifacts(Feature[M]):
             yield from drop(named.part, [digest for (digest,) in gone])
             return bool(gone)
 
-        return work
+        return Noted(work, (named.scope, named.name, version))
 
     # -- reading -----------------------------------------------------------------------------
 

@@ -53,7 +53,7 @@ def wanted(
     include_deleted: bool,
 ) -> Wanted:
     """The checked filter of a list or a count."""
-    scope, owner = _scope(settings, app, user)
+    scope, owner = scope_of(settings, app, user)
     check = Text(settings.limits)
     digests = terms(check.tags(tags), check.metadata(metadata or {}))
     params = {
@@ -68,7 +68,8 @@ def wanted(
     return Wanted(scope, "every" if include_deleted else "live", params)
 
 
-def _scope(settings: Settings, app: str | AllType, user: str | AllType) -> tuple[str, str]:
+def scope_of(settings: Settings, app: str | AllType, user: str | AllType) -> tuple[str, str]:
+    """Among whose sessions: user, app or tenant, and what names it in the table."""
     limit = settings.limits.text
     if app is ALL:
         if user is not ALL:

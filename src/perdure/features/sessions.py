@@ -31,6 +31,7 @@ from perdure.operation import (
     Bumps,
     Emit,
     M,
+    Noted,
     Plan,
     Stream,
     Work,
@@ -137,7 +138,8 @@ class Sessions(Holding[M]):
                     continue
             return session_of(row)
 
-        return work
+        # Whose uid tells whether it was made.
+        return Noted(work, new.row.uid)
 
     def _new(
         self,

@@ -28,6 +28,7 @@ from perdure.operation import (
     Emit,
     Feature,
     M,
+    Noted,
     Plan,
     Stream,
     Work,
@@ -162,7 +163,7 @@ class State(Feature[M]):
                 uid = yield from self._note(owner.key, text, owner.now, bumps)
             return (yield from _put(owner, uid, entries, expected))
 
-        return work
+        return Noted(work, tuple(values))
 
     @operation
     def delete(self, scope: Scope, name: str) -> Work[bool]:
@@ -180,7 +181,7 @@ class State(Feature[M]):
                 uid = yield from self._note(owner.key, text, owner.now, bumps)
             return bool((yield STATE.remove(part=owner.part, uid=uid, name=name, now=owner.now)))
 
-        return work
+        return Noted(work, (name,))
 
     def _note(self, key: SessionKey, text: str, now: int, bumps: Bumps) -> Plan[str]:
         """A new version of the session with the change in its log; gives the uid."""

@@ -67,8 +67,9 @@ class Upkeep(Feature[M]):
             yield from run(self._reading("erase_user", lambda _: _refuse_if_held(part)))
         # By itself: imports that had begun are done when it is there, and later ones see it.
         yield from run(Operation("store.erase_user", (), {}, lambda _: _bury(part, now)))
+        whose = (app, user)
         removed = yield from run(
-            Operation("store.erase_user", (), {}, lambda _: _erase(part, override_holds))
+            Operation("store.erase_user", whose, {}, lambda _: _erase(part, override_holds))
         )
         return ErasureReceipt(settings.tenant, app, user, from_micros(now), removed)
 

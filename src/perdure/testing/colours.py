@@ -10,7 +10,9 @@ from typing import Any, Self, TypeVar, cast
 
 from perdure.handles import SessionHandle
 from perdure.operation import Feature, stream
+from perdure.records import Fact
 from perdure.store import Store, SyncStore
+from perdure.subscriptions import SyncSubscription
 from perdure.turns import SyncTurn
 
 _END = object()
@@ -40,6 +42,8 @@ class _Awaited:
         value = getattr(self._target, name)
         if isinstance(value, Feature):
             return _Awaited(value)
+        if name == "subscribe":
+            return lambda *args, **kwargs: _AwaitedSubscription(value(*args, **kwargs))
         if name == "turn":
             return lambda: _AwaitedTurn(value())
         if name == "tools":
@@ -61,6 +65,37 @@ class _Awaited:
         trace: TracebackType | None,
     ) -> None:
         await asyncio.to_thread(self._target.close)
+
+
+class _AwaitedSubscription:
+    """Facts of a sync store; waiting for one is done in a thread."""
+
+    def __init__(self, subscription: SyncSubscription) -> None:
+        self._subscription = subscription
+        self.close = subscription.close
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Fact:
+        fact = await self.get()
+        if fact is None:
+            raise StopAsyncIteration
+        return fact
+
+    async def get(self, within: float | None = None) -> Fact | None:
+        return await asyncio.to_thread(self._subscription.get, within)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
 
 
 class _AwaitedTurn:
