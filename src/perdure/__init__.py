@@ -34,6 +34,8 @@ if TYPE_CHECKING:
         UnknownOutcomeError,
         UnsupportedError,
     )
+    from perdure.features.history import HistoryView
+    from perdure.features.recovery import RecoveryView
     from perdure.handles import HandleState, SessionHandle
     from perdure.operation import Async, Deferred, Pending, Sync
     from perdure.records import (
@@ -44,9 +46,12 @@ if TYPE_CHECKING:
         AppScope,
         Branch,
         Context,
+        ConversationContext,
         ErasureReceipt,
         Event,
         EventError,
+        History,
+        Message,
         Messages,
         NewEvent,
         Opaque,
@@ -55,6 +60,7 @@ if TYPE_CHECKING:
         Rewritten,
         Session,
         SessionKey,
+        SessionSummary,
         StateChange,
         StateEntry,
         Summary,
@@ -85,6 +91,7 @@ __all__ = [
     "Config",
     "ConflictError",
     "Context",
+    "ConversationContext",
     "CorruptError",
     "Deferred",
     "DeniedError",
@@ -93,8 +100,11 @@ __all__ = [
     "Event",
     "EventError",
     "HandleState",
+    "History",
+    "HistoryView",
     "InvalidError",
     "Limits",
+    "Message",
     "Messages",
     "MissingExtraError",
     "NewEvent",
@@ -105,11 +115,13 @@ __all__ = [
     "Pending",
     "PerdureError",
     "ReadOnlyError",
+    "RecoveryView",
     "Rewritten",
     "SchemaTooNewError",
     "Session",
     "SessionHandle",
     "SessionKey",
+    "SessionSummary",
     "StaleSessionError",
     "StateChange",
     "StateEntry",
@@ -147,12 +159,15 @@ _PLACES = {
             "SchemaTooNewError StaleSessionError StateKeyError StorageFullError TooLargeError "
             "UnknownOutcomeError UnsupportedError"
         ),
+        "perdure.features.history": "HistoryView",
+        "perdure.features.recovery": "RecoveryView",
         "perdure.handles": "HandleState SessionHandle",
         "perdure.operation": "Async Deferred Pending Sync",
         "perdure.records": (
-            "ALL DELETE Annotation Appended AppScope Branch Context ErasureReceipt Event "
-            "EventError Messages NewEvent Opaque Origin Page Rewritten Session SessionKey "
-            "StateChange StateEntry Summary SummaryJob SummaryRun SummaryTrigger Swept UserScope"
+            "ALL DELETE Annotation Appended AppScope Branch Context ConversationContext "
+            "ErasureReceipt Event EventError History Message Messages NewEvent Opaque Origin Page "
+            "Rewritten Session SessionKey SessionSummary StateChange StateEntry Summary SummaryJob "
+            "SummaryRun SummaryTrigger Swept UserScope"
         ),
         "perdure.store": "Store SyncStore open open_sync",
         "perdure.turns": "Turn",

@@ -16,14 +16,14 @@ from tests.postgres.statements import EVERY, POSTGRES
 
 _BIGINT = {
     "added", "after_time", "anchor", "asked", "at", "base", "covers_seq", "created_at",
-    "deleted_at", "deleted_before", "due_at", "event_count", "expected", "expires_at", "from_seq", "head",
-    "hidden_upto", "high", "last_event_at", "last_seq", "left_head", "limit", "low",
-    "now", "number", "prev", "seq", "since", "step", "timestamp", "ttl", "updated_after",
+    "deleted_at", "deleted_before", "due_at", "event_count", "expected", "expires_at", "from_seq",
+    "head", "hidden_upto", "high", "last_event_at", "last_seq", "left_head", "limit", "low",
+    "now", "number", "prev", "seq", "since", "step", "timestamp", "ttl", "until", "updated_after",
     "updated_at", "version",
 }  # fmt: skip
 _OTHERS = {"data": "bytea", "state_data": "bytea", "state_owns": "boolean", "terms": "integer"}
-#: Of lists in any order: the type of what they are ordered by.
-_ANY = {"after": {"bigint", "text"}}
+#: Of lists in any order: the type of what they are ordered by; of two tables: either's.
+_ANY = {"after": {"bigint", "text"}, "token": {"bigint", "text"}}
 
 NAMES = sorted({name.partition(" ")[0] for name in EVERY})
 

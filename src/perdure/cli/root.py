@@ -11,6 +11,7 @@ _LAZY = {
     "sessions": Lazy("sessions:sessions", "List, show, describe, copy and remove sessions."),
     "ls": Lazy("sessions:ls", "The same as `sessions ls`."),
     "show": Lazy("sessions:show", "The same as `sessions show`."),
+    "summaries": Lazy("summaries:summaries", "List, show, write, make and remove summaries."),
     "tail": Lazy("tailing:tail", "The latest events, and those to come."),
     "import": Lazy("importing:importing", "Bring in conversations that are kept elsewhere."),
     "export": Lazy("people:export", "Everything of a person, as JSON lines."),

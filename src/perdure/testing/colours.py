@@ -40,6 +40,8 @@ class _Awaited:
         value = getattr(self._target, name)
         if isinstance(value, Feature):
             return _Awaited(value)
+        if name in {"history", "recovery"}:
+            return lambda *args, **kwargs: _Awaited(value(*args, **kwargs))
         if name == "turn":
             return lambda: _AwaitedTurn(value())
         if not callable(value) or name.startswith("_"):
