@@ -40,7 +40,7 @@ class _Awaited:
         value = getattr(self._target, name)
         if isinstance(value, Feature):
             return _Awaited(value)
-        if name in {"history", "recovery"}:
+        if name in {"history", "recovery"} and isinstance(self._target, SyncStore):
             return lambda *args, **kwargs: _Awaited(value(*args, **kwargs))
         if name == "turn":
             return lambda: _AwaitedTurn(value())
