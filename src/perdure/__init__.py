@@ -35,7 +35,9 @@ if TYPE_CHECKING:
         UnknownOutcomeError,
         UnsupportedError,
     )
+    from perdure.features.history import HistoryView
     from perdure.features.memory_tools import MemoryTools
+    from perdure.features.recovery import RecoveryView
     from perdure.handles import HandleState, SessionHandle
     from perdure.operation import Async, Deferred, Pending, Sync
     from perdure.records import (
@@ -47,15 +49,18 @@ if TYPE_CHECKING:
         Artifact,
         Branch,
         Context,
+        ConversationContext,
         ErasureReceipt,
         Event,
         EventError,
         Fact,
+        History,
         Hold,
         KeyValue,
         LoadedArtifact,
         Memory,
         MemoryHit,
+        Message,
         Messages,
         Namespace,
         NewAnnotation,
@@ -72,6 +77,7 @@ if TYPE_CHECKING:
         SearchHit,
         Session,
         SessionKey,
+        SessionSummary,
         StateChange,
         StateEntry,
         Summary,
@@ -108,6 +114,7 @@ __all__ = [
     "Config",
     "ConflictError",
     "Context",
+    "ConversationContext",
     "CorruptError",
     "Deferred",
     "DeniedError",
@@ -118,6 +125,8 @@ __all__ = [
     "EventError",
     "Fact",
     "HandleState",
+    "History",
+    "HistoryView",
     "Hold",
     "InvalidError",
     "KeyValue",
@@ -126,6 +135,7 @@ __all__ = [
     "Memory",
     "MemoryHit",
     "MemoryTools",
+    "Message",
     "Messages",
     "MissingExtraError",
     "Namespace",
@@ -142,6 +152,7 @@ __all__ = [
     "Pending",
     "PerdureError",
     "ReadOnlyError",
+    "RecoveryView",
     "Remembered",
     "RetentionConfig",
     "Rewritten",
@@ -150,6 +161,7 @@ __all__ = [
     "Session",
     "SessionHandle",
     "SessionKey",
+    "SessionSummary",
     "StaleSessionError",
     "StateChange",
     "StateEntry",
@@ -190,16 +202,18 @@ _PLACES = {
             "SchemaTooNewError StaleSessionError StateKeyError StorageFullError TooLargeError "
             "UnknownOutcomeError UnsupportedError"
         ),
+        "perdure.features.history": "HistoryView",
         "perdure.features.memory_tools": "MemoryTools",
+        "perdure.features.recovery": "RecoveryView",
         "perdure.handles": "HandleState SessionHandle",
         "perdure.operation": "Async Deferred Pending Sync",
         "perdure.records": (
-            "ALL Annotation AppScope Appended Artifact Branch Context DELETE ErasureReceipt "
-            "Event EventError Fact Hold KeyValue LoadedArtifact Memory MemoryHit Messages "
-            "Namespace NewAnnotation NewArtifact NewEvent NewMemory NewSession NewState "
-            "Opaque Origin Page Remembered Rewritten SearchHit Session SessionKey StateChange "
-            "StateEntry Summary SummaryJob SummaryRun SummaryTrigger Swept Tally Usage "
-            "UserScope"
+            "ALL Annotation AppScope Appended Artifact Branch Context ConversationContext "
+            "DELETE ErasureReceipt Event EventError Fact History Hold KeyValue LoadedArtifact "
+            "Memory MemoryHit Message Messages Namespace NewAnnotation NewArtifact NewEvent "
+            "NewMemory NewSession NewState Opaque Origin Page Remembered Rewritten SearchHit "
+            "Session SessionKey SessionSummary StateChange StateEntry Summary SummaryJob "
+            "SummaryRun SummaryTrigger Swept Tally Usage UserScope"
         ),
         "perdure.retention": "RetentionConfig",
         "perdure.store": "Store SyncStore open open_sync",

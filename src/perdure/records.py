@@ -515,6 +515,59 @@ class Context:
     messages: Messages
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class History:
+    """A conversation as `Store.history` shows it: OpenAI chat messages, and the summary's text.
+
+    ``head_seq`` is its last event: what ``up_to_seq`` means when others append meanwhile.
+    """
+
+    key: str
+    messages: list[dict[str, JSON]]
+    summary: str
+    created: datetime
+    updated: datetime
+    head_seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A message of `Store.recovery`; ``fields`` are those of a chat message besides these two."""
+
+    role: str
+    content: JSON = ""
+    fields: Mapping[str, JSON] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConversationContext:
+    """A conversation as `Store.recovery` gives and takes it.
+
+    ``messages`` are the last ones, as many as the view's window; ``after_seq`` is the event
+    before them, and what lies up to there stays when this is saved (0: nothing does).
+    """
+
+    session_id: str
+    user_id: str
+    agent_type: str = ""
+    messages: Sequence[Message] = ()
+    metadata: Mapping[str, JSON] = field(default_factory=dict)
+    created_at: datetime | None = None
+    updated_at: datetime | None = None
+    version: int = 0
+    after_seq: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SessionSummary:
+    """A line of a list of sessions; ``last_message`` are its first 200 characters."""
+
+    session_id: str
+    agent_type: str
+    last_message: str
+    updated_at: datetime
+
+
 @dataclass(frozen=True, slots=True)
 class Hold:
     """Who lets nothing of a session, or of a whole person, be removed, and why."""

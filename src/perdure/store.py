@@ -23,8 +23,10 @@ from perdure.engines import Engine, engine_for
 from perdure.errors import UnsupportedError
 from perdure.features.artifacts import Artifacts
 from perdure.features.events import Events
+from perdure.features.history import HistoryView
 from perdure.features.keyvalues import KeyValues
 from perdure.features.memory import Memories
+from perdure.features.recovery import RecoveryView
 from perdure.features.search import Search
 from perdure.features.sessions import Sessions
 from perdure.features.state import State
@@ -110,6 +112,32 @@ class _Store(Generic[M]):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.display_url}>"
+
+    def history(
+        self,
+        app: str = "",
+        user: str = "",
+        *,
+        on_error: str = "raise",
+        compact_on_save: bool = False,
+    ) -> HistoryView[M]:
+        """Sessions as lists of messages with a summary, each by one key: see `HistoryView`.
+
+        ``on_error="log"`` never raises, and tries again later; ``compact_on_save=True`` removes
+        with each `save` what the view does not show.
+        """
+        return HistoryView(
+            self._runner,
+            self._settings,
+            app,
+            user,
+            on_error=on_error,
+            compact_on_save=compact_on_save,
+        )
+
+    def recovery(self, app: str = "", *, window: int = 20) -> RecoveryView[M]:
+        """Sessions as whole contexts with their last messages: see `RecoveryView`."""
+        return RecoveryView(self._runner, self._settings, app, window=window)
 
     def _close(self) -> None:
         # What companions are at may need the store to end well.

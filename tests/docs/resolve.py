@@ -37,6 +37,10 @@ def resolve(name: str) -> Any:
 def _member(owner: Any, name: str) -> Any:
     if isinstance(owner, ModuleType):
         return _module_member(owner, name)
+    if inspect.isfunction(owner):
+        # A method that makes a view stands for the view.
+        returned = get_type_hints(owner)["return"]
+        owner = get_origin(returned) or returned
     if not inspect.isclass(owner):
         raise UnresolvedNameError(f"{owner!r} has no {name!r}")
     hints = get_type_hints(owner)

@@ -16,28 +16,34 @@ from perdure import (
     AsyncSubscription,
     Branch,
     Context,
+    ConversationContext,
     ErasureReceipt,
     Event,
     Fact,
     HandleState,
+    History,
+    HistoryView,
     Hold,
     KeyValue,
     LoadedArtifact,
     Memory,
     MemoryHit,
     MemoryTools,
+    Message,
     Messages,
     Namespace,
     NewEvent,
     NewMemory,
     Page,
     Pending,
+    RecoveryView,
     Remembered,
     Rewritten,
     SearchHit,
     Session,
     SessionHandle,
     SessionKey,
+    SessionSummary,
     StateChange,
     StateEntry,
     Store,
@@ -400,6 +406,70 @@ def no_reads_in_a_turn_of_summaries(turn: Turn[Async], key: SessionKey) -> None:
     turn.summaries.jobs()  # type: ignore[arg-type, unused-coroutine]
     turn.summaries.run_jobs()  # type: ignore[arg-type, unused-coroutine]
     turn.summaries.summarize(key)  # type: ignore[arg-type, unused-coroutine]
+
+
+async def async_history(store: Store) -> None:
+    view = store.history("a", "u", on_error="log", compact_on_save=True)
+    assert_type(view, HistoryView[Async])
+    assert_type(await view.get_or_create("k"), History)
+    assert_type(await view.get_history("k"), list[dict[str, Any]])
+    assert_type(await view.get_summary("k"), str)
+    assert_type(await view.add_message("k", "user", "x"), int)
+    assert_type(await view.add_full_message("k", {"role": "user"}), int)
+    await view.set_summary("k", "x", covers_seq=1)
+    await view.set_history("k", [{"role": "user"}])
+    await view.truncate_history("k", 1, up_to_seq=1)
+    await view.save("k")
+    assert_type(await view.compact("k"), int)
+    await view.close()
+
+
+def sync_history(store: SyncStore) -> None:
+    view = store.history("a", "u", on_error="log", compact_on_save=True)
+    assert_type(view, HistoryView[Sync])
+    assert_type(view.get_or_create("k"), History)
+    assert_type(view.get_history("k"), list[dict[str, Any]])
+    assert_type(view.get_summary("k"), str)
+    assert_type(view.add_message("k", "user", "x"), int)
+    assert_type(view.add_full_message("k", {"role": "user"}), int)
+    view.set_summary("k", "x", covers_seq=1)
+    view.set_history("k", [{"role": "user"}])
+    view.truncate_history("k", 1, up_to_seq=1)
+    view.save("k")
+    assert_type(view.compact("k"), int)
+    view.close()
+
+
+async def async_recovery(store: Store, context: ConversationContext) -> None:
+    view = store.recovery("a", window=5)
+    assert_type(view, RecoveryView[Async])
+    assert_type(await view.load_context(1, "s"), ConversationContext | None)
+    assert_type(await view.save_context(1, "s", context), ConversationContext)
+    assert_type(await view.recover_session("u", "s"), ConversationContext)
+    assert_type(await view.list_sessions("u", 5), list[SessionSummary])
+    assert_type(await view.delete_session("u", "s"), bool)
+    assert_type(await view.cleanup_expired(30), int)
+    assert_type(await view.append_message("u", "s", Message("user", "x")), int)
+    assert_type(await view.append_turn("u", "s", "a", "b", agent_type="t"), int)
+    assert_type(await view.get_recent_messages("u", "s", 5), list[Message])
+    assert_type(await view.clear_messages("u", "s"), int)
+    await view.update_metadata("u", "s", "k", 1)
+
+
+def sync_recovery(store: SyncStore, context: ConversationContext) -> None:
+    view = store.recovery("a", window=5)
+    assert_type(view, RecoveryView[Sync])
+    assert_type(view.load_context(1, "s"), ConversationContext | None)
+    assert_type(view.save_context(1, "s", context), ConversationContext)
+    assert_type(view.recover_session("u", "s"), ConversationContext)
+    assert_type(view.list_sessions("u", 5), list[SessionSummary])
+    assert_type(view.delete_session("u", "s"), bool)
+    assert_type(view.cleanup_expired(30), int)
+    assert_type(view.append_message("u", "s", {"role": "user"}), int)
+    assert_type(view.append_turn("u", "s", "a", "b", agent_type="t"), int)
+    assert_type(view.get_recent_messages("u", "s", 5), list[Message])
+    assert_type(view.clear_messages("u", "s"), int)
+    view.update_metadata("u", "s", "k", 1)
 
 
 async def async_store(key: SessionKey) -> None:

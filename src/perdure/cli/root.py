@@ -11,6 +11,7 @@ _LAZY = {
     "sessions": Lazy("sessions:sessions", "List, show, describe, copy and remove sessions."),
     "ls": Lazy("sessions:ls", "The same as `sessions ls`."),
     "show": Lazy("sessions:show", "The same as `sessions show`."),
+    "summaries": Lazy("summaries:summaries", "List, show, write, make and remove summaries."),
     "tail": Lazy("tailing:tail", "The latest events, and those to come."),
     "kv": Lazy("keyvalues:kv", "List, show, set and remove key-values."),
     "artifacts": Lazy("artifacts:artifacts", "The files of a session or a user."),

@@ -44,6 +44,8 @@ class _Awaited:
             return _Awaited(value)
         if name == "subscribe":
             return lambda *args, **kwargs: _AwaitedSubscription(value(*args, **kwargs))
+        if name in {"history", "recovery"} and isinstance(self._target, SyncStore):
+            return lambda *args, **kwargs: _Awaited(value(*args, **kwargs))
         if name == "turn":
             return lambda: _AwaitedTurn(value())
         if name == "tools":

@@ -52,6 +52,7 @@ async def live_a_life(store: Store, user: str, *, mark: str = "") -> list[Sessio
     await store.state.set(key, {"opaque": Opaque("c", mark.encode())})
     await store.summaries.set(key, mark, topics=[mark], covers_seq=2)
     await store.summaries.enqueue_summary(key, mark)
+    await store.history("support", user).truncate_history("live", 1)
     await store.events.rewind(key, 2)
     await store.events.append(key, NewEvent(mark, state_delta={"user:more": mark}))
     await store.memory.remember(key)
