@@ -60,6 +60,7 @@ __all__ = [
     "Rows",
     "Runner",
     "Settings",
+    "Settle",
     "Sleep",
     "Statement",
     "Step",
@@ -216,13 +217,23 @@ class Sleep:
 
 
 @dataclass(frozen=True, slots=True)
+class Settle:
+    """A step of a flow: have the engine make unreadable what was removed; what remains of it.
+
+    ``thorough``: None, if that is quick; True, however long it takes.
+    """
+
+    thorough: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Emit(Generic[T]):
     """A step of a stream: hand one item to the caller."""
 
     item: T
 
 
-Step: TypeAlias = Operation[Any] | Call | Sleep
+Step: TypeAlias = Operation[Any] | Call | Sleep | Settle
 Flow: TypeAlias = Generator[Step, Any, T]
 Stream: TypeAlias = Generator[Step | Emit[T], Any, None]
 

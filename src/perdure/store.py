@@ -156,10 +156,17 @@ class Store(_Store[Async]):
         return await asyncio.to_thread(self._migrate)
 
     async def erase_user(
-        self, app: str, user: str, *, override_holds: bool = False
+        self,
+        app: str,
+        user: str,
+        *,
+        override_holds: bool = False,
+        settle: bool | None = None,
     ) -> ErasureReceipt:
         """Remove everything of a person: see `Upkeep.erase_user`."""
-        return await self._upkeep.erase_user(app, user, override_holds=override_holds)
+        return await self._upkeep.erase_user(
+            app, user, override_holds=override_holds, settle=settle
+        )
 
     def export_user(self, app: str, user: str) -> AsyncIterator[str]:
         """Everything of a person as lines of JSON: see `Upkeep.export_user`."""
@@ -228,9 +235,16 @@ class SyncStore(_Store[Sync]):
         """Bring the schema up to date; the names of the migrations that were applied."""
         return self._migrate()
 
-    def erase_user(self, app: str, user: str, *, override_holds: bool = False) -> ErasureReceipt:
+    def erase_user(
+        self,
+        app: str,
+        user: str,
+        *,
+        override_holds: bool = False,
+        settle: bool | None = None,
+    ) -> ErasureReceipt:
         """Remove everything of a person: see `Upkeep.erase_user`."""
-        return self._upkeep.erase_user(app, user, override_holds=override_holds)
+        return self._upkeep.erase_user(app, user, override_holds=override_holds, settle=settle)
 
     def export_user(self, app: str, user: str) -> Iterator[str]:
         """Everything of a person as lines of JSON: see `Upkeep.export_user`."""

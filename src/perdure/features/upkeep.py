@@ -14,6 +14,7 @@ from perdure.operation import (
     M,
     Operation,
     Plan,
+    Settle,
     Stream,
     flow,
     run,
@@ -37,6 +38,9 @@ def purge(part: str, uid: str) -> Plan[None]:
             yield UPKEEP.pick("purge", table.name)(part=part, uid=uid)
 
 
+_UNSETTLED = "the engine was not asked to make it unreadable: erase_user(settle=True)"
+
+
 class Upkeep(Feature[M]):
     """What `Store` offers itself: `erase_user`, `export_user`."""
 
@@ -44,7 +48,12 @@ class Upkeep(Feature[M]):
 
     @flow
     def erase_user(
-        self, app: str, user: str, *, override_holds: bool = False
+        self,
+        app: str,
+        user: str,
+        *,
+        override_holds: bool = False,
+        settle: bool | None = None,
     ) -> Flow[ErasureReceipt]:
         """Remove everything of a person in one transaction; a receipt with the rows by table.
 
@@ -52,6 +61,10 @@ class Upkeep(Feature[M]):
         A tombstone (a digest, no name), which stands before, keeps importers from bringing the
         person back. Nothing there is no error: the receipt says so. `DeniedError` while a
         session of theirs, or all of them, is held, unless ``override_holds=True``.
+
+        Then the bytes: ``settle=True`` has the engine make them unreadable, whatever that
+        costs (a file is written anew, and who writes waits), None if it is quick, False leaves it
+        to a later erasure. The receipt's ``remains`` says what is left.
         """
         settings = self._settings
         part = place(settings.tenant, app, user, settings.limits.text).part
@@ -63,7 +76,8 @@ class Upkeep(Feature[M]):
         removed = yield from run(
             Operation("store.erase_user", (), {}, lambda _: _erase(part, override_holds))
         )
-        return ErasureReceipt(settings.tenant, app, user, from_micros(now), removed)
+        remains = [_UNSETTLED] if settle is False else (yield Settle(settle))
+        return ErasureReceipt(settings.tenant, app, user, from_micros(now), removed, tuple(remains))
 
     @stream
     def export_user(self, app: str, user: str) -> Stream[str]:

@@ -85,9 +85,20 @@ async def test_the_receipt_counts_every_row_that_was_there(
     receipt = await store.erase_user("support", "ada")
 
     there = rows_of(before, part_of(before, "ada"))
-    assert receipt == ErasureReceipt("", "support", "ada", clock.now, receipt.removed)
+    assert receipt == ErasureReceipt(
+        "", "support", "ada", clock.now, receipt.removed, receipt.remains
+    )
     assert {name: receipt.removed.get(name, 0) for name in there} == there
     assert min(there.values()) > 0, "the test has a row in every table"
+
+
+async def test_a_receipt_says_what_remains_on_the_disk(store: Store) -> None:
+    receipt = await store.erase_user("support", "ada")
+    hasty = await store.erase_user("support", "ada", settle=False)
+
+    assert receipt.final is (receipt.remains == ())
+    assert hasty.final is False
+    assert "settle=True" in hasty.remains[0]
 
 
 async def test_nothing_of_an_erased_person_is_left_in_any_table(store: Store, dump: Dump) -> None:
