@@ -65,6 +65,7 @@ if TYPE_CHECKING:
     from perdure.store import Store, SyncStore, open, open_sync
     from perdure.turns import Turn
     from perdure.values import Limits
+    from perdure.webhooks import Webhook
 
 __version__ = "0.1.0"
 
@@ -124,6 +125,7 @@ __all__ = [
     "UnknownOutcomeError",
     "UnsupportedError",
     "UserScope",
+    "Webhook",
     "__version__",
     "open",
     "open_sync",
@@ -154,6 +156,7 @@ _PLACES = {
         "perdure.store": "Store SyncStore open open_sync",
         "perdure.turns": "Turn",
         "perdure.values": "Limits",
+        "perdure.webhooks": "Webhook",
     }.items()
     for name in names.split()
 }

@@ -6,7 +6,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from typing import Any, cast
@@ -17,6 +17,7 @@ from perdure.ids import UuidV7
 from perdure.operation import Settings
 from perdure.retention import RetentionConfig
 from perdure.values import Limits, check_text, to_micros
+from perdure.webhooks import Webhook
 
 _TRUE = {"1", "true", "yes", "on"}
 _FALSE = {"0", "false", "no", "off"}
@@ -50,7 +51,7 @@ class Config:
     ``deleted_grace``: how long a deleted session can be restored (default 30 days; zero
     removes at once). ``clock`` gives the time, ``ids`` new ids: for tests.
     ``retention``: what sweeps remove beyond what has expired (default None: only that, and what
-    was deleted).
+    was deleted). ``webhooks``: who is told what happened (default None: nobody).
     """
 
     url: str | None = None
@@ -73,6 +74,7 @@ class Config:
     embedder: Callable[..., Any] | None = None
     token_counter: Callable[..., Any] | None = None
     retention: RetentionConfig | None = None
+    webhooks: Sequence[Webhook] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +121,7 @@ def resolve(config: Config, environment: Mapping[str, str] | None = None) -> Res
             event_limit=_whole(given["event_limit"], "event_limit") or None,
             deleted_grace=_grace(timedelta(days=30) if grace is None else grace),
             retention=_retention(given["retention"]),
+            webhooks=_webhooks(given["webhooks"]),
             **{name: _callable(given[name], name) for name in _CALLABLES},
         ),
         schema=_schema(_in_url(url) or given["schema"] or "public"),
@@ -139,6 +142,18 @@ def _retention(value: RetentionConfig | None) -> RetentionConfig | None:
     if value is not None and not isinstance(value, RetentionConfig):
         raise InvalidError(f"retention must be a RetentionConfig, not {value!r}", "retention")
     return value
+
+
+def _webhooks(value: Sequence[Webhook] | None) -> tuple[Webhook, ...]:
+    hooks = () if value is None else value
+    if isinstance(hooks, str) or not isinstance(hooks, Sequence):
+        raise InvalidError(f"webhooks is a list of Webhook, not {value!r}", "webhooks")
+    for hook in hooks:
+        if not isinstance(hook, Webhook):
+            raise InvalidError(f"webhooks is a list of Webhook, not of {hook!r}", "webhooks")
+    if len({hook.url for hook in hooks}) < len(hooks):
+        raise InvalidError("two webhooks have the same url: give one both kinds", "webhooks")
+    return tuple(hooks)
 
 
 def _with_environment(config: Config, environment: Mapping[str, str]) -> dict[str, Any]:

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from perdure.records import SessionKey
     from perdure.retention import RetentionConfig
     from perdure.values import Limits
+    from perdure.webhooks import Webhook
 
 __all__ = [
     "Async",
@@ -296,6 +297,7 @@ class Settings:
     embedder: Callable[..., Any] | None = None
     token_counter: Callable[..., Any] | None = None
     retention: RetentionConfig | None = None
+    webhooks: tuple[Webhook, ...] = ()
 
 
 class Feature(Generic[M]):

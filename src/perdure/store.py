@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -27,6 +27,7 @@ from perdure.retention import RetentionConfig
 from perdure.runners import AsyncRunner, Joining, SyncRunner
 from perdure.turns import AsyncTurn, SyncTurn
 from perdure.values import Limits
+from perdure.webhooks import Webhook
 
 if TYPE_CHECKING:
     from perdure.workers import Workers
@@ -285,6 +286,7 @@ def open(  # noqa: A001 - perdure.open, as gzip.open
     embedder: Callable[..., Any] | None = None,
     token_counter: Callable[..., Any] | None = None,
     retention: RetentionConfig | None = None,
+    webhooks: Sequence[Webhook] | None = None,
 ) -> Store:
     """A store for async code; options as in `Config`, arguments win over its values.
 
@@ -298,7 +300,7 @@ def open(  # noqa: A001 - perdure.open, as gzip.open
         "schema": schema, "pool_min": pool_min, "pool_max": pool_max,
         "prepared_statements": prepared_statements, "pool": pool,
         "summariser": summariser, "extractor": extractor, "embedder": embedder,
-        "token_counter": token_counter, "retention": retention,
+        "token_counter": token_counter, "retention": retention, "webhooks": webhooks,
     }  # fmt: skip
     return Store(_config(url, given))
 
@@ -325,6 +327,7 @@ def open_sync(
     embedder: Callable[..., Any] | None = None,
     token_counter: Callable[..., Any] | None = None,
     retention: RetentionConfig | None = None,
+    webhooks: Sequence[Webhook] | None = None,
 ) -> SyncStore:
     """A store for code that does not await, opened: see `open`."""
     given = {
@@ -334,7 +337,7 @@ def open_sync(
         "schema": schema, "pool_min": pool_min, "pool_max": pool_max,
         "prepared_statements": prepared_statements, "pool": pool,
         "summariser": summariser, "extractor": extractor, "embedder": embedder,
-        "token_counter": token_counter, "retention": retention,
+        "token_counter": token_counter, "retention": retention, "webhooks": webhooks,
     }  # fmt: skip
     return SyncStore(_config(url, given))
 

@@ -45,6 +45,10 @@ _FILL = [
     "INSERT INTO annotations SELECT part, uid, 'a1', 'e1', 'score', '1', '', 1 FROM sessions",
     "INSERT INTO holds SELECT part, uid, '', 'case', 1, NULL, '' FROM sessions WHERE uid = 'u1'",
     "INSERT INTO leases SELECT md5('user' || u), 'k1', 'me', 1, 1 FROM generate_series(1, {u}) u",
+    """
+    INSERT INTO outbox
+    SELECT part, id, 'h1', 'kind', 'tenant', '{{}}', 1, 0, 1, 2000000, '' FROM sessions
+    """,
     "INSERT INTO erasures SELECT md5('user' || u), 1 FROM generate_series(1, {u}) u",
 ]
 
@@ -134,7 +138,7 @@ _VALUES: Mapping[str, object] = {
     "parent": None, "terms": 0, "digests": "", "deleted_at": None, "ttl": None, "data": None,
     "codec": None, "state_names": "k1", "state_owns": True, "state_data": None, "version": 0,
     "from_seq": 2, "base": 1000, "prev": 4, "step": 1, "idle_before": 10, "before": 10,
-    "doomed": 1, "author": "me",
+    "doomed": 1, "hook": "h1", "author": "me",
 }  # fmt: skip
 #: What a statement needs of its own, so that it finds or makes a row.
 _OF_STATEMENT: Mapping[str, Mapping[str, object]] = {
@@ -151,6 +155,7 @@ _OF_STATEMENT: Mapping[str, Mapping[str, object]] = {
     "sessions.find_deleted": {"id": "s4"},
     "sessions.mark_restored": {"uid": "u4"},
     "sessions.hold_purgeable": {"uid": "u4"},
+    "outbox.add": {"id": "new"},
     "sweeping.doomed": {"after": "", "after_uid": ""},
     "sweeping.with_old_events": {"after": "", "after_uid": ""},
     "sessions.retire_expired": {"id": "s3"},

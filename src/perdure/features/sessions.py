@@ -11,7 +11,7 @@ from perdure.features import describing, listing
 from perdure.features.cursors import check_limit
 from perdure.features.describing import Text
 from perdure.features.holds import Holding, refuse_if_held
-from perdure.features.lives import delete, fork, insert
+from perdure.features.lives import delete, fork, insert, tell_removal
 from perdure.features.lookup import (
     SESSIONS,
     SessionRow,
@@ -23,6 +23,7 @@ from perdure.features.lookup import (
     session_of,
     target,
 )
+from perdure.features.outbox import Notes, notes
 from perdure.features.reading import positive, wanted_text
 from perdure.features.scopes import STATE, Scoped, rows, split
 from perdure.features.upkeep import UPKEEP, purge
@@ -57,6 +58,7 @@ class _New(NamedTuple):
     state: Scoped
     terms: Sequence[str]
     imported: bool
+    notes: Notes
 
 
 class Sessions(Holding[M]):
@@ -188,7 +190,8 @@ class Sessions(Holding[M]):
             preview="",
         )
         terms = describing.terms(checked_tags, checked_metadata)
-        return _New(row, split(state, settings.limits, "state"), terms, imported)
+        scoped = split(state, settings.limits, "state")
+        return _New(row, scoped, terms, imported, notes(settings))
 
     def _create(self, new: _New, bumps: Bumps) -> Plan[Session]:
         row = new.row
@@ -206,6 +209,7 @@ class Sessions(Holding[M]):
             raise AlreadyExistsError(f"session {row.id!r} exists: get it, or take another id")
         yield from insert(row)
         yield from self._fill(new)
+        yield from new.notes.tell_session(row.part, "session.created", row.key, row.uid)
         return session_of(row)
 
     def _fill(self, new: _New) -> Plan[None]:
@@ -382,7 +386,7 @@ class Sessions(Holding[M]):
         `DeniedError` for one that is held.
         ``children=True`` takes the sessions of the same user along that it opened.
         """
-        at = self._at(key)
+        at, telling = self._at(key), notes(self._settings)
 
         def work(bumps: Bumps) -> Plan[bool]:
             found = yield SESSIONS.hold(part=at.part, id=at.key.id, now=at.now, expected=None)
@@ -390,7 +394,7 @@ class Sessions(Holding[M]):
                 return False
             row = SessionRow._make(found[0])
             bump(bumps, at.key)
-            yield from delete(row, children, self._settings, at.now)
+            yield from delete(row, children, self._settings, at.now, telling)
             return True
 
         return work
@@ -401,7 +405,7 @@ class Sessions(Holding[M]):
 
         Raises `NotFoundError` if there is none, `AlreadyExistsError` if the id is in use.
         """
-        at = self._at(key)
+        at, telling = self._at(key), notes(self._settings)
         wanted_text(uid, "uid")
 
         def work(bumps: Bumps) -> Plan[Session]:
@@ -413,6 +417,7 @@ class Sessions(Holding[M]):
             restored = yield SESSIONS.mark_restored(part=row.part, uid=row.uid, now=at.now)
             if not restored:
                 raise AlreadyExistsError(f"session {at.key.id!r} was restored by another caller")
+            yield from telling.tell_session(row.part, "session.restored", row.key, row.uid)
             return session_of(SessionRow._make(restored[0]))
 
         return work
@@ -433,7 +438,7 @@ class Sessions(Holding[M]):
 
         Returns whether there was something; `DeniedError` if one of them is held.
         """
-        at = self._at(key)
+        at, telling = self._at(key), notes(self._settings)
 
         def work(_: Bumps) -> Plan[bool]:
             found = yield SESSIONS.uids_of(part=at.part, id=at.key.id)
@@ -442,6 +447,7 @@ class Sessions(Holding[M]):
                 yield SESSIONS.hold_uid(part=at.part, uid=doomed_uid)
                 yield from refuse_if_held(at.part, doomed_uid, f"purge session {at.key.id!r}")
             for doomed_uid in doomed:
+                yield from tell_removal(telling, at.part, doomed_uid)
                 yield from purge(at.part, doomed_uid)
             return bool(doomed)
 
@@ -461,7 +467,8 @@ class Sessions(Holding[M]):
         positive(at, "at")
         uid = self._settings.ids()
         new_id = check_text(_blank_is_new(id, uid), "session id", self._settings.limits.text)
-        return lambda _: fork(source, at, new_id, uid, self._settings)
+        telling = notes(self._settings)
+        return lambda _: fork(source, at, new_id, uid, self._settings, telling)
 
 
 def _blank_is_new(session_id: str | None, new: str) -> str:

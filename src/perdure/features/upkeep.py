@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from perdure.features.holds import HOLDS, denied
+from perdure.features.outbox import notes
 from perdure.operation import (
+    Bumps,
     Emit,
     Feature,
     Flow,
@@ -73,9 +75,14 @@ class Upkeep(Feature[M]):
             yield from run(self._reading("erase_user", lambda _: _refuse_if_held(part)))
         # By itself: imports that had begun are done when it is there, and later ones see it.
         yield from run(Operation("store.erase_user", (), {}, lambda _: _bury(part, now)))
-        removed = yield from run(
-            Operation("store.erase_user", (), {}, lambda _: _erase(part, override_holds))
-        )
+        telling = notes(settings)
+
+        def work(_: Bumps) -> Plan[dict[str, int]]:
+            removed = yield from _erase(part, override_holds)
+            yield from telling.tell(part, "user.erased", app=app, user=user)
+            return removed
+
+        removed = yield from run(Operation("store.erase_user", (), {}, work))
         remains = [_UNSETTLED] if settle is False else (yield Settle(settle))
         return ErasureReceipt(settings.tenant, app, user, from_micros(now), removed, tuple(remains))
 

@@ -11,13 +11,14 @@ from perdure.operation import Feature, Flow, M, flow
 from perdure.runners import SyncRunner
 from perdure.store import _Store
 from perdure.workers.sweeper import Sweeper
+from perdure.workers.webhooks import WebhookSender
 from perdure.workers.worker import STOP_SECONDS, Worker, ended
 
 #: Not without end: where a signal only wakes a wait that has one.
 _LOOK_SECONDS = 0.5
 
 #: Every kind of worker there is. A new one adds its line here.
-KINDS: tuple[type[Worker[Any]], ...] = (Sweeper,)
+KINDS: tuple[type[Worker[Any]], ...] = (Sweeper, WebhookSender)
 
 
 class Workers(Feature[M]):

@@ -22,12 +22,14 @@ from perdure import (
     UserScope,
 )
 from perdure.features.leases import take
-from perdure.operation import Row
+from perdure.features.outbox import Notes
+from perdure.operation import Operation, Row
 from perdure.parts import place
 from perdure.tables import TABLES
 from perdure.testing.clocks import FixedClock
 from perdure.testing.databases import Dump, OpenStore, Reopen
 from perdure.values import to_micros
+from perdure.webhooks import Webhook
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -61,6 +63,10 @@ async def live_a_life(store: Store, user: str, *, mark: str = "") -> list[Sessio
     part = place(store.tenant, "support", user, 512).part
     lease = take(part, mark, mark, now=to_micros(START, "now"), ttl=1)
     await asyncio.to_thread(store._engine.run, lease)
+    # What a store with webhooks writes beside each of the above.
+    telling = Notes([Webhook(url="https://example.org/", secret="s" * 16)], "", mark, 1)
+    tell = Operation("test", (), {}, lambda _: telling.tell(part, "session.created", user=user))
+    await asyncio.to_thread(store._engine.run, tell)
     return [key, fork, gone, brief]
 
 
