@@ -49,7 +49,8 @@ def delete(
                 doomed[child.uid] = child
                 waiting.append(child)
     for uid, one in doomed.items():
-        yield SESSIONS.hold_uid(part=row.part, uid=uid)
+        if uid != row.uid:
+            yield SESSIONS.hold_uid(part=row.part, uid=uid)
         yield from refuse_if_held(row.part, uid, f"delete session {one.id!r}")
     for uid in doomed:
         yield from tell_removal(notes, row.part, uid)
