@@ -94,6 +94,7 @@ if TYPE_CHECKING:
     from perdure.subscriptions import AsyncSubscription, SyncSubscription
     from perdure.turns import Turn
     from perdure.values import Limits
+    from perdure.webhooks import Webhook
 
 __version__ = "0.1.0"
 
@@ -183,6 +184,7 @@ __all__ = [
     "UnsupportedError",
     "Usage",
     "UserScope",
+    "Webhook",
     "__version__",
     "open",
     "open_sync",
@@ -220,6 +222,7 @@ _PLACES = {
         "perdure.subscriptions": "AsyncSubscription SyncSubscription",
         "perdure.turns": "Turn",
         "perdure.values": "Limits",
+        "perdure.webhooks": "Webhook",
     }.items()
     for name in names.split()
 }

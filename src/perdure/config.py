@@ -6,7 +6,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from inspect import iscoroutinefunction
@@ -18,6 +18,7 @@ from perdure.ids import UuidV7
 from perdure.operation import Settings
 from perdure.retention import RetentionConfig
 from perdure.values import Limits, check_text, to_micros
+from perdure.webhooks import Webhook
 
 _TRUE = {"1", "true", "yes", "on"}
 _FALSE = {"0", "false", "no", "off"}
@@ -54,7 +55,7 @@ class Config:
     ``deleted_grace``: how long a deleted session can be restored (default 30 days; zero
     removes at once). ``clock`` gives the time, ``ids`` new ids: for tests.
     ``retention``: what sweeps remove beyond what has expired (default None: only that, and what
-    was deleted).
+    was deleted). ``webhooks``: who is told what happened (default None: nobody).
     ``on_write``: a plain function that gets each `NewEvent`, `NewState` and `NewArtifact` before
     it is stored, and gives back what is to be stored in its place, or raises to refuse it.
     """
@@ -81,6 +82,7 @@ class Config:
     token_counter: Callable[..., Any] | None = None
     retention: RetentionConfig | None = None
     on_write: Callable[[Any], Any] | None = None
+    webhooks: Sequence[Webhook] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +130,7 @@ def resolve(config: Config, environment: Mapping[str, str] | None = None) -> Res
             memory_limit=_whole(given["memory_limit_per_user"], "memory_limit_per_user") or None,
             deleted_grace=_grace(timedelta(days=30) if grace is None else grace),
             retention=_retention(given["retention"]),
+            webhooks=_webhooks(given["webhooks"]),
             **{name: _callable(given[name], name) for name in _CALLABLES},
             on_write=_hook(given["on_write"]),
         ),
@@ -157,6 +160,18 @@ def _hook(value: Any) -> Callable[..., Any] | None:
             message = "on_write must be a plain function: no transaction waits for an async one"
             raise InvalidError(message, "on_write")
     return _callable(value, "on_write")
+
+
+def _webhooks(value: Sequence[Webhook] | None) -> tuple[Webhook, ...]:
+    hooks = () if value is None else value
+    if isinstance(hooks, str) or not isinstance(hooks, Sequence):
+        raise InvalidError(f"webhooks is a list of Webhook, not {value!r}", "webhooks")
+    for hook in hooks:
+        if not isinstance(hook, Webhook):
+            raise InvalidError(f"webhooks is a list of Webhook, not of {hook!r}", "webhooks")
+    if len({hook.url for hook in hooks}) < len(hooks):
+        raise InvalidError("two webhooks have the same url: give one both kinds", "webhooks")
+    return tuple(hooks)
 
 
 def _with_environment(config: Config, environment: Mapping[str, str]) -> dict[str, Any]:

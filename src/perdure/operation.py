@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from perdure.records import SessionKey
     from perdure.retention import RetentionConfig
     from perdure.values import Limits
+    from perdure.webhooks import Webhook
 
 __all__ = [
     "Async",
@@ -62,6 +63,7 @@ __all__ = [
     "Rows",
     "Runner",
     "Settings",
+    "Settle",
     "Sleep",
     "Statement",
     "Step",
@@ -253,13 +255,23 @@ class Sleep:
 
 
 @dataclass(frozen=True, slots=True)
+class Settle:
+    """A step of a flow: have the engine make unreadable what was removed; what remains of it.
+
+    ``thorough``: None, if that is quick; True, however long it takes.
+    """
+
+    thorough: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Emit(Generic[T]):
     """A step of a stream: hand one item to the caller."""
 
     item: T
 
 
-Step: TypeAlias = Operation[Any] | Call | Keeping | Sleep
+Step: TypeAlias = Operation[Any] | Call | Keeping | Sleep | Settle
 Flow: TypeAlias = Generator[Step, Any, T]
 Stream: TypeAlias = Generator[Step | Emit[T], Any, None]
 
@@ -325,6 +337,7 @@ class Settings:
     memory_limit: int | None = None
     retention: RetentionConfig | None = None
     on_write: Callable[[Any], Any] | None = None
+    webhooks: tuple[Webhook, ...] = ()
 
 
 class Feature(Generic[M]):

@@ -619,13 +619,23 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class ErasureReceipt:
-    """What an erasure removed: rows by table. ``erased_at`` is the store's clock."""
+    """What an erasure removed: rows by table. ``erased_at`` is the store's clock.
+
+    ``remains`` says where bytes of what was removed may be found for a while, beyond backups; no
+    call of the store reaches them. The receipt is ``final`` if there is no such place.
+    """
 
     tenant: str
     app: str
     user: str
     erased_at: datetime
     removed: dict[str, int]
+    remains: tuple[str, ...] = ()
+
+    @property
+    def final(self) -> bool:
+        """Whether nothing remains on the disk of the store."""
+        return not self.remains
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,17 @@ from typing import Any, cast
 from perdure.engines import Engine, Job
 from perdure.engines.delivery import AwaitingTask, BlockedCaller
 from perdure.errors import UnsupportedError
-from perdure.operation import Call, Emit, Flow, Keeping, Operation, Sleep, Step, Stream
+from perdure.operation import (
+    Call,
+    Emit,
+    Flow,
+    Keeping,
+    Operation,
+    Settle,
+    Sleep,
+    Step,
+    Stream,
+)
 from perdure.subscriptions import Hub
 
 
@@ -94,6 +104,8 @@ class AsyncRunner:
             return await self._sleep(step)
         if isinstance(step, Keeping):
             return await self._keep(step)
+        if isinstance(step, Settle):
+            return await asyncio.to_thread(settled, self._engine, step)
         result = step.function(*step.args)
         return await result if isawaitable(result) else result
 
@@ -214,6 +226,8 @@ class SyncRunner:
             return self._sleep(step)
         if isinstance(step, Keeping):
             return self._keep(step)
+        if isinstance(step, Settle):
+            return settled(self._engine, step)
         result = step.function(*step.args)
         return _finished(result) if isawaitable(result) else result
 
@@ -242,6 +256,14 @@ class SyncRunner:
         end = hear(step.about, changed.set)
         changed.wait(step.seconds)
         end()
+
+
+def settled(engine: Engine, step: Settle) -> list[str]:
+    """What an engine leaves of what was removed, when it has done what it can."""
+    settle = getattr(engine, "settle", None)
+    if settle is None:
+        return ["this engine does not say what it keeps of removed rows"]
+    return cast("list[str]", settle(step.thorough))
 
 
 def _finished(awaitable: Any) -> Any:

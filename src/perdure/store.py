@@ -58,6 +58,7 @@ from perdure.subscriptions import (
 )
 from perdure.turns import AsyncTurn, SyncTurn
 from perdure.values import Limits
+from perdure.webhooks import Webhook
 
 if TYPE_CHECKING:
     from perdure.workers import Workers
@@ -262,10 +263,17 @@ class Store(_Store[Async]):
         return await self._search.index(app, user)
 
     async def erase_user(
-        self, app: str, user: str, *, override_holds: bool = False
+        self,
+        app: str,
+        user: str,
+        *,
+        override_holds: bool = False,
+        settle: bool | None = None,
     ) -> ErasureReceipt:
         """Remove everything of a person: see `Upkeep.erase_user`."""
-        return await self._upkeep.erase_user(app, user, override_holds=override_holds)
+        return await self._upkeep.erase_user(
+            app, user, override_holds=override_holds, settle=settle
+        )
 
     def export_user(self, app: str, user: str) -> AsyncIterator[str]:
         """Everything of a person as lines of JSON: see `Upkeep.export_user`."""
@@ -390,9 +398,16 @@ class SyncStore(_Store[Sync]):
         """Index what no search has looked through yet, for workers: how many documents."""
         return self._search.index(app, user)
 
-    def erase_user(self, app: str, user: str, *, override_holds: bool = False) -> ErasureReceipt:
+    def erase_user(
+        self,
+        app: str,
+        user: str,
+        *,
+        override_holds: bool = False,
+        settle: bool | None = None,
+    ) -> ErasureReceipt:
         """Remove everything of a person: see `Upkeep.erase_user`."""
-        return self._upkeep.erase_user(app, user, override_holds=override_holds)
+        return self._upkeep.erase_user(app, user, override_holds=override_holds, settle=settle)
 
     def export_user(self, app: str, user: str) -> Iterator[str]:
         """Everything of a person as lines of JSON: see `Upkeep.export_user`."""
@@ -458,6 +473,7 @@ def open(  # noqa: A001 - perdure.open, as gzip.open
     token_counter: Callable[..., Any] | None = None,
     retention: RetentionConfig | None = None,
     on_write: Callable[[Any], Any] | None = None,
+    webhooks: Sequence[Webhook] | None = None,
 ) -> Store:
     """A store for async code; options as in `Config`, arguments win over its values.
 
@@ -473,6 +489,7 @@ def open(  # noqa: A001 - perdure.open, as gzip.open
         "prepared_statements": prepared_statements, "pool": pool,
         "summariser": summariser, "extractor": extractor, "embedder": embedder,
         "token_counter": token_counter, "retention": retention, "on_write": on_write,
+        "webhooks": webhooks,
     }  # fmt: skip
     return Store(_config(url, given))
 
@@ -501,6 +518,7 @@ def open_sync(
     token_counter: Callable[..., Any] | None = None,
     retention: RetentionConfig | None = None,
     on_write: Callable[[Any], Any] | None = None,
+    webhooks: Sequence[Webhook] | None = None,
 ) -> SyncStore:
     """A store for code that does not await, opened: see `open`."""
     given = {
@@ -512,6 +530,7 @@ def open_sync(
         "prepared_statements": prepared_statements, "pool": pool,
         "summariser": summariser, "extractor": extractor, "embedder": embedder,
         "token_counter": token_counter, "retention": retention, "on_write": on_write,
+        "webhooks": webhooks,
     }  # fmt: skip
     return SyncStore(_config(url, given))
 

@@ -245,6 +245,18 @@ TABLES: tuple[Table, ...] = (
         key=("part",),
         weighed=("tenant", "app", "user_id"),
     ),
+    Table(
+        "outbox",
+        (
+            "part", "id", "hook", "kind", "tenant", "payload", "created_at", "attempts", "due_at",
+            "expires_at", "failure",
+        ),
+        session=False,
+        json=frozenset({"payload"}),
+        key=("part", "id", "hook"),
+        expires="expires_at",
+        weighed=("failure",),
+    ),
     Table("erasures", ("part", "erased_at"), session=False, person=False),
     Table("outcomes", ("part", "token", "made_at"), session=False, person=False, passing=True),
 )  # fmt: skip

@@ -151,9 +151,18 @@ def test_every_public_name_is_told_of(module: Any) -> None:
 
 @pytest.mark.parametrize(
     "owner",
-    ["store", "sessions", "events", "state", "kv", "artifacts", "summaries", "memory"],
-    "owner",
-    ["store", "sessions", "events", "state", "summaries", "history", "recovery"],
+    [
+        "store",
+        "sessions",
+        "events",
+        "state",
+        "kv",
+        "artifacts",
+        "summaries",
+        "memory",
+        "history",
+        "recovery",
+    ],
 )
 def test_every_public_method_is_told_of(owner: str) -> None:
     with perdure.open_sync("memory:") as store:

@@ -91,6 +91,10 @@ _FILL = [
     INSERT INTO search_vectors
     SELECT part, uid, 'events', 'd1', '5', 'model', 1, '\\x00'::BYTEA FROM sessions
     """,
+    """
+    INSERT INTO outbox
+    SELECT part, id, 'h1', 'kind', 'tenant', '{{}}', 1, 0, 1, 2000000, '' FROM sessions
+    """,
     "INSERT INTO erasures SELECT md5('user' || u), 1 FROM generate_series(1, {u}) u",
 ]
 
@@ -188,6 +192,7 @@ _VALUES: Mapping[str, object] = {
     "filter_key": "f1",
     "kinds": " events ", "kind": "events", "block": "0-u1", "low_key": "1", "high_key": "9",
     "small": 128, "characters": 100, "uid_a": "u1", "key_a": "5", "model": "model",
+    "hook": "h1",
 }  # fmt: skip
 #: What a statement needs of its own, so that it finds or makes a row.
 _OF_STATEMENT: Mapping[str, Mapping[str, object]] = {
@@ -216,6 +221,7 @@ _OF_STATEMENT: Mapping[str, Mapping[str, object]] = {
     "sessions.find_deleted": {"id": "s4"},
     "sessions.mark_restored": {"uid": "u4"},
     "sessions.hold_purgeable": {"uid": "u4"},
+    "outbox.add": {"id": "new"},
     "sweeping.doomed": {"after": "", "after_uid": ""},
     "sweeping.with_old_events": {"after": "", "after_uid": ""},
     "sessions.retire_expired": {"id": "s3"},

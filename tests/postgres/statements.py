@@ -24,6 +24,8 @@ BY_MANY_PARTS = {
     "sessions.list tenant": "of a tenant",
     "sessions.list_stated app": "of an app",
     "sessions.list_stated tenant": "of a tenant",
+    "outbox.due": "what the sender of webhooks looks for",
+    "outbox.next": "what the sender of webhooks looks for",
     "sweeping.doomed": "what a sweep looks for",
     "sweeping.with_old_events": "what a sweep looks for",
     "sweeping.useless": "what a sweep looks for",

@@ -58,3 +58,5 @@ def erase(
     invocation.texts([f"erased user {user!r} in app {app!r} at {when.iso(receipt.erased_at)}"])
     removed = [(table, rows) for table, rows in receipt.removed.items() if rows]
     invocation.texts(f"  {rows:>8,} {table}" for table, rows in removed)
+    for where in receipt.remains:
+        invocation.note(f"still: {where}")

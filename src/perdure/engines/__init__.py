@@ -20,7 +20,11 @@ Job = tuple[Operation[Any], Waiter]
 
 
 class Engine(Protocol):
-    """The port. Thread-safe: any thread, any event loop, all at once."""
+    """The port. Thread-safe: any thread, any event loop, all at once.
+
+    An engine may have a method ``settle(thorough: bool | None) -> list[str]`` too: make what was
+    removed unreadable, and say what remains; None: if that is quick. It may block.
+    """
 
     #: Which text of a query this engine takes: ``sqlite`` or ``postgres``.
     dialect: str

@@ -56,6 +56,13 @@ _DUPLICATES = {"23505", "42P06"}
 _inherited: list[PostgresEngine] = []
 
 
+#: Of removed rows; docs/operations.md says what to do about them.
+_REMAINS = (
+    "the tables' pages hold removed rows until VACUUM has come by and the space is used again",
+    "the server's log, its archive and its standbys hold them until they are recycled",
+)
+
+
 class PostgresEngine:
     """The engine of ``postgresql://user:password@host:port/database``.
 
@@ -386,6 +393,11 @@ class PostgresEngine:
             raise
         except Exception as error:
             raise translate(error, op.name) from error
+
+    def settle(self, thorough: bool | None) -> list[str]:
+        """What a server keeps of removed rows, as sentences: cleaning up is the server's work."""
+        del thorough
+        return [*_REMAINS]
 
     def hear(self, about: tuple[str, str], wake: Callable[[], None]) -> Callable[[], None]:
         """Call this, from the engine's thread, when that session may have changed.

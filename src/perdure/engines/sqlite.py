@@ -11,17 +11,18 @@ import atexit
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from queue import Empty, SimpleQueue
 from typing import Any
 
 import apsw
 
-from perdure.engines import EngineOptions, Job, Setup
+from perdure.engines import EngineOptions, Job, Setup, sqlite_settling
 from perdure.engines.delivery import BlockedCaller, Outcome, deliver
 from perdure.engines.forks import watch_forks
 from perdure.engines.sqlite_batch import Batch
 from perdure.engines.sqlite_checkpointer import Checkpointer
-from perdure.engines.sqlite_connection import connect, drive, path_of
+from perdure.engines.sqlite_connection import connect, drive, path_of, patience
 from perdure.engines.sqlite_files import remove_leftovers
 from perdure.engines.sqlite_readers import Readers
 from perdure.engines.turnstile import OpenTurnstile, Turnstile, turnstile_for
@@ -208,6 +209,28 @@ class SqliteEngine:
         waiter = BlockedCaller()
         self.submit([(op, waiter)])
         return waiter.wait()
+
+    def settle(self, thorough: bool | None) -> list[str]:
+        """Make what was removed unreadable; what could not be done, as sentences. Blocks."""
+        if self._memory:
+            return []
+        if self._writer is None:
+            self.open()
+        # Not while the checkpointer is at it: each would find the log busy because of the other.
+        working = nullcontext() if self._checkpointer is None else self._checkpointer.working
+        with self._turn, working:
+            self._refuse_if_closed()
+            if not self._turnstile.enter_within(self._options.busy_timeout):
+                return [sqlite_settling.PIECES, sqlite_settling.LOG]
+            try:
+                with self._writing:
+                    return self._settle(self._required, thorough)
+            finally:
+                self._turnstile.leave()
+
+    def _settle(self, connection: apsw.Connection, thorough: bool | None) -> list[str]:
+        patient = patience(self._options.busy_timeout)
+        return sqlite_settling.settle(connection, self._path, thorough, patience, patient)
 
     @property
     def _required(self) -> apsw.Connection:

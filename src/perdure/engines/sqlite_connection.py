@@ -50,7 +50,7 @@ def connect(path: str, *, durability: str, busy_timeout: float) -> apsw.Connecti
         make_file(path)
     try:
         connection = _open(path)
-        connection.set_busy_handler(_patience(busy_timeout))
+        connection.set_busy_handler(patience(busy_timeout))
         connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
         # Else a statement is prepared anew whenever the value of its LIMIT, or one that decides
         # about an index, is bound again: several times what running it takes.
@@ -102,7 +102,7 @@ def _may_write(path: str) -> bool:
     return os.access(path, os.W_OK, effective_ids=os.access in os.supports_effective_ids)
 
 
-def _patience(seconds: float) -> Callable[[int], bool]:
+def patience(seconds: float) -> Callable[[int], bool]:
     """A busy handler with short random sleeps, for programs that know no turnstile."""
     started = 0.0
 

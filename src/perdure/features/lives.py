@@ -13,6 +13,7 @@ from perdure.features.holds import refuse_if_held
 from perdure.features.ingesting import copied
 from perdure.features.line import EVENTS, Run, clip, first_of, holds, runs
 from perdure.features.lookup import SESSIONS, SessionRow, Target, find, hold, session_of
+from perdure.features.outbox import Notes
 from perdure.features.scopes import Value
 from perdure.features.upkeep import purge
 from perdure.operation import Plan, Settings
@@ -27,7 +28,19 @@ def insert(row: SessionRow) -> Plan[None]:
         raise AlreadyExistsError(f"session {row.id!r} exists: get it, or take another id")
 
 
-def delete(row: SessionRow, children: bool, settings: Settings, now: int) -> Plan[None]:
+def tell_removal(notes: Notes, part: str, uid: str, **why: str) -> Plan[None]:
+    """Tell that a session is removed, unless it was told when it was deleted."""
+    if notes.hooks:
+        [found] = yield SESSIONS.find_uid(part=part, uid=uid)
+        row = SessionRow._make(found)
+        if row.deleted_at is None:
+            data = {"app": row.app, "user": row.user_id, "session": row.id, "uid": uid, **why}
+            yield from notes.tell(part, "session.deleted", **data)
+
+
+def delete(
+    row: SessionRow, children: bool, settings: Settings, now: int, notes: Notes
+) -> Plan[None]:
     """Delete the session, and with ``children`` those it opened; softly, if there is a grace."""
     doomed = {row.uid: row}
     waiting = [row] if children else []
@@ -39,9 +52,11 @@ def delete(row: SessionRow, children: bool, settings: Settings, now: int) -> Pla
                 doomed[child.uid] = child
                 waiting.append(child)
     for uid, one in doomed.items():
-        yield SESSIONS.hold_uid(part=row.part, uid=uid)
+        if uid != row.uid:
+            yield SESSIONS.hold_uid(part=row.part, uid=uid)
         yield from refuse_if_held(row.part, uid, f"delete session {one.id!r}")
     for uid in doomed:
+        yield from tell_removal(notes, row.part, uid)
         if settings.deleted_grace:
             yield SESSIONS.mark_deleted(part=row.part, uid=uid, now=now)
         else:
@@ -49,7 +64,7 @@ def delete(row: SessionRow, children: bool, settings: Settings, now: int) -> Pla
 
 
 def fork(
-    source: Target, seq: int | None, new_id: str, uid: str, settings: Settings
+    source: Target, seq: int | None, new_id: str, uid: str, settings: Settings, notes: Notes
 ) -> Plan[Session]:
     """A new session with the active line of another up to an event."""
     # Held: what is copied must not be pruned or rewritten between two statements.
@@ -90,6 +105,7 @@ def fork(
     yield from carry(row, new, line, taken, first)
     yield from _fork_state(new, found, taken, first, prev != 0, settings.limits)
     settled = yield from settle(new, [Run(1, count, 0)], count, count)
+    yield from notes.tell_session(row.part, "session.created", new.key, uid)
     return session_of(settled)
 
 

@@ -10,9 +10,11 @@ from perdure.features import describing
 from perdure.features.contexts import in_chat
 from perdure.features.drafts import Draft, EventRow, check_batch, draft
 from perdure.features.events import Events
+from perdure.features.holds import is_held
 from perdure.features.line import holds, runs
 from perdure.features.lives import delete
 from perdure.features.lookup import SESSIONS, SessionRow, Target, claim, find, get, hold, target
+from perdure.features.outbox import notes
 from perdure.features.pruning import with_calls
 from perdure.features.reading import Filter, positive
 from perdure.features.sessions import Sessions
@@ -234,13 +236,17 @@ class RecoveryView(Feature[M]):
 
     def _expire(self, key: SessionKey, before: int) -> Operation[bool]:
         at = self._at(key.user, key.id)
+        telling = notes(self._settings)
 
         def work(_: Bumps) -> Plan[bool]:
             found = yield SESSIONS.hold(part=at.part, id=at.key.id, now=at.now, expected=None)
             # Written to since it was listed: it is not old any more.
             if not found or SessionRow._make(found[0]).updated_at >= before:
                 return False
-            yield from delete(SessionRow._make(found[0]), False, self._settings, at.now)
+            row = SessionRow._make(found[0])
+            if (yield from is_held(row.part, row.uid)):
+                return False
+            yield from delete(row, False, self._settings, at.now, telling)
             return True
 
         return Operation("recovery.cleanup_expired", (key,), {}, work)

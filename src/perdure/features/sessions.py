@@ -12,7 +12,7 @@ from perdure.features.cursors import check_limit
 from perdure.features.describing import Text
 from perdure.features.holds import Holding, refuse_if_held
 from perdure.features.hooks import passed
-from perdure.features.lives import delete, fork, insert
+from perdure.features.lives import delete, fork, insert, tell_removal
 from perdure.features.lookup import (
     SESSIONS,
     SessionRow,
@@ -24,6 +24,7 @@ from perdure.features.lookup import (
     session_of,
     target,
 )
+from perdure.features.outbox import Notes, notes
 from perdure.features.reading import positive, wanted_text
 from perdure.features.scopes import STATE, Scoped, rows, split
 from perdure.features.upkeep import UPKEEP, purge
@@ -60,6 +61,7 @@ class _New(NamedTuple):
     state: Scoped
     terms: Sequence[str]
     imported: bool
+    notes: Notes
 
 
 class Sessions(Holding[M]):
@@ -195,7 +197,8 @@ class Sessions(Holding[M]):
             preview="",
         )
         terms = describing.terms(checked_tags, checked_metadata)
-        return _New(row, split(given.state, settings.limits, "state"), terms, imported)
+        scoped = split(given.state, settings.limits, "state")
+        return _New(row, scoped, terms, imported, notes(settings))
 
     def _create(self, new: _New, bumps: Bumps) -> Plan[Session]:
         row = new.row
@@ -213,6 +216,7 @@ class Sessions(Holding[M]):
             raise AlreadyExistsError(f"session {row.id!r} exists: get it, or take another id")
         yield from insert(row)
         yield from self._fill(new)
+        yield from new.notes.tell_session(row.part, "session.created", row.key, row.uid)
         return session_of(row)
 
     def _fill(self, new: _New) -> Plan[None]:
@@ -392,7 +396,7 @@ class Sessions(Holding[M]):
         `DeniedError` for one that is held.
         ``children=True`` takes the sessions of the same user along that it opened.
         """
-        at = self._at(key)
+        at, telling = self._at(key), notes(self._settings)
 
         def work(bumps: Bumps) -> Plan[bool]:
             found = yield SESSIONS.hold(part=at.part, id=at.key.id, now=at.now, expected=None)
@@ -400,7 +404,7 @@ class Sessions(Holding[M]):
                 return False
             row = SessionRow._make(found[0])
             bump(bumps, at.key)
-            yield from delete(row, children, self._settings, at.now)
+            yield from delete(row, children, self._settings, at.now, telling)
             return True
 
         return work
@@ -411,7 +415,7 @@ class Sessions(Holding[M]):
 
         Raises `NotFoundError` if there is none, `AlreadyExistsError` if the id is in use.
         """
-        at = self._at(key)
+        at, telling = self._at(key), notes(self._settings)
         wanted_text(uid, "uid")
 
         def work(bumps: Bumps) -> Plan[Session]:
@@ -423,6 +427,7 @@ class Sessions(Holding[M]):
             restored = yield SESSIONS.mark_restored(part=row.part, uid=row.uid, now=at.now)
             if not restored:
                 raise AlreadyExistsError(f"session {at.key.id!r} was restored by another caller")
+            yield from telling.tell_session(row.part, "session.restored", row.key, row.uid)
             return session_of(SessionRow._make(restored[0]))
 
         return work
@@ -443,7 +448,7 @@ class Sessions(Holding[M]):
 
         Returns whether there was something; `DeniedError` if one of them is held.
         """
-        at = self._at(key)
+        at, telling = self._at(key), notes(self._settings)
 
         def work(_: Bumps) -> Plan[bool]:
             found = yield SESSIONS.uids_of(part=at.part, id=at.key.id)
@@ -452,6 +457,7 @@ class Sessions(Holding[M]):
                 yield SESSIONS.hold_uid(part=at.part, uid=doomed_uid)
                 yield from refuse_if_held(at.part, doomed_uid, f"purge session {at.key.id!r}")
             for doomed_uid in doomed:
+                yield from tell_removal(telling, at.part, doomed_uid)
                 yield from purge(at.part, doomed_uid)
             return bool(doomed)
 
@@ -471,7 +477,8 @@ class Sessions(Holding[M]):
         positive(at, "at")
         uid = self._settings.ids()
         new_id = check_text(_blank_is_new(id, uid), "session id", self._settings.limits.text)
-        return lambda _: fork(source, at, new_id, uid, self._settings)
+        telling = notes(self._settings)
+        return lambda _: fork(source, at, new_id, uid, self._settings, telling)
 
 
 def _or_blank(value: str | None) -> str:

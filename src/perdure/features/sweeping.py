@@ -10,7 +10,9 @@ from typing import Any, NamedTuple, ParamSpec, Protocol, TypeVar
 from perdure.errors import DeniedError, NotFoundError
 from perdure.features.holds import is_held
 from perdure.features.line import EVENTS
+from perdure.features.lives import tell_removal
 from perdure.features.lookup import SESSIONS, target
+from perdure.features.outbox import Notes, notes
 from perdure.features.pruning import Cut, prune
 from perdure.features.upkeep import purge
 from perdure.operation import Feature, Flow, M, Operation, Plan, Settings, flow, run
@@ -150,9 +152,9 @@ def sweep(
     """Remove what has had its time; what that was."""
     at = _moments(settings, config)
     found = _Found()
-    steps = [_sessions(at, "ended", found, dry_run, keep)]
+    steps = [_sessions(settings, at, "ended", found, dry_run, keep)]
     if config is not None and config.retention_days is not None:
-        steps.append(_sessions(at, "idle", found, dry_run, keep))
+        steps.append(_sessions(settings, at, "idle", found, dry_run, keep))
     if at.events_before is not None:
         steps.append(_events(settings, at, found, dry_run, keep))
     steps += [_kind(kind, at.now, found, dry_run, keep) for kind in KINDS]
@@ -191,7 +193,9 @@ def _write(work: Callable[P, Plan[T]], *args: P.args, **kwargs: P.kwargs) -> Ope
 # -- sessions --------------------------------------------------------------------------------
 
 
-def _sessions(at: _Moments, why: str, found: _Found, dry_run: bool, keep: Keep) -> Flow[bool]:
+def _sessions(
+    settings: Settings, at: _Moments, why: str, found: _Found, dry_run: bool, keep: Keep
+) -> Flow[bool]:
     """The sessions that are to go for one reason; False if it was stopped."""
     after: tuple[str, str] = ("", "")
     while page := (yield from run(_read(_page, at, why, after))):
@@ -205,12 +209,12 @@ def _sessions(at: _Moments, why: str, found: _Found, dry_run: bool, keep: Keep) 
                 found.add(one.why, 1, weight.bytes)
                 continue
             if batch and _too_much([*batch, (one, weight)]):
-                yield from _purge(at, batch, found)
+                yield from _purge(settings, at, batch, found)
                 batch = []
             batch.append((one, weight))
             if not (yield from keep()):
                 return False
-        yield from _purge(at, batch, found)
+        yield from _purge(settings, at, batch, found)
         after = page[-1][:2]
     return True
 
@@ -236,10 +240,12 @@ def _too_much(batch: Sequence[tuple[_Doomed, Tally]]) -> bool:
     return rows > ROWS or sum(weight.bytes for _, weight in batch) > BYTES
 
 
-def _purge(at: _Moments, batch: Sequence[tuple[_Doomed, Tally]], found: _Found) -> Flow[None]:
+def _purge(
+    settings: Settings, at: _Moments, batch: Sequence[tuple[_Doomed, Tally]], found: _Found
+) -> Flow[None]:
     """Remove sessions: several at once, or a large one piece by piece."""
     large = len(batch) == 1 and _too_much(batch)
-    taken = yield from run(_write(_take, at, [one for one, _ in batch], large))
+    taken = yield from run(_write(_take, at, [one for one, _ in batch], large, notes(settings)))
     for one, weight in batch:
         if one in taken:
             if large:
@@ -248,7 +254,9 @@ def _purge(at: _Moments, batch: Sequence[tuple[_Doomed, Tally]], found: _Found) 
             found.add(one.why, 1, weight.bytes)
 
 
-def _take(at: _Moments, batch: Sequence[_Doomed], large: bool) -> Plan[list[_Doomed]]:
+def _take(
+    at: _Moments, batch: Sequence[_Doomed], large: bool, telling: Notes
+) -> Plan[list[_Doomed]]:
     """Those that still are to go, removed; a large one is put beyond every call's reach."""
     taken = []
     query = SESSIONS.hold_purgeable
@@ -257,6 +265,7 @@ def _take(at: _Moments, batch: Sequence[_Doomed], large: bool) -> Plan[list[_Doo
         still = yield query(**{param: values[param] for param in query.params})
         if still and not (yield from is_held(one.part, one.uid)):
             taken.append(one)
+            yield from tell_removal(telling, one.part, one.uid, reason=one.why)
             if large:
                 yield SESSIONS.doom(part=one.part, uid=one.uid, doomed=FIRST_MICROS)
             else:

@@ -8,7 +8,9 @@ from typing import Any
 
 from perdure.features import blobs
 from perdure.features.holds import HOLDS, denied
+from perdure.features.outbox import notes
 from perdure.operation import (
+    Bumps,
     Emit,
     Feature,
     Flow,
@@ -16,6 +18,7 @@ from perdure.operation import (
     Operation,
     Plan,
     Rows,
+    Settle,
     Stream,
     flow,
     run,
@@ -44,6 +47,9 @@ def purge(part: str, uid: str) -> Plan[None]:
     yield from blobs.drop(part, kept_for_it)
 
 
+_UNSETTLED = "the engine was not asked to make it unreadable: erase_user(settle=True)"
+
+
 class Upkeep(Feature[M]):
     """What `Store` offers itself: `erase_user`, `export_user`."""
 
@@ -51,7 +57,12 @@ class Upkeep(Feature[M]):
 
     @flow
     def erase_user(
-        self, app: str, user: str, *, override_holds: bool = False
+        self,
+        app: str,
+        user: str,
+        *,
+        override_holds: bool = False,
+        settle: bool | None = None,
     ) -> Flow[ErasureReceipt]:
         """Remove everything of a person in one transaction; a receipt with the rows by table.
 
@@ -59,6 +70,10 @@ class Upkeep(Feature[M]):
         A tombstone (a digest, no name), which stands before, keeps importers from bringing the
         person back. Nothing there is no error: the receipt says so. `DeniedError` while a
         session of theirs, or all of them, is held, unless ``override_holds=True``.
+
+        Then the bytes: ``settle=True`` has the engine make them unreadable, whatever that
+        costs (a file is written anew, and who writes waits), None if it is quick, False leaves it
+        to a later erasure. The receipt's ``remains`` says what is left.
         """
         settings = self._settings
         part = place(settings.tenant, app, user, settings.limits.text).part
@@ -67,11 +82,16 @@ class Upkeep(Feature[M]):
             yield from run(self._reading("erase_user", lambda _: _refuse_if_held(part)))
         # By itself: imports that had begun are done when it is there, and later ones see it.
         yield from run(Operation("store.erase_user", (), {}, lambda _: _bury(part, now)))
-        whose = (app, user)
-        removed = yield from run(
-            Operation("store.erase_user", whose, {}, lambda _: _erase(part, override_holds))
-        )
-        return ErasureReceipt(settings.tenant, app, user, from_micros(now), removed)
+        telling = notes(settings)
+
+        def work(_: Bumps) -> Plan[dict[str, int]]:
+            removed = yield from _erase(part, override_holds)
+            yield from telling.tell(part, "user.erased", app=app, user=user)
+            return removed
+
+        removed = yield from run(Operation("store.erase_user", (app, user), {}, work))
+        remains = [_UNSETTLED] if settle is False else (yield Settle(settle))
+        return ErasureReceipt(settings.tenant, app, user, from_micros(now), removed, tuple(remains))
 
     @stream
     def export_user(self, app: str, user: str) -> Stream[str]:

@@ -44,12 +44,11 @@ class _Awaited:
             return _Awaited(value)
         if name == "subscribe":
             return lambda *args, **kwargs: _AwaitedSubscription(value(*args, **kwargs))
-        if name in {"history", "recovery"} and isinstance(self._target, SyncStore):
+        makes_a_view = name in {"history", "recovery"} and isinstance(self._target, SyncStore)
+        if makes_a_view or name == "tools":
             return lambda *args, **kwargs: _Awaited(value(*args, **kwargs))
         if name == "turn":
             return lambda: _AwaitedTurn(value())
-        if name == "tools":
-            return lambda *args, **kwargs: _Awaited(value(*args, **kwargs))
         if not callable(value) or name.startswith("_"):
             return value
         return _iterated(value) if _is_stream(self._target, name) else _called(value)

@@ -11,8 +11,9 @@ from perdure.config import Config
 from perdure.engines import Engine, EngineOptions, Job, Setup, at_url, engine_for, register_engine
 from perdure.errors import ClosedError
 from perdure.migrations import nothing_to_set_up
-from perdure.operation import Operation, Plan, Query, Row, Statement
+from perdure.operation import Operation, Plan, Query, Row, Settle, Statement
 from perdure.records import SessionKey
+from perdure.runners import settled
 from perdure.store import Store, SyncStore
 from perdure.tables import TABLES
 from perdure.testing.colours import awaited
@@ -79,6 +80,9 @@ class _Shared:
     def run(self, op: Operation[Any]) -> Any:
         self.open()
         return self._engine.run(op)
+
+    def settle(self, thorough: bool | None) -> list[str]:
+        return settled(self._engine, Settle(thorough))
 
     def close(self) -> None:
         self._closed = True

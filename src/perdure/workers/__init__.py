@@ -5,7 +5,18 @@ Any number of processes may run them on one store: leases decide who does what.
 
 from perdure.workers.summariser import Summariser
 from perdure.workers.sweeper import Sweeper
+from perdure.workers.webhooks import WebhookSender
 from perdure.workers.worker import LEASE, Duty, Worker
 from perdure.workers.workers import KINDS, Workers, serve
 
-__all__ = ["KINDS", "LEASE", "Duty", "Summariser", "Sweeper", "Worker", "Workers", "serve"]
+__all__ = [
+    "KINDS",
+    "LEASE",
+    "Duty",
+    "Summariser",
+    "Sweeper",
+    "WebhookSender",
+    "Worker",
+    "Workers",
+    "serve",
+]

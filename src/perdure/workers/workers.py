@@ -12,16 +12,14 @@ from perdure.runners import SyncRunner
 from perdure.store import _Store
 from perdure.workers.summariser import Summariser
 from perdure.workers.sweeper import Sweeper
+from perdure.workers.webhooks import WebhookSender
 from perdure.workers.worker import STOP_SECONDS, Worker, ended
 
 #: Not without end: where a signal only wakes a wait that has one.
 _LOOK_SECONDS = 0.5
 
 #: Every kind of worker there is. A new one adds its line here.
-KINDS: tuple[type[Worker[Any]], ...] = (
-    Summariser,
-    Sweeper,
-)
+KINDS: tuple[type[Worker[Any]], ...] = (Summariser, Sweeper, WebhookSender)
 
 
 class Workers(Feature[M]):

@@ -24,13 +24,15 @@ from perdure import (
     UserScope,
 )
 from perdure.features.leases import take
+from perdure.features.outbox import Notes
 from perdure.features.search import Search
-from perdure.operation import Row
+from perdure.operation import Operation, Row
 from perdure.parts import place
 from perdure.tables import TABLES
 from perdure.testing.clocks import FixedClock
 from perdure.testing.databases import Dump, OpenStore, Reopen
 from perdure.values import to_micros
+from perdure.webhooks import Webhook
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -75,6 +77,10 @@ async def live_a_life(store: Store, user: str, *, mark: str = "") -> list[Sessio
     lease = take(part, mark, mark, now=to_micros(START, "now"), ttl=1)
     await asyncio.to_thread(store._engine.run, lease)
     await search(store, user, mark)
+    # What a store with webhooks writes beside each of the above.
+    telling = Notes([Webhook(url="https://example.org/", secret="s" * 16)], "", mark, 1)
+    tell = Operation("test", (), {}, lambda _: telling.tell(part, "session.created", user=user))
+    await asyncio.to_thread(store._engine.run, tell)
     return [key, fork, gone, brief]
 
 
@@ -107,9 +113,20 @@ async def test_the_receipt_counts_every_row_that_was_there(
     receipt = await store.erase_user("support", "ada")
 
     there = rows_of(before, part_of(before, "ada"))
-    assert receipt == ErasureReceipt("", "support", "ada", clock.now, receipt.removed)
+    assert receipt == ErasureReceipt(
+        "", "support", "ada", clock.now, receipt.removed, receipt.remains
+    )
     assert {name: receipt.removed.get(name, 0) for name in there} == there
     assert min(there.values()) > 0, "the test has a row in every table"
+
+
+async def test_a_receipt_says_what_remains_on_the_disk(store: Store) -> None:
+    receipt = await store.erase_user("support", "ada")
+    hasty = await store.erase_user("support", "ada", settle=False)
+
+    assert receipt.final is (receipt.remains == ())
+    assert hasty.final is False
+    assert "settle=True" in hasty.remains[0]
 
 
 async def test_nothing_of_an_erased_person_is_left_in_any_table(store: Store, dump: Dump) -> None:
