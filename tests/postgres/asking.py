@@ -183,6 +183,7 @@ _OF_STATEMENT: Mapping[str, Mapping[str, object]] = {
     "memory.some": {"id_a": "m1", "id_b": "m2"},
     "memory.page": {"after": 9, "after_id": "m9"},
     "memory.of_session": {"session_id": "s1"},
+    "memory.of_event": {"session_id": "s1", "event_id": ""},
     "memory.insert": {"id": "new", "digest": "new", "text": "x"},
     "memory.change": {"id": "m5", "text": "x"},
     "memory.remove": {"id": "m5"},

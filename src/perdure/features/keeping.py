@@ -325,6 +325,18 @@ def history(owner: Owner, id: str) -> Plan[list[Memory]]:
     return [memory_of(owner, version) for version in [*past, row]]
 
 
+def forget_event(part: str, session: str, event_id: str, now: int) -> Plan[None]:
+    """Remove the memories that were made of an event, and let nobody make them again."""
+    found = yield MEMORY.of_event(part=part, session_id=session, event_id=event_id)
+    if not found:
+        return
+    yield MEMORY.take_owner(part=part)
+    for columns in (yield MEMORY.of_event(part=part, session_id=session, event_id=event_id)):
+        row = MemoryRow._make(columns)
+        yield MEMORY.bury(part=part, digest=row.digest, heir="", now=now)
+        yield from remove(row)
+
+
 def remove_expired(now: int, limit: int) -> Plan[int]:
     """Remove some of those that have expired, whoever's they are; how many were looked at."""
     found = yield MEMORY.expired(now=now, limit=limit)

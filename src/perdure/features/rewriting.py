@@ -186,7 +186,8 @@ class Rewriting(Feature[M]):
         """Put another content in the place of an event's, here and in the forks that copied it.
 
         The text and the projection follow; id, seq and all other fields stay. A retry of the
-        append that stored the event still finds it. Raises `NotFoundError`.
+        append that stored the event still finds it. Memories that name it as their source go.
+        Raises `NotFoundError`.
         """
         at = self._at(key)
         text = check_text(event_id, "event id", self._settings.limits.text, blank=False)
