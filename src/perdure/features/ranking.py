@@ -130,11 +130,13 @@ def _near_scores(
             rows.setdefault((candidate.part, candidate.uid), {})[candidate.row] = score
     if not rows:
         return [0.0] * len(own)
-    return [_near(rows[c.part, c.uid], c.row, neighbours) if c.row else 0.0 for c in candidates]
-
-
-def _near(scores: Mapping[int, float], row: int, neighbours: Sequence[float]) -> float:
-    return sum(
-        weight * (scores.get(row - distance, 0.0) + scores.get(row + distance, 0.0))
-        for distance, weight in enumerate(neighbours, 1)
-    )
+    steps = [(sign * far, by) for far, by in enumerate(neighbours, 1) for sign in (-1, 1)]
+    found = []
+    for candidate in candidates:
+        near = 0.0
+        if candidate.row is not None:
+            at, get = candidate.row, rows[candidate.part, candidate.uid].get
+            for step, by in steps:
+                near += by * get(at + step, 0.0)
+        found.append(near)
+    return found

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from perdure.features.segmentation import query_words
+from perdure.features.segmentation import WORD_CHARACTERS, query_words, stem
 
 #: How long a snippet is at most, and how much of it stands before the first mark.
 CHARACTERS = 240
@@ -48,11 +48,12 @@ def _start(marks: Sequence[tuple[int, int]]) -> int:
 
 def _marks(text: str, words: frozenset[str]) -> Iterator[tuple[int, int]]:
     for token in _TOKEN.finditer(text):
-        low, shown = token.start(), token.group()
-        if not shown.isascii() and not words.isdisjoint(_inside(shown)):
-            yield from _marks_inside(low, shown, words)
-        elif not words.isdisjoint(query_words(shown)):
-            yield token.span()
+        shown = token.group()
+        if shown.isascii():
+            if stem(shown.lower()[:WORD_CHARACTERS]) in words:
+                yield token.span()
+        elif not words.isdisjoint(_inside(shown)):
+            yield from _marks_inside(token.start(), shown, words)
 
 
 def _inside(token: str) -> Iterable[str]:
