@@ -103,7 +103,8 @@ def store(
         noted = yield MEMORY.ingest_first(**place)
     if not noted:
         return None
-    yield from hold_owner(owner)
+    if drafts:
+        yield from hold_owner(owner)
     return (yield from remembered(owner, drafts, settings, len(batch.events)))
 
 

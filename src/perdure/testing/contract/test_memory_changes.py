@@ -150,6 +150,18 @@ async def test_a_superseded_memory_holds_until_the_other_one_does(
     assert await store.memory.get(*ADA, bonn.id) == old
 
 
+async def test_what_superseded_another_is_the_same_when_it_is_added_again(store: Store) -> None:
+    bonn = await store.memory.add(*ADA, "Lives in Bonn.")
+    paris = await store.memory.add(*ADA, "Lives in Paris.")
+    await store.memory.supersede(*ADA, bonn.id, paris.id)
+    await store.memory.update(*ADA, paris.id, topics=["home"])
+
+    again = await store.memory.add(*ADA, "Lives in Paris.", ["city"])
+
+    assert (again.id, again.topics) == (paris.id, ("home", "city"))
+    assert await contents(store) == ["Lives in Paris."]
+
+
 async def test_the_moment_of_superseding_can_be_said_or_is_that_of_the_other(
     store: Store, clock: FixedClock
 ) -> None:
