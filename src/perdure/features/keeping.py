@@ -213,11 +213,14 @@ def change(owner: Owner, row: MemoryRow, changed: MemoryRow) -> Plan[MemoryRow]:
 def supersede(owner: Owner, row: MemoryRow, by: MemoryRow, at: int | None) -> Plan[MemoryRow]:
     """Let one memory take the place of another, from a moment on."""
     _check_succession(row, by)
-    moment = at if at is not None else by.valid_from if by.valid_from is not None else owner.now
+    moment = _succession(row, by, owner.now) if at is None else at
     if by.valid_from is None:
         # Its digest stays: it is known by what was said when it was added.
         yield from write(by, by._replace(valid_from=_before(moment, by.valid_until)), owner.now)
     until = moment if row.valid_until is None else min(moment, row.valid_until)
+    if row.valid_from is not None:
+        # What was to hold only later never does.
+        until = max(until, row.valid_from)
     if row.same_by != PAST:
         yield from bury(owner, row, heir=row.id)
     past = row._replace(
@@ -227,6 +230,13 @@ def supersede(owner: Owner, row: MemoryRow, by: MemoryRow, at: int | None) -> Pl
         digest=digest(PAST, row.id),
     )
     return (yield from write(row, past, owner.now))
+
+
+def _succession(row: MemoryRow, by: MemoryRow, now: int) -> int:
+    """When the other one begins to hold, if this one held before; else now."""
+    if by.valid_from is None or (row.valid_from is not None and by.valid_from <= row.valid_from):
+        return now
+    return by.valid_from
 
 
 def _before(moment: int, end: int | None) -> int | None:

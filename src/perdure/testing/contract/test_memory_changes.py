@@ -178,6 +178,23 @@ async def test_the_moment_of_superseding_can_be_said_or_is_that_of_the_other(
     assert await contents(store, as_of=START + DAY) == ["three"]
 
 
+async def test_one_that_was_to_hold_only_later_never_does_once_it_is_superseded(
+    store: Store, clock: FixedClock
+) -> None:
+    clock.set(START)
+    plan = await store.memory.add(*ADA, "Moves to Rome.", valid_from=START + 5 * DAY)
+    stays = await store.memory.add(*ADA, "Stays in Bonn.", valid_from=START - DAY)
+
+    old = await store.memory.supersede(*ADA, plan.id, stays.id)
+    edited = await store.memory.update(*ADA, plan.id, content="Wanted to move to Rome.")
+
+    assert old.valid_until == old.valid_from == START + 5 * DAY
+    assert edited.superseded_by == stays.id
+    assert await contents(store, as_of=START + 9 * DAY) == ["Stays in Bonn."]
+    with pytest.raises(InvalidError, match="valid_until"):
+        await store.memory.update(*ADA, plan.id, valid_from=START + 6 * DAY)
+
+
 async def test_a_memory_cannot_be_superseded_by_itself_or_by_one_that_was(store: Store) -> None:
     one, two, three = [await store.memory.add(*ADA, text) for text in ("one", "two", "three")]
     await store.memory.supersede(*ADA, one.id, two.id)
