@@ -231,15 +231,23 @@ _OF_STATEMENT: Mapping[str, Mapping[str, object]] = {
     "keyvalues.put_expected": {"text": "", "expected": 1},
     "keyvalues.drop_expired": {"key": "k10", "namespace": "n0!"},
     "keyvalues.sweep": {"until": 100},
-    "memory.find": {"id": "m1"}, "memory.some": {"id_a": "m1", "id_b": "m2"}, "memory.page":
-    {"after": 9, "after_id": "m9"}, "memory.of_session": {"session_id": "s1"},
-    "memory.insert": {"id": "new", "digest": "new", "text": "x"}, "memory.change": {"id":
-    "m5", "text": "x"}, "memory.remove": {"id": "m5"}, "memory.remove_if_expired": {"id":
-    "m3"}, "memory.log": {"id": "m5"}, "memory.logged": {"id": "m5"}, "memory.buried":
-    {"digest": "gone1"}, "memory.revive": {"digest": "gone1"}, "memory.ingest_first":
-    {"uid": "u2"}, "memory.ingest_more": {"version": 1},
-    "usage.spent": {"since": 0, "until": 1000, "after_seq": 0}, "usage.sessions":
-    {"after_part": "", "after_uid": ""},
+    "memory.find": {"id": "m1"},
+    "memory.some": {"id_a": "m1", "id_b": "m2"},
+    "memory.page": {"after": 9, "after_id": "m9"},
+    "memory.of_session": {"session_id": "s1"},
+    "memory.of_event": {"session_id": "s1", "event_id": ""},
+    "memory.insert": {"id": "new", "digest": "new", "text": "x"},
+    "memory.change": {"id": "m5", "text": "x"},
+    "memory.remove": {"id": "m5"},
+    "memory.remove_if_expired": {"id": "m3"},
+    "memory.log": {"id": "m5"},
+    "memory.logged": {"id": "m5"},
+    "memory.buried": {"digest": "gone1"},
+    "memory.revive": {"digest": "gone1"},
+    "memory.ingest_first": {"uid": "u2"},
+    "memory.ingest_more": {"version": 1},
+    "usage.spent": {"since": 0, "until": 1000, "after_seq": 0},
+    "usage.sessions": {"after_part": "", "after_uid": ""},
     "state.put_absent": {"name": "new"},
     "summaries.put": {"text": '"told"', "anchor": None},
     "state.put_expected": {"expected": 1},

@@ -25,6 +25,8 @@ TITLES = "titles"
 #: Documents of one transaction: packing them takes less than 20 ms.
 _DOCUMENTS = 200
 _SESSIONS = 50
+#: Events between two times that the small blocks of a session are put together.
+_GATHERED = 16
 
 
 class Scope(NamedTuple):
@@ -136,8 +138,11 @@ def _index(fresh: _Fresh, docs: Sequence[Doc], block: str) -> Plan[None]:
     session = fresh.session
     place, uid = Place(session.part, session.app_part), session.uid
     said = [doc for doc in docs if doc.length]
-    if said:
+    # Not each time: whoever searches after each turn would write all the small ones again.
+    if fresh.upto // _GATHERED > session.seq // _GATHERED:
         yield from grow(place, EVENTS, said, block=block, uid=uid)
+    else:
+        yield from index(place, EVENTS, said, block=block, uid=uid)
     if session.title != session.old_title:
         yield from drop(place.part, TITLES, uid=uid)
         title = document("", session.title)

@@ -38,9 +38,13 @@ def said(events: Sequence[Event]) -> list[NewMemory]:
 
 
 class Batch(NamedTuple):
-    """Events to make memories of, and the place they leave behind when that is done."""
+    """Events to make memories of, and the place they leave behind when that is done.
+
+    ``session_version`` is that of the session as they were read, ``version`` of the spans.
+    """
 
     uid: str
+    session_version: int
     version: int
     spans: Sequence[Span]
     upto: int
@@ -62,7 +66,7 @@ def pending(at: Target, upto: int | None) -> Plan[Batch]:
         spans = joined([*spans, (low, found[-1].seq if full else high)])
         if full:
             break
-    return Batch(row.uid, version, spans, last, events)
+    return Batch(row.uid, row.version, version, spans, last, events)
 
 
 def _read(part: str, uid: str, low: int, high: int, limit: int) -> Plan[list[Event]]:
@@ -83,10 +87,15 @@ def _ingested(part: str, uid: str) -> Plan[tuple[list[Span], int]]:
 def store(
     at: Target, owner: Owner, batch: Batch, drafts: Sequence[MemoryRow], settings: Settings
 ) -> Plan[Remembered | None]:
-    """Store what was made of a batch, and that it was; None if somebody else did meanwhile."""
+    """Store what was made of a batch, and that it was.
+
+    None if somebody else did meanwhile, or has redacted or removed events: look again.
+    """
     row = yield from hold(at, None, {})
     if row.uid != batch.uid:
         raise NotFoundError(f"session {at.key.id!r} was deleted and made anew: start over")
+    if (yield EVENTS.rewrites_after(part=row.part, uid=row.uid, version=batch.session_version)):
+        return None
     place = {"part": row.part, "uid": row.uid, "spans": _text(batch.spans), "now": owner.now}
     if batch.version:
         noted = yield MEMORY.ingest_more(**place, version=batch.version)
@@ -94,7 +103,8 @@ def store(
         noted = yield MEMORY.ingest_first(**place)
     if not noted:
         return None
-    yield from hold_owner(owner)
+    if drafts:
+        yield from hold_owner(owner)
     return (yield from remembered(owner, drafts, settings, len(batch.events)))
 
 

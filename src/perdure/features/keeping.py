@@ -191,7 +191,8 @@ def write(row: MemoryRow, changed: MemoryRow, now: int) -> Plan[MemoryRow]:
 
 def change(owner: Owner, row: MemoryRow, changed: MemoryRow) -> Plan[MemoryRow]:
     """The row with a change by hand; `ConflictError` if another memory says the same."""
-    if row.same_by == "content":
+    # Not if nothing of it has changed: one that superseded another is known by what was added.
+    if row.same_by == "content" and digest_of(changed) != digest_of(row):
         changed = changed._replace(digest=digest_of(changed))
     if changed.digest != row.digest:
         other = yield from same(owner, changed.digest)
@@ -212,11 +213,14 @@ def change(owner: Owner, row: MemoryRow, changed: MemoryRow) -> Plan[MemoryRow]:
 def supersede(owner: Owner, row: MemoryRow, by: MemoryRow, at: int | None) -> Plan[MemoryRow]:
     """Let one memory take the place of another, from a moment on."""
     _check_succession(row, by)
-    moment = at if at is not None else by.valid_from if by.valid_from is not None else owner.now
+    moment = _succession(row, by, owner.now) if at is None else at
     if by.valid_from is None:
         # Its digest stays: it is known by what was said when it was added.
         yield from write(by, by._replace(valid_from=_before(moment, by.valid_until)), owner.now)
     until = moment if row.valid_until is None else min(moment, row.valid_until)
+    if row.valid_from is not None:
+        # What was to hold only later never does.
+        until = max(until, row.valid_from)
     if row.same_by != PAST:
         yield from bury(owner, row, heir=row.id)
     past = row._replace(
@@ -226,6 +230,13 @@ def supersede(owner: Owner, row: MemoryRow, by: MemoryRow, at: int | None) -> Pl
         digest=digest(PAST, row.id),
     )
     return (yield from write(row, past, owner.now))
+
+
+def _succession(row: MemoryRow, by: MemoryRow, now: int) -> int:
+    """When the other one begins to hold, if this one held before; else now."""
+    if by.valid_from is None or (row.valid_from is not None and by.valid_from <= row.valid_from):
+        return now
+    return by.valid_from
 
 
 def _before(moment: int, end: int | None) -> int | None:
@@ -323,6 +334,18 @@ def history(owner: Owner, id: str) -> Plan[list[Memory]]:
     logged = yield MEMORY.logged(part=owner.part, id=id)
     past = [row_as_it_was(row, version, was) for version, was in logged]
     return [memory_of(owner, version) for version in [*past, row]]
+
+
+def forget_event(part: str, session: str, event_id: str, now: int) -> Plan[None]:
+    """Remove the memories that were made of an event, and let nobody make them again."""
+    found = yield MEMORY.of_event(part=part, session_id=session, event_id=event_id)
+    if not found:
+        return
+    yield MEMORY.take_owner(part=part)
+    for columns in (yield MEMORY.of_event(part=part, session_id=session, event_id=event_id)):
+        row = MemoryRow._make(columns)
+        yield MEMORY.bury(part=part, digest=row.digest, heir="", now=now)
+        yield from remove(row)
 
 
 def remove_expired(now: int, limit: int) -> Plan[int]:

@@ -46,6 +46,10 @@ SELECT COUNT(*) FROM memories m WHERE {valid}
 -- name: of_session
 SELECT {columns} FROM memories m WHERE {live} AND m.session_id = :session_id ORDER BY m.id
 
+-- name: of_event
+SELECT {columns} FROM memories m
+WHERE m.part = :part AND m.session_id = :session_id AND m.event_id = :event_id ORDER BY m.id
+
 -- name: insert
 INSERT INTO memories (part, id, digest, same_by, version, text, topics, metadata, agent, author,
     session_id, event_id, timestamp, valid_from, valid_until, superseded_by, pinned, expires_at,

@@ -153,5 +153,6 @@ def applied(row: MemoryRow, changed: Change) -> MemoryRow:
         message = f"metadata grows to {size} bytes of JSON, the limit is {changed.limit}"
         raise TooLargeError(message, "state", "metadata")
     row = row._replace(metadata=text, **changed.columns)
-    check_span(row.valid_from, row.valid_until)
+    if not {"valid_from", "valid_until"}.isdisjoint(changed.columns):
+        check_span(row.valid_from, row.valid_until)
     return row

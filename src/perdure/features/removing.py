@@ -12,6 +12,7 @@ from perdure.features.coverage import SUMMARIES
 from perdure.features.drafts import EventRow
 from perdure.features.holds import refuse_if_held
 from perdure.features.indexing import forget, forget_all, replace_text
+from perdure.features.keeping import forget_event
 from perdure.features.line import EVENTS, NO_SEQ, Run, holds, runs
 from perdure.features.lookup import SESSIONS, SessionRow, bump
 from perdure.features.scopes import STATE, Value
@@ -216,8 +217,8 @@ def redact(
         yield from _redact_in(row.part, uid, event_id, seq, columns)
         yield EVENTS.add_rewrite(part=row.part, uid=uid, version=version, from_seq=seq)
         yield SUMMARIES.forget(part=row.part, uid=uid, seq=seq)
-        yield from _refresh_preview(row.part, uid)
-    yield from _refresh_preview(row.part, row.uid)
+        yield from _refresh(row.part, uid, event_id, now)
+    yield from _refresh(row.part, row.uid, event_id, now)
     return EventRow(**{**event._asdict(), **columns._asdict()})
 
 
@@ -260,9 +261,10 @@ def _redact_in(
     yield from replace_text(part, uid, seq, columns.text)
 
 
-def _refresh_preview(part: str, uid: str) -> Plan[None]:
-    """The preview may show what was redacted."""
+def _refresh(part: str, uid: str, event_id: str, now: int) -> Plan[None]:
+    """The preview may show what was redacted, and memories may tell of it."""
     [found] = yield SESSIONS.find_uid(part=part, uid=uid)
     row = SessionRow._make(found)
     line = yield from runs(part, uid, row.head)
     yield from settle(row, line, row.head, row.event_count)
+    yield from forget_event(part, row.id, event_id, now)

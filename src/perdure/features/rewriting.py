@@ -192,8 +192,9 @@ class Rewriting(Feature[M]):
     ) -> Work[Event]:
         """Put another content in the place of an event's, here and in the forks that copied it.
 
-        The text and the projection follow, summaries that cover the event are removed; id, seq
-        and all other fields stay. A retry of the append that stored the event still finds it.
+        The text and the projection follow; summaries that cover the event and memories that name
+        it as their source are removed. Id, seq and all other fields stay: a retry of the append
+        that stored the event still finds it.
         Raises `NotFoundError`.
         """
         at = self._at(key)

@@ -114,7 +114,7 @@ class Search(Feature[M]):
             return []
         model = model_of(self._settings.embedder) if self._settings.embedder else ""
         meant = _Meant(model, vector)
-        reading = self._reading("search", lambda _: _search(asked, meant, self.target))
+        reading = self._reading("search", lambda _: _search(asked, meant, self._target))
         found, hits = yield from run(reading)
         for kind, small in found.small.items():
             if small >= FEW and user is not ALL:
@@ -141,7 +141,7 @@ class Search(Feature[M]):
         """
         return (yield from catch_up(self._settings, self._scope(app, user)))
 
-    def target(self, key: SessionKey, now: int) -> Any:
+    def _target(self, key: SessionKey, now: int) -> Any:
         """Where a session is."""
         return target(self._settings.tenant, key, self._settings.limits.text, now)
 
@@ -170,7 +170,7 @@ class Search(Feature[M]):
         scope = self._scope(app, user)
         now = self._settings.clock()
         if session is not None:
-            session = self.target(session, now).key
+            session = self._target(session, now).key
             if session.app != app or session.user != user:
                 message = f"session {session!r} is not one of app {app!r}, user {user!r}"
                 raise InvalidError(message, "session")

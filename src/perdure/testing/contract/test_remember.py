@@ -329,6 +329,43 @@ async def test_what_was_deleted_or_corrected_is_not_made_again(
     assert await contents(store) == ["TWO"]
 
 
+async def test_what_is_redacted_is_not_remembered_any_more(
+    store: Store, key: SessionKey, dump: Dump
+) -> None:
+    said = await store.events.append(key, "my secret is plum", "hello")
+    await store.memory.remember(key)
+    fork = (await store.sessions.fork(key)).key
+    copy = await store.memory.add(
+        *ADA, "The secret is plum.", ["plum"], session=fork.id, event_id=said.events[0].id
+    )
+    await store.memory.update(*ADA, copy.id, content="It is a plum.")
+
+    await store.events.redact(key, said.events[0].id)
+
+    assert await contents(store) == ["hello"]
+    after = await dump()
+    assert "plum" not in repr([after["memories"], after["memory_log"], after["search_blocks"]])
+    again = NewMemory("plum", session=key.id, event_id=said.events[0].id)
+    assert (await store.memory.ingest(*ADA, [again], identity="source")).refused == 1
+
+
+async def test_what_is_redacted_while_it_is_looked_at_is_looked_at_again(
+    store: Store, key: SessionKey
+) -> None:
+    said = await store.events.append(key, "secret", "hello")
+    extractor = Extractor()
+
+    async def slow(events: Sequence[Event]) -> list[str]:
+        if not extractor.given:
+            await store.events.redact(key, said.events[0].id)
+        return extractor(events)
+
+    await store.memory.remember(key, extractor=slow)
+
+    assert extractor.given == [["secret", "hello"], ["[redacted]", "hello"]]
+    assert await contents(store) == ["<[redacted]>", "<hello>"]
+
+
 async def test_remember_refuses_what_makes_no_sense(store: Store, key: SessionKey) -> None:
     await store.events.append(key, "1")
 
