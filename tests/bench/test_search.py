@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-
-import pytest
+from typing import TYPE_CHECKING
 
 from bench import search
+
+if TYPE_CHECKING:
+    import pytest
 
 
 def test_without_conversations_it_says_where_to_put_them(

@@ -14,7 +14,6 @@ from typing import NamedTuple
 from perdure.features.segmentation import words as segment
 from perdure.values import decode, encode_trusted
 
-
 #: Once in the first document: nearly every line of a block of one.
 _FIRST = "0;"
 
