@@ -20,9 +20,11 @@ FULLTEXT = load("perdure.features", "fulltext.sql")
 
 #: A search looks no further back when it has found so many documents that hold one of its words.
 MOST = 2_000
-#: Blocks with fewer documents are small: they are put together when there are `FEW` of them.
-SMALL = 128
+#: Blocks with fewer documents are small: they are put together when there are `FEW` of them, to
+#: blocks that are not, so that a document is moved once. One that is made whole has `_FULL`.
+SMALL = 64
 FEW = 64
+_FULL = 128
 _PAGE = 64
 _NEWEST = "~"
 #: Blocks of long documents are small in number: together they have no more text than this.
@@ -123,7 +125,7 @@ def _chunks(docs: Sequence[Doc]) -> list[list[Doc]]:
     chunks: list[list[Doc]] = []
     size = _TEXT
     for doc in docs:
-        if size >= _TEXT or len(chunks[-1]) >= SMALL:
+        if size >= _TEXT or len(chunks[-1]) >= _FULL:
             chunks.append([])
             size = 0
         chunks[-1].append(doc)

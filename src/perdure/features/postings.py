@@ -14,6 +14,9 @@ from typing import NamedTuple
 from perdure.features.segmentation import words as segment
 from perdure.values import decode, encode_trusted
 
+#: Once in the first document: nearly every line of a block of one.
+_FIRST = "0;"
+
 
 class Doc(NamedTuple):
     """A document as it is indexed: its key, its length in words, how often it holds each."""
@@ -79,7 +82,9 @@ def unpack(docs: str, words: str) -> list[Doc]:
     counts: list[dict[str, int]] = [{} for _ in found]
     for line in words.split("\n"):
         word, _, postings = line.partition(" ")
-        if word:
+        if postings == _FIRST:
+            counts[0][word] = 1
+        elif word:
             once, often = _places(postings)
             for place in once:
                 counts[place][word] = 1
