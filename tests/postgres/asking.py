@@ -156,7 +156,7 @@ _OF_STATEMENT: Mapping[str, Mapping[str, object]] = {
     "sessions.hold_purgeable": {"uid": "u4"},
     "sessions.retire_expired": {"id": "s3"},
     "state.put_absent": {"name": "new"},
-    "summaries.put": {"text": '"told"', "anchor": None},
+    "summaries.put": {"anchor": None},
     "state.put_expected": {"expected": 1},
 }  # fmt: skip
 
