@@ -148,10 +148,10 @@ TABLES: tuple[Table, ...] = (
     Table(
         "summaries",
         (
-            *_HANGING, "filter_key", "text", "topics", "covers_seq", "anchor", "version",
+            *_HANGING, "filter_key", "summary", "topics", "covers_seq", "anchor", "version",
             "updated_at",
         ),
-        json=frozenset({"text", "topics"}),
+        json=frozenset({"summary", "topics"}),
         key=(*_HANGING, "filter_key"),
         weighed=("filter_key",),
     ),

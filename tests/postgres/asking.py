@@ -249,7 +249,7 @@ _OF_STATEMENT: Mapping[str, Mapping[str, object]] = {
     "usage.spent": {"since": 0, "until": 1000, "after_seq": 0},
     "usage.sessions": {"after_part": "", "after_uid": ""},
     "state.put_absent": {"name": "new"},
-    "summaries.put": {"text": '"told"', "anchor": None},
+    "summaries.put": {"anchor": None},
     "state.put_expected": {"expected": 1},
 }  # fmt: skip
 

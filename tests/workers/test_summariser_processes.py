@@ -144,3 +144,53 @@ def test_the_lease_is_renewed_beside_a_loop_too(tmp_path: Path) -> None:
         [sys.executable, "-c", ASYNC, url], capture_output=True, text=True, check=False, timeout=60
     )
     assert process.stdout.splitlines() == ["0 0", "1 0"], process.stderr
+
+
+TALK = SessionKey("app", "user", "talk")
+
+
+def append_on(url: str, count: int) -> list[int]:
+    """Append that many events, one by one."""
+    with perdure.open_sync(url) as store:
+        meet()
+        return [store.events.append(TALK, f"e{number}").event.seq for number in range(count)]
+
+
+def summarise_on(url: str, count: int) -> list[int]:
+    """Summarise that often whatever is new; the boundaries that were there then."""
+    boundaries = []
+
+    def joined(so_far: str | None, events: list[perdure.Event]) -> str:
+        time.sleep(0.002)
+        return "+".join([*([so_far] if so_far else []), *(event.text for event in events)])
+
+    with perdure.open_sync(url, summariser=joined) as store:
+        meet()
+        for _ in range(count):
+            store.summaries.summarize(TALK)
+            found = store.summaries.find(TALK)
+            boundaries.append(found.covers_seq if found else 0)
+    return boundaries
+
+
+def run_either(kind: str, url: str, count: int) -> list[int]:
+    """One of the two."""
+    return append_on(url, count) if kind == "append" else summarise_on(url, count)
+
+
+def test_summaries_made_by_several_processes_while_others_append_lose_and_repeat_nothing(
+    url: str,
+) -> None:
+    with perdure.open_sync(url) as store:
+        store.sessions.create(*TALK)
+
+    calls = [("append", url, 120), ("append", url, 120)] + [("summarise", url, 40)] * 3
+    *_, one, two, three = side_by_side(run_either, calls)
+
+    for boundaries in (one, two, three):
+        assert boundaries == sorted(boundaries), "a boundary went back"
+    with perdure.open_sync(url) as store:
+        stored = store.summaries.get(TALK)
+        events = store.events.read(TALK)
+    assert len(events) == 240
+    assert stored.text == "+".join(event.text for event in events[: stored.covers_seq])

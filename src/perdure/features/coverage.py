@@ -19,7 +19,7 @@ SUMMARIES = load("perdure.features", "summaries.sql")
 
 
 class SummaryRow(NamedTuple):
-    """A row of the table, in the order of `columns` in summaries.sql."""
+    """A row of the table, in the order of `columns` in summaries.sql; JSON text is as stored."""
 
     filter_key: str
     text: str
@@ -89,7 +89,7 @@ def carry(
             part=new.part,
             uid=new.uid,
             filter_key=one.filter_key,
-            text=one.text,
+            summary=one.text,
             topics=one.topics,
             covers_seq=own,
             anchor=None,

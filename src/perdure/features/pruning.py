@@ -93,7 +93,10 @@ def with_calls(row: SessionRow, wanted: int) -> Plan[int]:
     open_results: set[str] = set()
     passed: set[str] = set()
     first, high = wanted, NO_SEQ
-    while page := (yield from outline(row, high, _PAGE)):
+    # Mostly no call is missing: then this is all there is to look at.
+    size = min(max(row.head - wanted, 0) + 2, _PAGE)
+    while page := (yield from outline(row, high, size)):
+        size = _PAGE
         for item in page:
             if item.seq < wanted and not open_results:
                 return first

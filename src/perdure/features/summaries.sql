@@ -1,7 +1,7 @@
 -- What a conversation was about, by (part, uid, filter_key); '' is the whole session.
 
 -- define: columns
-s.filter_key, s.text, s.topics, s.covers_seq, s.anchor, s.version, s.updated_at
+s.filter_key, s.summary, s.topics, s.covers_seq, s.anchor, s.version, s.updated_at
 
 -- name: find
 SELECT {columns} FROM summaries s
@@ -21,11 +21,11 @@ ORDER BY s.filter_key LIMIT :limit
 SELECT {columns} FROM summaries s WHERE s.part = :part AND s.uid = :uid
 
 -- name: put
-INSERT INTO summaries (part, uid, filter_key, text, topics, covers_seq, anchor, version,
+INSERT INTO summaries (part, uid, filter_key, summary, topics, covers_seq, anchor, version,
     updated_at)
-VALUES (:part, :uid, :filter_key, :text, :topics, :covers_seq, :anchor, 1, :now)
+VALUES (:part, :uid, :filter_key, :summary, :topics, :covers_seq, :anchor, 1, :now)
 ON CONFLICT (part, uid, filter_key) DO UPDATE
-SET text = excluded.text, topics = excluded.topics, covers_seq = excluded.covers_seq,
+SET summary = excluded.summary, topics = excluded.topics, covers_seq = excluded.covers_seq,
     anchor = excluded.anchor, version = summaries.version + 1, updated_at = excluded.updated_at
 RETURNING version
 
@@ -104,3 +104,7 @@ ORDER BY j.part, j.uid, j.filter_key LIMIT :limit
 -- name: cancel
 DELETE FROM summary_jobs WHERE part = :part AND uid = :uid AND filter_key = :filter_key
 RETURNING asked
+
+-- name: drop_lease
+-- Not released: there would be one left for each session that was ever summarised.
+DELETE FROM leases WHERE part = :part AND name = :name AND owner = :owner AND token = :token

@@ -173,7 +173,7 @@ def put(row: SessionRow, filter_key: str, made: Told, boundary: int, now: int) -
         part=row.part,
         uid=row.uid,
         filter_key=filter_key,
-        text=made.text,
+        summary=made.text,
         topics=made.topics,
         covers_seq=boundary,
         anchor=first,

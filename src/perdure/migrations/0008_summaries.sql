@@ -5,7 +5,7 @@ CREATE TABLE summaries (
     part       {text} NOT NULL,
     uid        {text} NOT NULL,
     filter_key {text} NOT NULL,
-    text       {text} NOT NULL,
+    summary    {text} NOT NULL,
     topics     {text} NOT NULL,
     covers_seq BIGINT NOT NULL,
     anchor     BIGINT,

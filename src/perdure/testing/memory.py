@@ -33,10 +33,13 @@ class MemoryStore(Store):
         limits: Limits | None = None,
         clock: Callable[[], datetime] | None = None,
         ids: Callable[[], str] | None = None,
+        summariser: Callable[..., Any] | None = None,
+        token_counter: Callable[..., Any] | None = None,
     ) -> None:
         config = Config(
             url="memory:", tenant=tenant, event_limit=event_limit, deleted_grace=deleted_grace,
-            limits=limits, clock=clock, ids=ids,
+            limits=limits, clock=clock, ids=ids, summariser=summariser,
+            token_counter=token_counter,
         )  # fmt: skip
         super().__init__(config)
 
@@ -69,10 +72,13 @@ class SyncMemoryStore(SyncStore):
         limits: Limits | None = None,
         clock: Callable[[], datetime] | None = None,
         ids: Callable[[], str] | None = None,
+        summariser: Callable[..., Any] | None = None,
+        token_counter: Callable[..., Any] | None = None,
     ) -> None:
         config = Config(
             url="memory:", tenant=tenant, event_limit=event_limit, deleted_grace=deleted_grace,
-            limits=limits, clock=clock, ids=ids,
+            limits=limits, clock=clock, ids=ids, summariser=summariser,
+            token_counter=token_counter,
         )  # fmt: skip
         super().__init__(config)
 

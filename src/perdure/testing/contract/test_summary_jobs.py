@@ -36,7 +36,9 @@ async def states(store: Store) -> dict[tuple[str, str], tuple[str, int, str | No
     return {(j.key.id, j.filter_key): (j.state, j.attempts, j.error) for j in found}
 
 
-async def test_a_job_makes_the_summary_and_is_gone(store: Store, key: SessionKey) -> None:
+async def test_a_job_makes_the_summary_and_is_gone(
+    store: Store, key: SessionKey, dump: Dump
+) -> None:
     await store.events.append(key, "a", "b")
     await store.summaries.enqueue_summary(key)
     assert await states(store) == {("chat", ""): ("queued", 0, None)}
@@ -48,6 +50,7 @@ async def test_a_job_makes_the_summary_and_is_gone(store: Store, key: SessionKey
     assert (await store.summaries.get(key)).text == "a+b"
     assert await states(store) == {}
     assert await store.summaries.run_jobs(summariser=joined) == SummaryRun()
+    assert (await dump())["leases"] == []
 
 
 async def test_a_job_outlives_the_store_that_asked(
