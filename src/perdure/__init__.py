@@ -44,10 +44,12 @@ if TYPE_CHECKING:
         AppScope,
         Artifact,
         Branch,
+        DiskUse,
         ErasureReceipt,
         Event,
         EventError,
         Fact,
+        Growth,
         LoadedArtifact,
         Messages,
         NewAnnotation,
@@ -61,6 +63,7 @@ if TYPE_CHECKING:
         Rewritten,
         Session,
         SessionKey,
+        Size,
         StateChange,
         StateEntry,
         Swept,
@@ -93,11 +96,13 @@ __all__ = [
     "CorruptError",
     "Deferred",
     "DeniedError",
+    "DiskUse",
     "EmbeddedPostgres",
     "ErasureReceipt",
     "Event",
     "EventError",
     "Fact",
+    "Growth",
     "HandleState",
     "InvalidError",
     "Limits",
@@ -121,6 +126,7 @@ __all__ = [
     "Session",
     "SessionHandle",
     "SessionKey",
+    "Size",
     "StaleSessionError",
     "StateChange",
     "StateEntry",
@@ -159,10 +165,10 @@ _PLACES = {
         "perdure.handles": "HandleState SessionHandle",
         "perdure.operation": "Async Deferred Pending Sync",
         "perdure.records": (
-            "ALL DELETE Annotation Appended AppScope Artifact Branch ErasureReceipt Event "
-            "EventError Fact LoadedArtifact Messages NewAnnotation NewArtifact NewEvent "
-            "NewSession NewState Opaque Origin Page Rewritten Session SessionKey StateChange "
-            "StateEntry Swept Usage UserScope"
+            "ALL DELETE Annotation Appended AppScope Artifact Branch DiskUse ErasureReceipt "
+            "Event EventError Fact Growth LoadedArtifact Messages NewAnnotation NewArtifact "
+            "NewEvent NewSession NewState Opaque Origin Page Rewritten Session SessionKey "
+            "Size StateChange StateEntry Swept Usage UserScope"
         ),
         "perdure.store": "Store SyncStore open open_sync",
         "perdure.subscriptions": "AsyncSubscription SyncSubscription",

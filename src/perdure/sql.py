@@ -4,8 +4,9 @@ A file is a list of blocks. ``-- name: claim_version`` starts a statement, ``-- 
 search[postgres]`` its variant for one dialect, ``-- define: columns`` a fragment that others
 use as ``{columns}``. ``-- for: way = up: ASC | down: DESC`` below a name declares a closed
 choice: the statement exists once for each of its labels; ``@session`` and ``@person`` stand for
-the tables of the registry that are such. Parameters are ``:names``. Nothing that a caller passes
-ever becomes part of a text.
+the tables of the registry that are such, ``@sized`` and ``@dated`` for those whose size is asked
+for, with the SQL of it. Parameters are ``:names``. Nothing that a caller passes ever becomes part
+of a text.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from importlib.resources import files
 from itertools import product
 
 from perdure.operation import Query
-from perdure.tables import TABLES
+from perdure.tables import DATED, SIZED, TABLES
 
 DIALECTS: Mapping[str, str] = {"sqlite": "?", "postgres": "$"}
 """Each dialect with the sign that stands before the number of a parameter."""
@@ -26,6 +27,8 @@ DIALECTS: Mapping[str, str] = {"sqlite": "?", "postgres": "$"}
 _REGISTRY = {
     "@session": [table.name for table in TABLES if table.session],
     "@person": [table.name for table in TABLES if table.person],
+    "@sized": [f"{name}: {name}, {size}" for name, size in SIZED.items()],
+    "@dated": [f"{name}: {name}, {sizes}" for name, sizes in DATED.items()],
 }
 _HEADING = re.compile(r"^-- (name|define|for): *(.+?) *$")
 _PARAMETER = re.compile(r"(?<![:\w]):([a-z_]+)\b")

@@ -24,6 +24,7 @@ from perdure.errors import UnsupportedError
 from perdure.features.artifacts import Artifacts
 from perdure.features.events import Events
 from perdure.features.sessions import Sessions
+from perdure.features.sizes import Sizes
 from perdure.features.state import State
 from perdure.features.upkeep import Upkeep
 from perdure.features.usage import Usages
@@ -31,7 +32,7 @@ from perdure.handles import SessionHandle, load
 from perdure.migrations import check, migrate, nothing_to_set_up, set_up
 from perdure.migrations.distribution import distribute, undistributed
 from perdure.operation import Async, Flow, M, Runner, Sync, run
-from perdure.records import ALL, JSON, AllType, ErasureReceipt, SessionKey, Swept, Usage
+from perdure.records import ALL, JSON, AllType, DiskUse, ErasureReceipt, SessionKey, Swept, Usage
 from perdure.runners import AsyncRunner, Joining, SyncRunner
 from perdure.subscriptions import (
     AsyncSubscription,
@@ -63,6 +64,7 @@ class _Store(Generic[M]):
         self.state: State[M] = State(self._runner, settings)
         self.artifacts: Artifacts[M] = Artifacts(self._runner, settings)
         self._usages: Usages[M] = Usages(self._runner, settings)
+        self._sizes: Sizes[M] = Sizes(self._runner, settings)
         self._upkeep: Upkeep[M] = Upkeep(self._runner, settings)
 
     @property
@@ -202,6 +204,10 @@ class Store(_Store[Async]):
             include_deleted=include_deleted,
         )  # fmt: skip
 
+    async def du(self, by: Sequence[str] = ("app", "table"), *, days: int = 30) -> DiskUse:
+        """How much is stored, by app, user and table, and its growth: see `Sizes.du`."""
+        return await self._sizes.du(by, days=days)
+
     async def sweep(self, *, dry_run: bool = False) -> Swept:
         """Purge what has expired, and what was deleted long enough ago."""
         return await self._upkeep.sweep(dry_run=dry_run)
@@ -284,6 +290,10 @@ class SyncStore(_Store[Sync]):
             by, app=app, user=user, session=session, after=after, before=before,
             include_deleted=include_deleted,
         )  # fmt: skip
+
+    def du(self, by: Sequence[str] = ("app", "table"), *, days: int = 30) -> DiskUse:
+        """How much is stored, by app, user and table, and its growth: see `Sizes.du`."""
+        return self._sizes.du(by, days=days)
 
     def sweep(self, *, dry_run: bool = False) -> Swept:
         """Purge what has expired, and what was deleted long enough ago."""

@@ -17,7 +17,8 @@ class Table:
     whose part is a user's belong to that user; only erasures, which outlive them, and outcomes,
     which are gone after a day, do not.
     ``json`` columns hold JSON text. ``passing``: what an engine notes for itself for a while.
-    ``heavy``: rows of up to a mebibyte, which nobody reads all at once.
+    ``heavy``: rows of up to a mebibyte, which nobody reads all at once. ``bytes`` columns, if
+    there are any, hold bytes and no text.
     """
 
     name: str
@@ -27,6 +28,23 @@ class Table:
     json: frozenset[str] = frozenset()
     passing: bool = False
     heavy: bool = False
+    bytes: frozenset[str] = frozenset({"data"})
+
+    @property
+    def moment(self) -> str | None:
+        """The column that says when a row was made, or at least written last."""
+        return next((name for name in ("created_at", "updated_at") if name in self.columns), None)
+
+    @property
+    def size(self) -> str:
+        """The length of a row ``t`` in SQL, in bytes: of texts, numbers in digits, and bytes."""
+        lengths = [
+            f"OCTET_LENGTH(t.{name})"
+            if name in self.bytes
+            else f"OCTET_LENGTH(CAST(t.{name} AS TEXT))"
+            for name in self.columns
+        ]
+        return " + ".join(f"COALESCE({length}, 0)" for length in lengths)
 
 
 _HANGING = ("part", "uid")
@@ -42,7 +60,12 @@ TABLES: tuple[Table, ...] = (
         json=frozenset({"metadata"}),
     ),
     Table("artifact_names", (*_HANGING, "name", "latest")),
-    Table("artifact_pieces", ("part", "sha256", "number", "data"), session=False, heavy=True),
+    Table(
+        "artifact_pieces",
+        ("part", "sha256", "number", "data", "created_at"),
+        session=False,
+        heavy=True,
+    ),
     Table("artifact_blobs", ("part", "sha256", "size", "created_at"), session=False),
     Table(
         "annotations",
@@ -88,3 +111,11 @@ TABLES: tuple[Table, ...] = (
     Table("erasures", ("part", "erased_at"), session=False, person=False),
     Table("outcomes", ("part", "token", "made_at"), session=False, person=False, passing=True),
 )  # fmt: skip
+
+#: Those whose bytes are somebody's, by name; and those of them that know when.
+SIZED = {table.name: table.size for table in TABLES if not table.passing}
+DATED = {
+    table.name: f"{table.moment}, {table.size}"
+    for table in TABLES
+    if table.moment and not table.passing
+}

@@ -75,6 +75,16 @@ def test_the_registry_has_every_column_of_json_and_no_other(database: apsw.Conne
         assert texts - plain == table.json, table.name
 
 
+def test_the_registry_knows_which_columns_hold_bytes(database: apsw.Connection) -> None:
+    for table in TABLES:
+        found = {
+            str(column)
+            for _, column, kind, *_ in database.execute(f"PRAGMA table_info({table.name})")
+            if kind == "BLOB"
+        }
+        assert found == table.bytes & set(table.columns), table.name
+
+
 def test_what_hangs_on_a_session_or_a_person_leads_with_its_part(
     database: apsw.Connection,
 ) -> None:

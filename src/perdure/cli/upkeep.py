@@ -60,7 +60,7 @@ def _told(about: dict[str, Any]) -> Iterator[str]:
     shown = {
         "url": about["url"],
         "tenant": about["tenant"],
-        "size": _readable(about["bytes"]) if about["bytes"] is not None else "",
+        "size": readable(about["bytes"]) if about["bytes"] is not None else "",
         "schema": about["schema"] + "".join(f", lacks {name}" for name in about["missing"]),
     }
     for name in ("sessions", "deleted", "events"):
@@ -72,7 +72,8 @@ def _told(about: dict[str, Any]) -> Iterator[str]:
             yield f"{name.ljust(width)}  {value}"
 
 
-def _readable(size: float) -> str:
+def readable(size: float) -> str:
+    """A number of bytes for people."""
     for unit in ("bytes", "KiB", "MiB", "GiB"):
         if size < _KILO:
             return f"{size:,.0f} {unit}" if unit == "bytes" else f"{size:,.1f} {unit}"
