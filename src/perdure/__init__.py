@@ -50,10 +50,12 @@ if TYPE_CHECKING:
         Branch,
         Context,
         ConversationContext,
+        DiskUse,
         ErasureReceipt,
         Event,
         EventError,
         Fact,
+        Growth,
         History,
         Hold,
         KeyValue,
@@ -78,6 +80,7 @@ if TYPE_CHECKING:
         Session,
         SessionKey,
         SessionSummary,
+        Size,
         StateChange,
         StateEntry,
         Summary,
@@ -119,12 +122,14 @@ __all__ = [
     "CorruptError",
     "Deferred",
     "DeniedError",
+    "DiskUse",
     "EmbeddedPostgres",
     "EmbedderError",
     "ErasureReceipt",
     "Event",
     "EventError",
     "Fact",
+    "Growth",
     "HandleState",
     "History",
     "HistoryView",
@@ -163,6 +168,7 @@ __all__ = [
     "SessionHandle",
     "SessionKey",
     "SessionSummary",
+    "Size",
     "StaleSessionError",
     "StateChange",
     "StateEntry",
@@ -211,11 +217,12 @@ _PLACES = {
         "perdure.operation": "Async Deferred Pending Sync",
         "perdure.records": (
             "ALL Annotation AppScope Appended Artifact Branch Context ConversationContext "
-            "DELETE ErasureReceipt Event EventError Fact History Hold KeyValue LoadedArtifact "
-            "Memory MemoryHit Message Messages Namespace NewAnnotation NewArtifact NewEvent "
-            "NewMemory NewSession NewState Opaque Origin Page Remembered Rewritten SearchHit "
-            "Session SessionKey SessionSummary StateChange StateEntry Summary SummaryJob "
-            "SummaryRun SummaryTrigger Swept Tally Usage UserScope"
+            "DELETE DiskUse ErasureReceipt Event EventError Fact Growth History Hold KeyValue "
+            "LoadedArtifact Memory MemoryHit Message Messages Namespace NewAnnotation "
+            "NewArtifact NewEvent NewMemory NewSession NewState Opaque Origin Page Remembered "
+            "Rewritten SearchHit Session SessionKey SessionSummary Size StateChange "
+            "StateEntry Summary SummaryJob SummaryRun SummaryTrigger Swept Tally Usage "
+            "UserScope"
         ),
         "perdure.retention": "RetentionConfig",
         "perdure.store": "Store SyncStore open open_sync",

@@ -618,6 +618,46 @@ class Usage:
 
 
 @dataclass(frozen=True, slots=True)
+class Size:
+    """What a group of rows takes; what it is not grouped by is None.
+
+    ``app`` is None, too, where no session names it, and ``user`` for what the whole app shares.
+    """
+
+    app: str | None
+    user: str | None
+    table: str | None
+    rows: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Growth:
+    """What was made on a day (UTC) and is still there."""
+
+    day: str
+    rows: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class DiskUse:
+    """How much is stored: ``sizes`` by group, ``growth`` by day.
+
+    ``stored`` is what the database takes on its disk, with indexes and free pages.
+    """
+
+    sizes: list[Size]
+    growth: list[Growth]
+    stored: int
+
+    @property
+    def bytes(self) -> int:
+        """The bytes of all groups."""
+        return sum(size.bytes for size in self.sizes)
+
+
+@dataclass(frozen=True, slots=True)
 class ErasureReceipt:
     """What an erasure removed: rows by table. ``erased_at`` is the store's clock.
 

@@ -30,6 +30,8 @@ _REGISTRY = {
     "@expiring": [table for table in TABLES if table.expires],
     "@events": [table for table in TABLES if table.name == "events"],
     "@many": [table for table in TABLES if table.session and table.key[2:] and not table.together],
+    "@sized": [table for table in TABLES if not table.passing],
+    "@dated": [table for table in TABLES if table.moment and not table.passing],
 }
 _HEADING = re.compile(r"^-- (name|define|for): *(.+?) *$")
 _PARAMETER = re.compile(r"(?<![:\w]):([a-z_]+)\b")

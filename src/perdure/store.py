@@ -29,6 +29,7 @@ from perdure.features.memory import Memories
 from perdure.features.recovery import RecoveryView
 from perdure.features.search import Search
 from perdure.features.sessions import Sessions
+from perdure.features.sizes import Sizes
 from perdure.features.state import State
 from perdure.features.summaries import Summaries
 from perdure.features.sweeping import Sweeping
@@ -42,6 +43,7 @@ from perdure.records import (
     ALL,
     JSON,
     AllType,
+    DiskUse,
     ErasureReceipt,
     SearchHit,
     SessionKey,
@@ -97,6 +99,7 @@ class _Store(Generic[M]):
         self.artifacts: Artifacts[M] = Artifacts(self._runner, settings)
         self.summaries: Summaries[M] = Summaries(self._runner, settings)
         self._usages: Usages[M] = Usages(self._runner, settings)
+        self._sizes: Sizes[M] = Sizes(self._runner, settings)
         self._upkeep: Upkeep[M] = Upkeep(self._runner, settings)
         self._sweeping: Sweeping[M] = Sweeping(self._runner, settings)
         self._search: Search[M] = Search(self._runner, settings)
@@ -307,6 +310,10 @@ class Store(_Store[Async]):
             include_deleted=include_deleted,
         )  # fmt: skip
 
+    async def du(self, by: Sequence[str] = ("app", "table"), *, days: int = 30) -> DiskUse:
+        """How much is stored, by app, user and table, and its growth: see `Sizes.du`."""
+        return await self._sizes.du(by, days=days)
+
     async def sweep(self, *, dry_run: bool = False) -> Swept:
         """Remove what has had its time: see `Sweeping.sweep`."""
         return await self._sweeping.sweep(dry_run=dry_run)
@@ -435,6 +442,10 @@ class SyncStore(_Store[Sync]):
             by, app=app, user=user, session=session, after=after, before=before,
             include_deleted=include_deleted,
         )  # fmt: skip
+
+    def du(self, by: Sequence[str] = ("app", "table"), *, days: int = 30) -> DiskUse:
+        """How much is stored, by app, user and table, and its growth: see `Sizes.du`."""
+        return self._sizes.du(by, days=days)
 
     def sweep(self, *, dry_run: bool = False) -> Swept:
         """Remove what has had its time: see `Sweeping.sweep`."""

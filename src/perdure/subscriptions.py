@@ -9,6 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Collection
 from contextlib import suppress
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 from weakref import WeakSet
@@ -66,6 +67,12 @@ class Subscription:
         _wake(wakers)
         self._hub.remove(self)
 
+    def _forget(self, wake: Callable[[], None]) -> None:
+        """Who waited in vain does not wait any more."""
+        with self._lock:
+            if wake in self._wakers:
+                self._wakers.remove(wake)
+
     def _take(self, wake: Callable[[], None]) -> tuple[Fact | None, bool]:
         """The next fact, and whether the end was reached; with neither, wake is called later."""
         with self._lock:
@@ -106,9 +113,11 @@ class AsyncSubscription(Subscription):
         """The next fact; None at the end, or if none comes ``within`` so many seconds."""
         loop = asyncio.get_running_loop()
         until = None if within is None else loop.time() + within
+        there = asyncio.Event()
+        wake = partial(_set, loop, there)
         while True:
-            there = asyncio.Event()
-            fact, ended = self._take(lambda: _set(loop, there))  # noqa: B023 - kept for this turn
+            there.clear()
+            fact, ended = self._take(wake)
             if fact is not None or ended:
                 return fact
             try:
@@ -116,6 +125,8 @@ class AsyncSubscription(Subscription):
                     await there.wait()
             except TimeoutError:
                 return None
+            finally:
+                self._forget(wake)
 
     def close(self) -> None:
         """Listen no more; idempotent."""
@@ -148,14 +159,18 @@ class SyncSubscription(Subscription):
     def get(self, within: float | None = None) -> Fact | None:
         """The next fact; None at the end, or if none comes ``within`` so many seconds."""
         until = None if within is None else time.monotonic() + within
+        there = threading.Event()
         while True:
-            there = threading.Event()
+            there.clear()
             fact, ended = self._take(there.set)
             if fact is not None or ended:
                 return fact
-            left = None if until is None else until - time.monotonic()
-            if (left is not None and left <= 0) or not there.wait(left):
-                return None
+            left = None if until is None else max(0.0, until - time.monotonic())
+            try:
+                if not there.wait(left):
+                    return None
+            finally:
+                self._forget(there.set)
 
     def close(self) -> None:
         """Listen no more; idempotent."""

@@ -19,10 +19,10 @@ class Table:
     ``json`` columns hold JSON text. ``passing``: what an engine notes for itself for a while.
 
     For sweeps: ``key`` is the primary key; ``expires`` the column with the moment from which on a
-    row by itself is of no use (NULL: never), None if there is no such; ``weighed`` are the columns
-    that its bytes are counted by, besides those of ``json``.
+    row by itself is of no use (NULL: never), None if there is no such.
     ``heavy``: rows of up to a mebibyte, which nobody reads all at once. ``together``: when a
     session goes its rows go in one transaction, since what they name goes with the last of them.
+    ``bytes`` columns, if there are any, hold bytes and no text.
     """
 
     name: str
@@ -33,23 +33,37 @@ class Table:
     passing: bool = False
     key: tuple[str, ...] = ()
     expires: str | None = None
-    weighed: tuple[str, ...] = ()
+
+    heavy: bool = False
+    together: bool = False
+    bytes: frozenset[str] = frozenset({"data", "vector"})
 
     @property
     def facts(self) -> dict[str, str]:
         """What statements for each table of the registry are made with."""
-        sizes = [f"COALESCE(OCTET_LENGTH({name}), 0)" for name in (*self.weighed, *self.json)]
         return {
             "table": self.name,
-            "size": " + ".join(sorted(sizes)) or "0",
+            "size": self.size,
+            "moment": self.moment or "",
             "key": ", ".join(self.key),
             "matches": " AND ".join(f"{name} = :{name}" for name in self.key),
             "tail": ", ".join(self.key[2:]),
             "expires": self.expires or "",
         }
 
-    heavy: bool = False
-    together: bool = False
+    @property
+    def moment(self) -> str | None:
+        """The column that says when a row was made, or at least written last."""
+        return next((name for name in ("created_at", "updated_at") if name in self.columns), None)
+
+    @property
+    def size(self) -> str:
+        """The length of a row in SQL, in bytes: of texts, numbers in digits, and bytes."""
+        lengths = [
+            f"OCTET_LENGTH({name})" if name in self.bytes else f"OCTET_LENGTH(CAST({name} AS TEXT))"
+            for name in self.columns
+        ]
+        return " + ".join(f"COALESCE({length}, 0)" for length in lengths)
 
 
 _HANGING = ("part", "uid")
@@ -64,36 +78,31 @@ TABLES: tuple[Table, ...] = (
         ),
         json=frozenset({"metadata"}),
         key=(*_HANGING, "name", "version"),
-        weighed=("name", "mime_type", "sha256"),
         together=True,
     ),
     Table(
         "artifact_names",
         (*_HANGING, "name", "latest"),
         key=(*_HANGING, "name"),
-        weighed=("name",),
     ),
     Table(
         "artifact_pieces",
-        ("part", "sha256", "number", "data"),
+        ("part", "sha256", "number", "data", "created_at"),
         session=False,
         heavy=True,
         key=("part", "sha256", "number"),
-        weighed=("data",),
     ),
     Table(
         "artifact_blobs",
         ("part", "sha256", "size", "created_at"),
         session=False,
         key=("part", "sha256"),
-        weighed=("sha256",),
     ),
     Table(
         "annotations",
         (*_HANGING, "id", "event_id", "name", "value", "author", "created_at"),
         json=frozenset({"value"}),
         key=(*_HANGING, "id"),
-        weighed=("name", "author"),
     ),
     Table(
         "state_log",
@@ -106,21 +115,18 @@ TABLES: tuple[Table, ...] = (
         (*_HANGING, "name", "value", "codec", "data", "version", "updated_at"),
         json=frozenset({"value"}),
         key=(*_HANGING, "name"),
-        weighed=("name", "data"),
     ),
     Table("rewrites", (*_HANGING, "version", "from_seq"), key=(*_HANGING, "version")),
     Table(
         "refs",
         (*_HANGING, "name", "head", "created_at"),
         key=(*_HANGING, "name"),
-        weighed=("name",),
     ),
-    Table("session_terms", (*_HANGING, "digest"), key=(*_HANGING, "digest"), weighed=("digest",)),
+    Table("session_terms", (*_HANGING, "digest"), key=(*_HANGING, "digest")),
     Table(
         "holds",
         (*_HANGING, "author", "reason", "held_at", "released_at", "released_by"),
         key=_HANGING,
-        weighed=("author", "reason", "released_by"),
     ),
     Table(
         "search_blocks",
@@ -130,14 +136,12 @@ TABLES: tuple[Table, ...] = (
         ),
         json=frozenset({"docs"}),
         key=("part", "block"),
-        weighed=("low_key", "high_key", "words"),
     ),
-    Table("search_marks", (*_HANGING, "seq", "title"), key=_HANGING, weighed=("title",)),
+    Table("search_marks", (*_HANGING, "seq", "title"), key=_HANGING),
     Table(
         "search_vectors",
         (*_HANGING, "kind", "digest", "doc", "model", "dimension", "vector"),
         key=(*_HANGING, "kind", "digest"),
-        weighed=("kind", "doc", "model", "vector"),
     ),
     Table(
         "memory_ingests",
@@ -153,7 +157,6 @@ TABLES: tuple[Table, ...] = (
         ),
         json=frozenset({"summary", "topics"}),
         key=(*_HANGING, "filter_key"),
-        weighed=("filter_key",),
     ),
     Table(
         "summary_jobs",
@@ -163,7 +166,6 @@ TABLES: tuple[Table, ...] = (
         ),
         json=frozenset({"options", "error"}),
         key=(*_HANGING, "filter_key"),
-        weighed=("filter_key",),
     ),
     Table("history_marks", (*_HANGING, "hidden_upto", "updated_at"), key=_HANGING),
     Table(
@@ -178,7 +180,6 @@ TABLES: tuple[Table, ...] = (
             {"calls", "results", "state_delta", "error", "usage", "metadata", "extra", "content"}
         ),
         key=(*_HANGING, "seq"),
-        weighed=("data", "text"),
     ),
     Table(
         "sessions",
@@ -190,7 +191,6 @@ TABLES: tuple[Table, ...] = (
         ),
         json=frozenset({"tags", "metadata", "parent", "origin"}),
         key=_HANGING,
-        weighed=("title", "author", "agent_type", "preview"),
     ),
     Table(
         "leases",
@@ -198,7 +198,6 @@ TABLES: tuple[Table, ...] = (
         session=False,
         key=("part", "name"),
         expires="until",
-        weighed=("name", "owner"),
     ),
     Table(
         "keyvalues",
@@ -210,7 +209,6 @@ TABLES: tuple[Table, ...] = (
         json=frozenset({"value"}),
         key=("part", "namespace", "key"),
         expires="expires_at",
-        weighed=("namespace", "key", "data", "text"),
     ),
     Table(
         "memory_log",
@@ -224,7 +222,6 @@ TABLES: tuple[Table, ...] = (
         ("part", "digest", "heir", "deleted_at"),
         session=False,
         key=("part", "digest"),
-        weighed=("digest", "heir"),
     ),
     Table(
         "memories",
@@ -236,14 +233,12 @@ TABLES: tuple[Table, ...] = (
         session=False,
         json=frozenset({"topics", "metadata"}),
         key=("part", "id"),
-        weighed=("text", "agent", "author", "session_id"),
     ),
     Table(
         "memory_owners",
         ("part", "tenant", "app", "user_id", "version"),
         session=False,
         key=("part",),
-        weighed=("tenant", "app", "user_id"),
     ),
     Table(
         "outbox",
@@ -255,7 +250,6 @@ TABLES: tuple[Table, ...] = (
         json=frozenset({"payload"}),
         key=("part", "id", "hook"),
         expires="expires_at",
-        weighed=("failure",),
     ),
     Table("erasures", ("part", "erased_at"), session=False, person=False),
     Table("outcomes", ("part", "token", "made_at"), session=False, person=False, passing=True),

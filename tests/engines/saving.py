@@ -95,9 +95,12 @@ def no_byte_is_lost_or_left(url: str, processes: int, rounds: int) -> None:
 
 
 def _needed(store: SyncStore) -> list[bytes]:
+    return [data for scope in (KEY, USER) for data in _all_bytes(store, scope)]
+
+
+def _all_bytes(store: SyncStore, scope: SessionKey | UserScope) -> list[bytes]:
     return [
         store.artifacts.load(scope, found.name, version=version.version).data
-        for scope in (KEY, USER)
         for found in store.artifacts.iter(scope)
         for version in store.artifacts.versions(scope, found.name)
     ]
@@ -109,3 +112,28 @@ def _rows(store: SyncStore, text: str) -> Rows:
 
     rows: Rows = store._engine.run(Operation("test.rows", (), {}, work, reads=True))
     return rows
+
+
+def save_beside_erasures(url: str, name: str, rounds: int) -> None:
+    """Save the same bytes as all others, while everything of the user is erased at times."""
+    chance = random.Random(name)
+    with perdure.open_sync(url) as store:
+        meet()
+        for number in range(rounds):
+            if name == "p0" and number % 4 == 0:
+                store.erase_user(USER.app, USER.user)
+                continue
+            store.artifacts.save(USER, f"{name}-{chance.randrange(3)}", chance.choice(_BYTES))
+
+
+def an_erasure_leaves_whole_artifacts(url: str, processes: int, rounds: int) -> None:
+    """What was saved beside erasures has its bytes afterwards, and no byte is left over."""
+    side_by_side(save_beside_erasures, [(url, f"p{n}", rounds) for n in range(processes)])
+
+    with perdure.open_sync(url) as store:
+        needed = {hashlib.sha256(data).hexdigest() for data in _all_bytes(store, USER)}
+        for table in ("artifact_blobs", "artifact_pieces"):
+            found = _rows(store, f"SELECT DISTINCT sha256 FROM {table}")
+            assert {row[0] for row in found} == needed, table
+        store.erase_user(USER.app, USER.user)
+        assert _rows(store, "SELECT 1 FROM artifact_blobs") == []

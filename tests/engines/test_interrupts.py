@@ -118,7 +118,7 @@ def interrupt_reads(path: str, count: int) -> int:
         store.events.append(KEY, "x")
     interrupted = 0
     for _ in range(count):
-        seconds = 1e-6 + chance.random() * 2e-4
+        seconds = 1e-6 + chance.random() * 6e-4
         interrupted += interrupts.call(lambda: store.events.read(KEY), seconds) is None
     # As many at once as there are connections, and more.
     readers = [begun(store.events.count, KEY) for _ in range(8)]

@@ -11,7 +11,11 @@ import apsw
 import perdure
 from perdure import Event, SessionKey, StaleSessionError
 from tests.engines.processes import meet, side_by_side
-from tests.engines.saving import no_byte_is_lost_or_left, no_number_is_shared
+from tests.engines.saving import (
+    an_erasure_leaves_whole_artifacts,
+    no_byte_is_lost_or_left,
+    no_number_is_shared,
+)
 
 KEY = SessionKey("app", "user", "chat")
 
@@ -251,3 +255,7 @@ def test_processes_that_save_and_delete_the_same_bytes_lose_none_and_leave_none(
     tmp_path: Path,
 ) -> None:
     no_byte_is_lost_or_left(new_store(tmp_path), processes=4, rounds=40)
+
+
+def test_what_processes_save_beside_erasures_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
+    an_erasure_leaves_whole_artifacts(new_store(tmp_path), processes=4, rounds=40)

@@ -68,7 +68,7 @@ _FILL = [
     INSERT INTO artifact_blobs SELECT md5('user' || u), 'd' || d, 5, 1
     FROM generate_series(1, {u}) u, generate_series(4, 30) d
     """,
-    "INSERT INTO artifact_pieces SELECT part, sha256, 0, 'hello'::BYTEA FROM artifact_blobs",
+    "INSERT INTO artifact_pieces SELECT part, sha256, 0, 'hello'::BYTEA, 1 FROM artifact_blobs",
     """
     INSERT INTO artifact_names SELECT part, uid, 'k1', 3 FROM sessions WHERE uid <> 'u2'
     """,
@@ -246,6 +246,8 @@ _OF_STATEMENT: Mapping[str, Mapping[str, object]] = {
     "memory.revive": {"digest": "gone1"},
     "memory.ingest_first": {"uid": "u2"},
     "memory.ingest_more": {"version": 1},
+    "sizes.grown": {"since": 0}, "sizes.held": {"after_part": "", "upto_part": "g"},
+    "sizes.owners": {"after_part": ""},
     "usage.spent": {"since": 0, "until": 1000, "after_seq": 0},
     "usage.sessions": {"after_part": "", "after_uid": ""},
     "state.put_absent": {"name": "new"},

@@ -34,6 +34,10 @@ BY_MANY_PARTS = {
     "memory.count_expired": "a sweep",
     "summaries.due": "the queue of a worker",
     "summaries.jobs tenant": "of a tenant",
+    "sizes.apps": "a report of the whole database",
+    "sizes.grown": "the same",
+    "sizes.held": "the same",
+    "sizes.owners": "the same",
     "usage.sessions app": "a report of an app",
     "usage.sessions tenant": "a report of a tenant",
 }

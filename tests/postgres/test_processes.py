@@ -14,7 +14,11 @@ import pytest
 import perdure
 from perdure import AppScope, Event, NewEvent, SessionKey, StaleSessionError, SyncStore, UserScope
 from tests.engines.processes import meet, side_by_side
-from tests.engines.saving import no_byte_is_lost_or_left, no_number_is_shared
+from tests.engines.saving import (
+    an_erasure_leaves_whole_artifacts,
+    no_byte_is_lost_or_left,
+    no_number_is_shared,
+)
 from tests.postgres.servers import fetch, wait_until
 
 KEY = SessionKey("app", "user", "chat")
@@ -292,3 +296,7 @@ def test_processes_that_save_one_artifact_never_share_a_number(url: str) -> None
 
 def test_processes_that_save_and_delete_the_same_bytes_lose_none_and_leave_none(url: str) -> None:
     no_byte_is_lost_or_left(url, processes=4, rounds=40)
+
+
+def test_what_processes_save_beside_erasures_is_there_whole_or_not_at_all(url: str) -> None:
+    an_erasure_leaves_whole_artifacts(url, processes=4, rounds=40)

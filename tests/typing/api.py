@@ -17,6 +17,7 @@ from perdure import (
     Branch,
     Context,
     ConversationContext,
+    DiskUse,
     ErasureReceipt,
     Event,
     Fact,
@@ -581,6 +582,7 @@ def no_reads_in_a_turn_of_artifacts(turn: Turn[Async], key: SessionKey) -> None:
 
 async def async_facts(store: Store) -> None:
     assert_type(store.subscribe(), AsyncSubscription)
+    assert_type(await store.du(), DiskUse)
     assert_type(await store.usage(by="day", app="a"), list[Usage])
     assert_type(await store.subscribe().get(within=1), Fact | None)
     async for fact in store.subscribe("event.appended"):
@@ -589,6 +591,7 @@ async def async_facts(store: Store) -> None:
 
 def sync_facts(store: SyncStore) -> None:
     assert_type(store.subscribe(), SyncSubscription)
+    assert_type(store.du(by="user", days=7), DiskUse)
     assert_type(store.usage(by="day", app="a"), list[Usage])
     assert_type(store.subscribe().get(), Fact | None)
     for fact in store.subscribe(["event.appended"]):

@@ -20,6 +20,7 @@ _LAZY = {
     "import": Lazy("importing:importing", "Bring in conversations that are kept elsewhere."),
     "export": Lazy("people:export", "Everything of a person, as JSON lines."),
     "usage": Lazy("usage:usage", "The tokens that were spent, by user, model and day."),
+    "du": Lazy("sizes:du", "How much is stored, by app, user and table."),
     "erase": Lazy("people:erase", "Remove everything of a person for good."),
     "sweep": Lazy("upkeep:sweep", "Purge what has expired."),
     "prune": Lazy("pruning:prune", "Delete the oldest events of sessions."),

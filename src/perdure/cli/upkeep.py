@@ -61,7 +61,7 @@ def _told(about: dict[str, Any]) -> Iterator[str]:
     shown = {
         "url": about["url"],
         "tenant": about["tenant"],
-        "size": _readable(about["bytes"]) if about["bytes"] is not None else "",
+        "size": readable(about["bytes"]) if about["bytes"] is not None else "",
         "schema": about["schema"] + "".join(f", lacks {name}" for name in about["missing"]),
     }
     for name in ("sessions", "deleted", "events"):
@@ -73,7 +73,8 @@ def _told(about: dict[str, Any]) -> Iterator[str]:
             yield f"{name.ljust(width)}  {value}"
 
 
-def _readable(size: float) -> str:
+def readable(size: float) -> str:
+    """A number of bytes for people."""
     for unit in ("bytes", "KiB", "MiB", "GiB"):
         if size < _KILO:
             return f"{size:,.0f} {unit}" if unit == "bytes" else f"{size:,.1f} {unit}"
@@ -102,6 +103,6 @@ def sweep(invocation: Invocation, retention_days: int | None, dry_run: bool) -> 
     did = "would purge" if dry_run else "purged"
     invocation.texts([f"{did} {swept.expired:,} expired and {swept.deleted:,} deleted sessions"])
     for kind, tally in swept.kinds.items():
-        invocation.texts([f"  {tally.count:>8,} {kind}, {_readable(tally.bytes)}"])
+        invocation.texts([f"  {tally.count:>8,} {kind}, {readable(tally.bytes)}"])
     if swept.held:
         invocation.note(f"{swept.held:,} held sessions were passed over")

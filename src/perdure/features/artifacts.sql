@@ -82,14 +82,15 @@ ON CONFLICT (part, sha256) DO UPDATE SET size = excluded.size
 SELECT 1 FROM artifact_pieces p WHERE p.part = :part AND p.sha256 = :digest LIMIT 1
 
 -- name: add_piece
-INSERT INTO artifact_pieces (part, sha256, number, data) VALUES (:part, :digest, :number, :data)
+INSERT INTO artifact_pieces (part, sha256, number, data, created_at)
+VALUES (:part, :digest, :number, :data, :now)
 
 -- name: piece
 SELECT p.data FROM artifact_pieces p
 WHERE p.part = :part AND p.sha256 = :digest AND p.number = :number
 
 -- name: pieces_after
-SELECT p.part, p.sha256, p.number, p.data FROM artifact_pieces p
+SELECT p.part, p.sha256, p.number, p.data, p.created_at FROM artifact_pieces p
 WHERE p.part = :part AND (p.sha256, p.number) > (:digest, :number)
 ORDER BY p.sha256, p.number LIMIT :limit
 

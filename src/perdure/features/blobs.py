@@ -38,7 +38,7 @@ def put(part: str, blob: Blob, now: int) -> Plan[None]:
         return
     for number, start in enumerate(range(0, len(blob.data), PIECE)):
         piece = blob.data[start : start + PIECE]
-        yield ARTIFACTS.add_piece(part=part, digest=blob.digest, number=number, data=piece)
+        yield ARTIFACTS.add_piece(part=part, digest=blob.digest, number=number, data=piece, now=now)
 
 
 def drop(part: str, digests: Iterable[str]) -> Plan[None]:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from perdure.errors import InvalidError
 from perdure.features.line import NO_SEQ
 from perdure.features.listing import scope_of
 from perdure.features.lookup import get, target
 from perdure.features.token_usage import Tokens, model_of, tokens_of
-from perdure.operation import Feature, Flow, M, Operation, Plan, flow, run
+from perdure.operation import Bumps, Feature, Flow, M, Operation, Plan, flow, run
 from perdure.records import ALL, AllType, SessionKey, Usage
 from perdure.sql import load
 from perdure.values import FIRST_MICROS, LAST_MICROS, decode, from_micros, to_micros
@@ -23,6 +23,9 @@ GROUPS = ("app", "user", "session", "author", "run_id", "model", "day", "month")
 #: Of one transaction: sessions that are looked at, and events that are read.
 _SESSIONS = 50
 _EVENTS = 2_000
+
+
+_Sums: TypeAlias = "dict[tuple[str, ...], tuple[Tokens, int]]"
 
 
 class _Wanted(NamedTuple):
@@ -84,27 +87,34 @@ class Usages(Feature[M]):
         transactions, so that what is written meanwhile may be in it or not.
         """
         groups = _groups(by)
-        settings = self._settings
         since = FIRST_MICROS if after is None else to_micros(after, "after")
         until = LAST_MICROS + 1 if before is None else to_micros(before, "before")
-        sums: dict[tuple[str, ...], tuple[Tokens, int]] = {}
-        if session is not None:
+        whose = None
+        if session is None:
+            scope, owner = scope_of(self._settings, app, user)
+        else:
             if app is not ALL or user is not ALL:
                 raise InvalidError("a session names its app and user: leave those out", "session")
-            at = target(settings.tenant, session, settings.limits.text, settings.clock())
-            row = yield from run(self._reading("usage", lambda _: get(at)))
-            whose = (row.part, row.uid, *row.key)
-            wanted = _Wanted("", "", "", 0, since, until)
-        else:
-            scope, owner = scope_of(settings, app, user)
-            which = "every" if include_deleted else "live"
-            wanted = _Wanted(scope, which, owner, settings.clock(), since, until)
-            whose = None
+            scope, owner = "", ""
+            whose = yield from run(self._whose(session))
+        which = "every" if include_deleted else "live"
+        wanted = _Wanted(scope, which, owner, self._settings.clock(), since, until)
+        sums: _Sums = {}
         place: _Place | None = _Place()
         while place is not None:
             found, place = yield from run(self._some(wanted, whose, place))
             _add(sums, groups, found)
         return [_usage(groups, group, *sums[group]) for group in sorted(sums)]
+
+    def _whose(self, session: SessionKey) -> Operation[tuple[str, ...]]:
+        settings = self._settings
+        at = target(settings.tenant, session, settings.limits.text, settings.clock())
+
+        def work(_: Bumps) -> Plan[tuple[str, ...]]:
+            row = yield from get(at)
+            return (row.part, row.uid, *row.key)
+
+        return self._reading("usage", work)
 
     def _some(
         self, wanted: _Wanted, whose: tuple[str, ...] | None, place: _Place
@@ -160,9 +170,7 @@ def _spent(wanted: _Wanted, whose: Sequence[str], seq: int, limit: int) -> Plan[
     return [_Spent(app, user, session, *row) for row in rows]
 
 
-def _add(
-    sums: dict[tuple[str, ...], tuple[Tokens, int]], groups: Sequence[str], found: list[_Spent]
-) -> None:
+def _add(sums: _Sums, groups: Sequence[str], found: list[_Spent]) -> None:
     for one in found:
         what = f"event {one.seq} of session {one.session!r}"
         usage = decode(one.usage, what)

@@ -9,10 +9,11 @@ CREATE TABLE artifact_blobs (
 ) {clustered};
 
 CREATE TABLE artifact_pieces (
-    part   {text}  NOT NULL,
-    sha256 {text}  NOT NULL,
-    number BIGINT  NOT NULL,
-    data   {bytes} NOT NULL,
+    part       {text}  NOT NULL,
+    sha256     {text}  NOT NULL,
+    number     BIGINT  NOT NULL,
+    data       {bytes} NOT NULL,
+    created_at BIGINT  NOT NULL,
     PRIMARY KEY (part, sha256, number),
     FOREIGN KEY (part, sha256) REFERENCES artifact_blobs (part, sha256) ON DELETE CASCADE
 );

@@ -281,3 +281,17 @@ async def test_other_store_objects_are_not_listened_to(
 
     assert await rest(facts) == []
     assert len(await store.sessions.list(ALL)) == 1
+
+
+async def test_several_readers_of_one_subscription_share_its_facts(
+    store: Store, key: SessionKey
+) -> None:
+    facts = store.subscribe("event.appended")
+    readers = [asyncio.create_task(facts.get(within=10)) for _ in range(3)]
+    await asyncio.sleep(0.05)
+
+    for number in range(3):
+        await store.events.append(key, f"{number}")
+
+    told = await asyncio.gather(*readers)
+    assert sorted(fact.value.text for fact in told if fact) == ["0", "1", "2"]
