@@ -11,7 +11,7 @@ import pytest
 
 import perdure
 from perdure.engines.sqlite import SqliteEngine
-from perdure.features import line, lookup, scopes, upkeep
+from perdure.features import line, lookup, outbox, scopes, sweeping, upkeep
 from perdure.migrations import migrations
 from perdure.operation import Query
 from perdure.sql import Statements, load
@@ -199,6 +199,9 @@ HOT = {
         for way in ("up", "down")
         for start in ("first", "next")
     },
+    "what a sweep finds deleted": pick(sweeping.SWEEPING, "doomed", "deleted"),
+    "what a sweep finds expired": pick(sweeping.SWEEPING, "doomed", "expired"),
+    "what webhooks are to be told": pick(outbox.OUTBOX, "next"),
     "count of a user": pick(lookup.SESSIONS, "count", "user", "live"),
     "tombstone": pick(upkeep.UPKEEP, "admitted"),
     "uids": pick(upkeep.UPKEEP, "uids"),

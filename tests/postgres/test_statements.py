@@ -15,11 +15,11 @@ from tests.postgres.servers import drop_database, fresh_database, server
 from tests.postgres.statements import EVERY, POSTGRES
 
 _BIGINT = {
-    "added", "after_time", "at", "base", "before", "created_at", "deleted_at", "deleted_before",
-    "doomed", "due_at", "event_count", "expected", "expires_at", "from_seq", "head", "high",
-    "idle_before", "last_event_at", "last_seq", "left_head", "limit", "low", "now", "number",
-    "prev", "seq", "since", "step", "timestamp", "ttl", "until", "updated_after", "updated_at",
-    "version",
+    "added", "after_at", "after_time", "at", "base", "before", "created_at", "deleted_at",
+    "deleted_before", "doomed", "due_at", "event_count", "expected", "expires_at", "from_seq",
+    "head", "high", "idle_before", "last_event_at", "last_seq", "left_head", "limit", "low",
+    "now", "number", "prev", "seq", "since", "step", "timestamp", "ttl", "until", "updated_after",
+    "updated_at", "version",
 }  # fmt: skip
 _OTHERS = {"data": "bytea", "state_data": "bytea", "state_owns": "boolean", "terms": "integer"}
 #: Of lists in any order: the type of what they are ordered by. Tokens of leases are counted, those
