@@ -11,7 +11,7 @@ import pytest
 
 import perdure
 from perdure.engines.sqlite import SqliteEngine
-from perdure.features import line, lookup, memory_rows, scopes, storing, upkeep
+from perdure.features import line, lookup, memory_rows, outbox, scopes, storing, sweeping, upkeep
 from perdure.migrations import migrations
 from perdure.operation import Query
 from perdure.sql import Statements, load
@@ -218,6 +218,9 @@ HOT = {
     "a key-value": pick(storing.KEYVALUES, "find"),
     "expired key-values": pick(storing.KEYVALUES, "expired"),
     "sweep of key-values": pick(storing.KEYVALUES, "sweep"),
+    "what a sweep finds deleted": pick(sweeping.SWEEPING, "doomed", "deleted"),
+    "what a sweep finds expired": pick(sweeping.SWEEPING, "doomed", "expired"),
+    "what webhooks are to be told": pick(outbox.OUTBOX, "next"),
     "count of a user": pick(lookup.SESSIONS, "count", "user", "live"),
     "tombstone": pick(upkeep.UPKEEP, "admitted"),
     "uids": pick(upkeep.UPKEEP, "uids"),

@@ -222,7 +222,7 @@ _OF_STATEMENT: Mapping[str, Mapping[str, object]] = {
     "sessions.mark_restored": {"uid": "u4"},
     "sessions.hold_purgeable": {"uid": "u4"},
     "outbox.add": {"id": "new"},
-    "sweeping.doomed": {"after": "", "after_uid": ""},
+    "sweeping.doomed": {"after": "", "after_uid": "", "after_at": 0},
     "sweeping.with_old_events": {"after": "", "after_uid": ""},
     "sessions.retire_expired": {"id": "s3"},
     "keyvalues.add": {"key": "new", "text": ""},

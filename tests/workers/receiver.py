@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -31,8 +32,8 @@ class Receiver:
 
 
 @contextmanager
-def receiving() -> Iterator[Receiver]:
-    """A server on a free port of this machine, while the block runs."""
+def receiving(certificate: tuple[str, str] | None = None) -> Iterator[Receiver]:
+    """A server on a free port of this machine, while the block runs; with a certificate, https."""
     receiver = Receiver()
 
     class Handler(BaseHTTPRequestHandler):
@@ -56,7 +57,13 @@ def receiving() -> Iterator[Receiver]:
             """Say nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    receiver.url = f"http://127.0.0.1:{server.server_address[1]}/hook?a=1"
+    scheme = "http"
+    if certificate is not None:
+        scheme = "https"
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(*certificate)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+    receiver.url = f"{scheme}://127.0.0.1:{server.server_address[1]}/hook?a=1"
     thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     try:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import signal
 import socket
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -335,3 +337,24 @@ def test_an_erased_person_is_told_of_and_nothing_older(
 
     assert WebhookSender(store).run_once() == 1
     assert json.loads(receiver.requests[0].body)["kind"] == "user.erased"
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificate")
+def test_over_https_the_certificate_must_be_that_of_the_host(
+    receiver: Receiver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = {name: str(tmp_path / name) for name in ("key.pem", "cert.pem")}
+    made = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost"]
+    made += ["-addext", "subjectAltName=DNS:localhost", "-days", "2"]
+    made += ["-keyout", paths["key.pem"], "-out", paths["cert.pem"]]
+    subprocess.run(made, check=True, capture_output=True)
+    with receiving(certificate=(paths["cert.pem"], paths["key.pem"])) as secure:
+        url = secure.url.replace("127.0.0.1", "localhost")
+        trusted = hook_of(secure, url=url)
+
+        assert "certificate" in post(trusted, {}, b"{}")
+        monkeypatch.setenv("SSL_CERT_FILE", paths["cert.pem"])
+        assert post(trusted, {}, b"{}") == ""
+        assert "certificate" in post(hook_of(secure), {}, b"{}")
+        assert len(secure.requests) == 1
+    assert receiver.requests == []

@@ -33,7 +33,8 @@ def tell_removal(notes: Notes, part: str, uid: str, **why: str) -> Plan[None]:
     if notes.hooks:
         [found] = yield SESSIONS.find_uid(part=part, uid=uid)
         row = SessionRow._make(found)
-        if row.deleted_at is None:
+        # A sweep goes through all tenants, and tells its own what was theirs.
+        if row.deleted_at is None and row.tenant == notes.tenant:
             data = {"app": row.app, "user": row.user_id, "session": row.id, "uid": uid, **why}
             yield from notes.tell(part, "session.deleted", **data)
 

@@ -107,6 +107,8 @@ class _Moments(NamedTuple):
 class _Doomed(NamedTuple):
     part: str
     uid: str
+    moment: int
+    held: int
     why: str
 
 
@@ -115,7 +117,7 @@ class _Found:
     """What a sweep has come upon so far."""
 
     kinds: dict[str, Tally] = field(default_factory=dict)
-    held: int = 0
+    held: set[tuple[str, str]] = field(default_factory=set)
 
     def add(self, kind: str, count: int, size: int) -> None:
         before = self.kinds.get(kind, Tally(0, 0))
@@ -152,7 +154,10 @@ def sweep(
     """Remove what has had its time; what that was."""
     at = _moments(settings, config)
     found = _Found()
-    steps = [_sessions(settings, at, "ended", found, dry_run, keep)]
+    steps = [
+        _sessions(settings, at, "deleted", found, dry_run, keep),
+        _sessions(settings, at, "expired", found, dry_run, keep),
+    ]
     if config is not None and config.retention_days is not None:
         steps.append(_sessions(settings, at, "idle", found, dry_run, keep))
     if at.events_before is not None:
@@ -162,7 +167,7 @@ def sweep(
     for step in steps:
         # Each of them: a generator that was never begun closes in silence.
         finished = finished and (yield from step)
-    return Swept(found.kinds, found.held, finished)
+    return Swept(found.kinds, len(found.held), finished)
 
 
 def _moments(settings: Settings, config: RetentionConfig | None) -> _Moments:
@@ -197,12 +202,12 @@ def _sessions(
     settings: Settings, at: _Moments, why: str, found: _Found, dry_run: bool, keep: Keep
 ) -> Flow[bool]:
     """The sessions that are to go for one reason; False if it was stopped."""
-    after: tuple[str, str] = ("", "")
-    while page := (yield from run(_read(_page, at, why, after))):
+    after = _Doomed("", "", FIRST_MICROS - 1, 0, why)
+    while page := (yield from run(_read(_page, at, after))):
         batch: list[tuple[_Doomed, Tally]] = []
         for one in page:
-            if one.why == "held":
-                found.held += 1
+            if one.held:
+                found.held.add((one.part, one.uid))
                 continue
             weight = yield from run(_read(_weigh, one))
             if dry_run:
@@ -215,14 +220,17 @@ def _sessions(
             if not (yield from keep()):
                 return False
         yield from _purge(settings, at, batch, found)
-        after = page[-1][:2]
+        after = page[-1]
     return True
 
 
-def _page(at: _Moments, why: str, after: tuple[str, str]) -> Plan[list[_Doomed]]:
-    query = SWEEPING.pick("doomed", why)
-    values = at._asdict() | {"after": after[0], "after_uid": after[1], "limit": _PAGE}
-    return [_Doomed._make(row) for row in (yield query(**{p: values[p] for p in query.params}))]
+def _page(at: _Moments, after: _Doomed) -> Plan[list[_Doomed]]:
+    query = SWEEPING.pick("doomed", after.why)
+    values = at._asdict() | {
+        "after_at": after.moment, "after": after.part, "after_uid": after.uid, "limit": _PAGE,
+    }  # fmt: skip
+    rows = yield query(**{param: values[param] for param in query.params})
+    return [_Doomed._make([*row, after.why]) for row in rows]
 
 
 def _weigh(one: _Doomed) -> Plan[Tally]:
@@ -321,8 +329,9 @@ def _events(
     after: tuple[str, str] = ("", "")
     while page := (yield from run(_read(_old_page, at, after))):
         for one in page:
-            found.held += one.held
-            if not one.held:
+            if one.held:
+                found.held.add((one.part, one.uid))
+            else:
                 yield from _old_events(settings, at, one, found, dry_run)
             if not (yield from keep()):
                 return False

@@ -4,20 +4,26 @@
 EXISTS (SELECT 1 FROM holds h
         WHERE h.part = s.part AND h.uid IN ('', s.uid) AND h.released_at IS NULL)
 
--- define: ended
-(s.deleted_at <= :deleted_before OR (s.deleted_at IS NULL AND s.expires_at <= :now))
+-- define: deleted
+s.deleted_at <= :deleted_before AND (s.deleted_at, s.part, s.uid) > (:after_at, :after, :after_uid)
+ORDER BY s.deleted_at, s.part, s.uid
+
+-- define: expired
+s.deleted_at IS NULL AND s.expires_at <= :now
+  AND (s.expires_at, s.part, s.uid) > (:after_at, :after, :after_uid)
+ORDER BY s.expires_at, s.part, s.uid
 
 -- define: idle
 s.tenant = :tenant AND s.deleted_at IS NULL AND s.updated_at <= :idle_before
-  AND (s.expires_at IS NULL OR s.expires_at > :now)
+  AND (s.expires_at IS NULL OR s.expires_at > :now) AND (s.part, s.uid) > (:after, :after_uid)
+ORDER BY s.part, s.uid
 
 -- name: doomed
--- for: why = ended: {ended} | idle: {idle}
-SELECT s.part, s.uid, CASE WHEN {held} THEN 'held' WHEN s.deleted_at IS NOT NULL THEN 'deleted'
-    WHEN s.expires_at <= :now THEN 'expired' ELSE 'idle' END
-FROM sessions s
-WHERE (s.part, s.uid) > (:after, :after_uid) AND {why}
-ORDER BY s.part, s.uid LIMIT :limit
+-- for: why = deleted: {deleted} | expired: {expired} | idle: {idle}
+-- The idle ones by a walk through the table: an index of the time of the last write would have to
+-- be changed with every append.
+SELECT s.part, s.uid, COALESCE(s.deleted_at, s.expires_at, 0), CASE WHEN {held} THEN 1 ELSE 0 END
+FROM sessions s WHERE {why} LIMIT :limit
 
 -- name: with_old_events
 SELECT s.part, s.uid, s.app, s.user_id, s.id, CASE WHEN {held} THEN 1 ELSE 0 END

@@ -124,6 +124,18 @@ async def test_a_sweep_tells_what_it_removes_and_why(
     ) == 1
 
 
+async def test_a_sweep_tells_nobody_of_another_tenants_sessions(
+    open_store: OpenStore, dump: Dump, clock: FixedClock
+) -> None:
+    store = await with_hooks(open_store)
+    other = await open_store(tenant="acme")
+    await other.sessions.create("support", "ada", "brief", ttl=DAY)
+    clock.advance(2 * DAY)
+
+    assert (await store.sweep()).expired == 1
+    assert await facts(dump) == []
+
+
 async def test_an_erasure_takes_what_was_not_yet_told_and_tells_of_itself(
     open_store: OpenStore, dump: Dump
 ) -> None:
