@@ -33,7 +33,11 @@ _OTHERS = {
 }
 #: Of lists in any order: the type of what they are ordered by. Tokens of leases are counted, those
 #: of outcomes are not.
-_ANY = {"after": {"bigint", "text"}, "token": {"bigint", "text"}}
+_ANY = {
+    "after": {"bigint", "text"},
+    "before": {"bigint", "text"},
+    "token": {"bigint", "text"},
+}
 
 NAMES = sorted({name.partition(" ")[0] for name in EVERY})
 
