@@ -53,6 +53,32 @@ def test_a_copy_up_to_an_event_that_is_not_there_is_not_found(shop: Perdure) -> 
     assert shop("sessions", "fork", "late-p", "--at", "99").code == 3
 
 
+def test_what_is_held_is_not_deleted_until_it_is_released(shop: Perdure) -> None:
+    held = shop("sessions", "hold", "late-p", "--by", "legal", "--reason", "case 12", "--json")
+    refused = shop("sessions", "rm", "late-p", "--yes")
+    released = shop("sessions", "release", "late-p", "--by", "legal")
+    again = shop("sessions", "release", "late-p", "--json")
+
+    assert json.loads(held.out)["reason"] == "case 12"
+    assert refused.code == 6
+    assert "'legal'" in refused.err
+    assert released.err == "late-parcel was released\n"
+    assert json.loads(again.out) == {"session": "late-parcel", "released": False, "held": False}
+    assert shop("sessions", "rm", "late-p", "--yes").code == 0
+
+
+def test_releasing_a_session_says_that_its_user_is_held(shop: Perdure, url: str) -> None:
+    with library.open_sync(url) as store:
+        store.sessions.hold(library.UserScope("shop", "ada"), by="audit", reason="2026")
+
+    released = shop("sessions", "release", "late-p")
+
+    assert released.err.splitlines() == [
+        "late-parcel was not held by itself",
+        "everything of its user is held by 'audit': 2026",
+    ]
+
+
 def test_deleting_needs_a_yes_where_nobody_can_be_asked(filled: str, perdure: Perdure) -> None:
     for verb in ("rm", "purge"):
         result = perdure("sessions", verb, "late-p")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from perdure.cli import removing
+from perdure.cli import holding, removing
 from perdure.cli.commands import Group
 from perdure.cli.describing import session_document
 from perdure.cli.finding import SessionId, find_session, whose
@@ -186,3 +186,5 @@ def _tell(invocation: Invocation, session: Session, words: str) -> None:
 
 sessions.add_command(removing.rm)
 sessions.add_command(removing.purge)
+sessions.add_command(holding.hold)
+sessions.add_command(holding.release)
