@@ -34,9 +34,14 @@ def counts(line: Sequence[Run], found: SummaryRow) -> bool:
     """Whether the summary tells of that line."""
     if not found.covers_seq or holds(line, found.covers_seq):
         return True
-    if found.anchor == 0:
-        return not line or (line[-1].below == 0 and line[-1].low > found.covers_seq)
-    return found.anchor is not None and holds(line, found.anchor)
+    if found.anchor is None or found.anchor > 0:
+        return found.anchor is not None and holds(line, found.anchor)
+    return not line or (line[-1].below == 0 and line[-1].low > -found.anchor)
+
+
+def anchor_of(row: SessionRow, first: int) -> int:
+    """The anchor on a line whose first kept event that is; 0 where none was kept."""
+    return first or -row.last_seq
 
 
 def best(row: SessionRow, filter_key: str) -> Plan[SummaryRow | None]:
@@ -68,7 +73,10 @@ def anchor(row: SessionRow, found: Sequence[SummaryRow], first: int) -> Plan[Non
     for one in found:
         if one.covers_seq and (one.covers_seq < first or not first):
             yield SUMMARIES.set_anchor(
-                part=row.part, uid=row.uid, filter_key=one.filter_key, anchor=first
+                part=row.part,
+                uid=row.uid,
+                filter_key=one.filter_key,
+                anchor=anchor_of(row, first),
             )
 
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from perdure.errors import NotFoundError
 from perdure.features.branches import settle
 from perdure.features.changes import changes, fold, log, same
-from perdure.features.coverage import SUMMARIES
+from perdure.features.coverage import SUMMARIES, anchor_of
 from perdure.features.drafts import EventRow
 from perdure.features.holds import refuse_if_held
 from perdure.features.indexing import forget, forget_all, replace_text
@@ -115,7 +115,7 @@ def _remove_one(row: SessionRow, seq: int, event_id: str, now: int) -> Plan[Sess
     for follower, _ in followers:
         yield EVENTS.relink(part=row.part, uid=row.uid, prev=prev, seq=follower)
     if prev < 0:
-        begins = followers[0][0] if followers else 0
+        begins = anchor_of(row, followers[0][0] if followers else 0)
         yield SUMMARIES.move_anchor(part=row.part, uid=row.uid, seq=seq, anchor=begins)
     yield EVENTS.remove(part=row.part, uid=row.uid, seq=seq)
     yield from forget(row.part, row.uid, seq, seq)

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any, NamedTuple
 
 from perdure.errors import ConflictError, InvalidError, NotFoundError
-from perdure.features.coverage import SUMMARIES, SummaryRow, counts
+from perdure.features.coverage import SUMMARIES, SummaryRow, anchor_of, counts
 from perdure.features.drafts import event_of
 from perdure.features.line import EVENTS, NO_SEQ, first_of, holds, runs
 from perdure.features.lookup import SessionRow, Target, get, hold
@@ -168,7 +168,8 @@ def put(row: SessionRow, filter_key: str, made: Told, boundary: int, now: int) -
     line = yield from runs(row.part, row.uid, row.head)
     first = None
     if boundary and not holds(line, boundary):
-        first, _ = yield from first_of(row.part, row.uid, line)
+        kept, _ = yield from first_of(row.part, row.uid, line)
+        first = anchor_of(row, kept)
     rows = yield SUMMARIES.put(
         part=row.part,
         uid=row.uid,

@@ -1,5 +1,6 @@
 -- What a conversation was about, up to an event. `anchor` is the event that the line goes on with
--- after a prune has removed the one at `covers_seq` (0: none was kept).
+-- after a prune has removed the one at `covers_seq`; where none was kept, the last seq there was,
+-- below 0: the line goes on with a later one.
 -- Not clustered, as events are not: a text would spill into a page of its own.
 CREATE TABLE summaries (
     part       {text} NOT NULL,
