@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from perdure.features.memory_tools import MemoryTools
     from perdure.features.recovery import RecoveryView
     from perdure.handles import HandleState, SessionHandle
+    from perdure.opening import open, open_sync
     from perdure.operation import Async, Deferred, Pending, Sync
     from perdure.records import (
         ALL,
@@ -93,7 +94,7 @@ if TYPE_CHECKING:
         UserScope,
     )
     from perdure.retention import RetentionConfig
-    from perdure.store import Store, SyncStore, open, open_sync
+    from perdure.store import Store, SyncStore
     from perdure.subscriptions import AsyncSubscription, SyncSubscription
     from perdure.turns import Turn
     from perdure.values import Limits
@@ -225,7 +226,8 @@ _PLACES = {
             "UserScope"
         ),
         "perdure.retention": "RetentionConfig",
-        "perdure.store": "Store SyncStore open open_sync",
+        "perdure.opening": "open open_sync",
+        "perdure.store": "Store SyncStore",
         "perdure.subscriptions": "AsyncSubscription SyncSubscription",
         "perdure.turns": "Turn",
         "perdure.values": "Limits",

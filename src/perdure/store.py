@@ -12,15 +12,12 @@ from collections.abc import (
     Mapping,
     Sequence,
 )
-from contextlib import contextmanager
-from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar
 
 from perdure.config import Config, Resolved, resolve
-from perdure.engines import Engine, engine_for
-from perdure.errors import UnsupportedError
+from perdure.engines import engine_for
 from perdure.features.artifacts import Artifacts
 from perdure.features.events import Events
 from perdure.features.history import HistoryView
@@ -36,8 +33,7 @@ from perdure.features.sweeping import Sweeping
 from perdure.features.upkeep import Upkeep
 from perdure.features.usage import Usages
 from perdure.handles import SessionHandle, load
-from perdure.migrations import check, migrate, nothing_to_set_up, set_up
-from perdure.migrations.distribution import distribute, undistributed
+from perdure.migrations import migrate, set_up
 from perdure.operation import Async, Flow, M, Runner, Sync, run
 from perdure.records import (
     ALL,
@@ -50,8 +46,8 @@ from perdure.records import (
     Swept,
     Usage,
 )
-from perdure.retention import RetentionConfig
 from perdure.runners import AsyncRunner, Joining, SyncRunner
+from perdure.schema import migrate_store
 from perdure.subscriptions import (
     AsyncSubscription,
     SyncSubscription,
@@ -59,8 +55,6 @@ from perdure.subscriptions import (
     checked_limit,
 )
 from perdure.turns import AsyncTurn, SyncTurn
-from perdure.values import Limits
-from perdure.webhooks import Webhook
 
 if TYPE_CHECKING:
     from perdure.workers import Workers
@@ -458,158 +452,3 @@ class SyncStore(_Store[Sync]):
         workers = Workers(self)
         workers.start()
         return workers
-
-
-def open(  # noqa: A001 - perdure.open, as gzip.open
-    url: str | Config | None = None,
-    *,
-    tenant: str | None = None,
-    durability: str | None = None,
-    auto_migrate: bool | None = None,
-    busy_timeout: float | None = None,
-    event_limit: int | None = None,
-    memory_limit_per_user: int | None = None,
-    deleted_grace: timedelta | None = None,
-    limits: Limits | None = None,
-    clock: Callable[[], datetime] | None = None,
-    ids: Callable[[], str] | None = None,
-    schema: str | None = None,
-    pool_min: int | None = None,
-    pool_max: int | None = None,
-    prepared_statements: bool | None = None,
-    pool: Any = None,
-    summariser: Callable[..., Any] | None = None,
-    extractor: Callable[..., Any] | None = None,
-    embedder: Callable[..., Any] | None = None,
-    token_counter: Callable[..., Any] | None = None,
-    retention: RetentionConfig | None = None,
-    on_write: Callable[[Any], Any] | None = None,
-    webhooks: Sequence[Webhook] | None = None,
-) -> Store:
-    """A store for async code; options as in `Config`, arguments win over its values.
-
-    `InvalidError` for what makes no sense; whether the store can be opened shows when it is
-    entered, awaited, or first used.
-    """
-    given = {
-        "tenant": tenant, "durability": durability, "auto_migrate": auto_migrate,
-        "busy_timeout": busy_timeout, "event_limit": event_limit,
-        "memory_limit_per_user": memory_limit_per_user, "deleted_grace": deleted_grace,
-        "limits": limits, "clock": clock, "ids": ids, "schema": schema,
-        "pool_min": pool_min, "pool_max": pool_max,
-        "prepared_statements": prepared_statements, "pool": pool,
-        "summariser": summariser, "extractor": extractor, "embedder": embedder,
-        "token_counter": token_counter, "retention": retention, "on_write": on_write,
-        "webhooks": webhooks,
-    }  # fmt: skip
-    return Store(_config(url, given))
-
-
-def open_sync(
-    url: str | Config | None = None,
-    *,
-    tenant: str | None = None,
-    durability: str | None = None,
-    auto_migrate: bool | None = None,
-    busy_timeout: float | None = None,
-    event_limit: int | None = None,
-    memory_limit_per_user: int | None = None,
-    deleted_grace: timedelta | None = None,
-    limits: Limits | None = None,
-    clock: Callable[[], datetime] | None = None,
-    ids: Callable[[], str] | None = None,
-    schema: str | None = None,
-    pool_min: int | None = None,
-    pool_max: int | None = None,
-    prepared_statements: bool | None = None,
-    pool: Any = None,
-    summariser: Callable[..., Any] | None = None,
-    extractor: Callable[..., Any] | None = None,
-    embedder: Callable[..., Any] | None = None,
-    token_counter: Callable[..., Any] | None = None,
-    retention: RetentionConfig | None = None,
-    on_write: Callable[[Any], Any] | None = None,
-    webhooks: Sequence[Webhook] | None = None,
-) -> SyncStore:
-    """A store for code that does not await, opened: see `open`."""
-    given = {
-        "tenant": tenant, "durability": durability, "auto_migrate": auto_migrate,
-        "busy_timeout": busy_timeout, "event_limit": event_limit,
-        "memory_limit_per_user": memory_limit_per_user, "deleted_grace": deleted_grace,
-        "limits": limits, "clock": clock, "ids": ids, "schema": schema,
-        "pool_min": pool_min, "pool_max": pool_max,
-        "prepared_statements": prepared_statements, "pool": pool,
-        "summariser": summariser, "extractor": extractor, "embedder": embedder,
-        "token_counter": token_counter, "retention": retention, "on_write": on_write,
-        "webhooks": webhooks,
-    }  # fmt: skip
-    return SyncStore(_config(url, given))
-
-
-def _config(url: str | Config | None, given: Mapping[str, Any]) -> Config:
-    config = url if isinstance(url, Config) else Config(url=url)
-    return replace(config, **{name: value for name, value in given.items() if value is not None})
-
-
-def missing_migrations(config: Config) -> list[str]:
-    """The names of the migrations that the store lacks; writes nothing."""
-    return _on_bare_engine(resolve(config), lambda _: check())
-
-
-def migrate_store(resolved: Resolved) -> list[str]:
-    """Apply the migrations that the store lacks; their names."""
-    return _on_bare_engine(resolved, migrate)
-
-
-def undistributed_tables(resolved: Resolved) -> list[str]:
-    """The tables that Citus does not keep in shards yet; writes nothing.
-
-    `UnsupportedError` where there is no Citus.
-    """
-    with _sharding_engine(resolved) as engine:
-        names: list[str] = engine.run(undistributed())
-        return names
-
-
-def distribute_store(resolved: Resolved) -> Iterator[str]:
-    """Have Citus keep every table in shards by ``part``; each table's name as it is done.
-
-    A table is one transaction: it copies the rows while those who write to the table wait. What
-    is distributed already is left alone, so that after a failure the rest can be done by the
-    same again. `UnsupportedError` where there is no Citus. Tried against stand-ins for its
-    functions, not against a real Citus.
-    """
-    with _sharding_engine(resolved) as engine:
-        for table in engine.run(undistributed()):
-            if engine.run(distribute(table)):
-                yield table
-
-
-@contextmanager
-def _sharding_engine(resolved: Resolved) -> Iterator[Engine]:
-    with _bare_engine(resolved) as engine:
-        if engine.dialect != "postgres":
-            raise UnsupportedError(
-                f"{resolved.display_url} stays on one machine: only a PostgreSQL database with "
-                "Citus can be distributed, see the docs page beyond-one-machine"
-            )
-        engine.open()
-        yield engine
-
-
-def _on_bare_engine(resolved: Resolved, op_of: Callable[[int], Any]) -> list[str]:
-    """Run one operation on a store whose schema is not looked at first."""
-    with _bare_engine(resolved) as engine:
-        engine.open()
-        names: list[str] = engine.run(op_of(resolved.settings.clock()))
-        return names
-
-
-@contextmanager
-def _bare_engine(resolved: Resolved) -> Iterator[Engine]:
-    """An engine whose schema is not looked at first, not yet opened."""
-    engine = engine_for(replace(resolved, unhurried=True), nothing_to_set_up())
-    try:
-        yield engine
-    finally:
-        engine.close()

@@ -17,7 +17,7 @@ import pytest
 import perdure
 from perdure import Config, CorruptError, PerdureError, SchemaTooNewError, SessionKey
 from perdure.migrations import Migration, migrations
-from perdure.store import missing_migrations
+from perdure.schema import missing_migrations
 from perdure.values import to_micros
 from tests.engines.patience import begun, in_time, outcome
 

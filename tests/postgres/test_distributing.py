@@ -12,7 +12,7 @@ import perdure
 from perdure import BusyError, Config, PerdureError, SessionKey, UnsupportedError
 from perdure.config import Resolved, resolve
 from perdure.migrations.distribution import order
-from perdure.store import distribute_store, undistributed_tables
+from perdure.schema import distribute_store, undistributed_tables
 from perdure.tables import TABLES
 from tests.postgres.citus import calls, stand_in
 from tests.postgres.servers import asyncpg, fetch

@@ -10,7 +10,7 @@ import pytest
 
 import perdure
 from perdure import ALL, Config, InvalidError, SessionKey, SyncStore
-from perdure.store import migrate_store, missing_migrations
+from perdure.schema import migrate_store, missing_migrations
 from tests.postgres.servers import asyncpg, fetch
 
 KEY = SessionKey("app", "user", "chat")

@@ -22,8 +22,9 @@ from perdure.cli.showing import Extent, show_session
 from perdure.cli.terminal import Look
 from perdure.errors import PerdureError, StaleSessionError
 from perdure.importers import ImportReport, load_sync, read_chat
+from perdure.opening import open_sync
 from perdure.records import NewEvent, SessionKey
-from perdure.store import SyncStore, open_sync
+from perdure.store import SyncStore
 
 _APP, _USER = "demo", "ada"
 _SHOWN = SessionKey(_APP, _USER, "late-parcel")

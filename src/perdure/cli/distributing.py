@@ -10,7 +10,7 @@ import click
 from perdure.cli.commands import Command
 from perdure.cli.invocation import Invocation
 from perdure.cli.schema import CHECK_FAILED
-from perdure.store import distribute_store, undistributed_tables
+from perdure.schema import distribute_store, undistributed_tables
 
 _LEFTOVER = (
     "Citus hides the rows that it has copied, and they still take room here: for each table "

@@ -81,7 +81,7 @@ class Invocation:
     @contextmanager
     def store(self, *, create: bool = False) -> Iterator[SyncStore]:
         """The store, opened."""
-        from perdure.store import open_sync  # noqa: PLC0415 - help and completion need no store
+        from perdure.opening import open_sync  # noqa: PLC0415 - help and completion need no store
 
         if not create:
             self.check_there()

@@ -10,7 +10,7 @@ from perdure.cli.commands import Command
 from perdure.cli.invocation import Invocation
 from perdure.migrations import LEDGER, migrations
 from perdure.operation import Query
-from perdure.store import migrate_store, missing_migrations
+from perdure.schema import migrate_store, missing_migrations
 
 CHECK_FAILED = 8
 

@@ -11,7 +11,8 @@ import click
 from perdure.cli.commands import Command
 from perdure.cli.invocation import Invocation
 from perdure.records import ALL
-from perdure.store import SyncStore, missing_migrations
+from perdure.schema import missing_migrations
+from perdure.store import SyncStore
 
 _COUNTED = 10_000
 _KILO = 1024

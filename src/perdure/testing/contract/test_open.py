@@ -26,7 +26,7 @@ from perdure.config import data_folder, resolve
 from perdure.engines import engine_for
 from perdure.migrations import LEDGER, migrations, nothing_to_set_up
 from perdure.operation import Operation, Plan, Query, Statement
-from perdure.store import missing_migrations
+from perdure.schema import missing_migrations
 from perdure.testing.databases import Database, OpenStore
 
 KEY = SessionKey("support", "ada", "chat")
