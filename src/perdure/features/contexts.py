@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 from typing import Any, NamedTuple
 
+from perdure.features.counting import count
 from perdure.features.coverage import best, mark
 from perdure.features.drafts import EventRow, event_of
 from perdure.features.line import NO_SEQ
@@ -12,7 +13,6 @@ from perdure.features.lookup import Target, get
 from perdure.features.pruning import with_calls
 from perdure.features.reading import Filter, oldest
 from perdure.features.summarising import matches, summary_of
-from perdure.features.tokens import count
 from perdure.formats import convert, fitting_start, system_text, window_start
 from perdure.operation import Plan, Settings, Step
 from perdure.records import Context, Event, Messages, Opaque, Summary

@@ -7,12 +7,12 @@ from datetime import timedelta
 from typing import Any, NamedTuple
 
 from perdure.errors import ConflictError, InvalidError, NotFoundError
+from perdure.features.counting import count
 from perdure.features.coverage import SUMMARIES, SummaryRow, anchor_of, counts
 from perdure.features.drafts import event_of
 from perdure.features.line import EVENTS, NO_SEQ, first_of, holds, runs
 from perdure.features.lookup import SessionRow, Target, get, hold
 from perdure.features.reading import Filter, oldest, positive
-from perdure.features.tokens import count
 from perdure.operation import Bumps, Operation, Plan, Settings, Step
 from perdure.records import Event, SessionKey, Summary, SummaryTrigger
 from perdure.values import Limits, check_text, decode, encode, encode_trusted, from_micros

@@ -19,7 +19,7 @@ from perdure import (
     Summary,
     SummaryTrigger,
 )
-from perdure.features.tokens import estimate
+from perdure.features.counting import estimate
 from perdure.testing.clocks import FixedClock
 from perdure.testing.contract.telling import joined, say, texts
 from perdure.testing.databases import Dump, OpenStore, Reopen
