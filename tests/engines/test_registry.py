@@ -63,6 +63,7 @@ def test_the_registry_has_every_column_of_json_and_no_other(database: apsw.Conne
         "part", "uid", "id", "tenant", "app", "user_id", "app_part", "title", "author",
         "agent_type", "preview", "run_id", "branch", "filter_key", "kind", "role", "format",
         "codec", "text", "name", "digest", "event_id", "token",
+        "block", "low_key", "high_key", "words", "doc", "model",
     }  # fmt: skip
 
     for table in TABLES:
