@@ -1,4 +1,4 @@
--- Blocks of words by (part, block); a later block has a greater name. See features/postings.py.
+-- Blocks of words by (part, uid, block); a later block has a greater name. See features/postings.py.
 
 -- name: add
 INSERT INTO search_blocks (part, block, uid, kind, app_part, low_key, high_key, documents,

@@ -12,10 +12,10 @@ CREATE TABLE search_blocks (
     length    BIGINT NOT NULL,
     docs      {text} NOT NULL,
     words     {text} NOT NULL,
-    PRIMARY KEY (part, block)
+    PRIMARY KEY (part, uid, block)
 );
 
-CREATE INDEX search_blocks_of ON search_blocks (part, uid, kind);
+CREATE INDEX search_blocks_newest ON search_blocks (part, block);
 CREATE INDEX search_blocks_app ON search_blocks (app_part, block);
 
 -- How far each session is indexed: the last seq, and the title.
