@@ -373,7 +373,8 @@ def _prune(settings: Settings, at: _Moments, one: _Old) -> Flow[int]:
     key = SessionKey(one.app, one.user, one.id)
     where = target(settings.tenant, key, settings.limits.text, at.now)
     total = 0
-    whole = Cut(before_time=at.events_before)
+    # A config that names an age has told to go beyond what a summary covers.
+    whole = Cut(before_time=at.events_before, beyond_summary=True)
     while True:
         try:
             first = yield from run(_read(_first_seq, one))
