@@ -45,7 +45,7 @@ _FILL = [
     "INSERT INTO annotations SELECT part, uid, 'a1', 'e1', 'score', '1', '', 1 FROM sessions",
     """
     INSERT INTO search_blocks
-    SELECT part, '0-' || uid, uid, 'events', app_part, '1', '2', 2, 4, '[]', ' ' FROM sessions
+    SELECT part, uid, '0-' || uid, 'events', app_part, '1', '2', 2, 4, '[]', ' ' FROM sessions
     """,
     "INSERT INTO search_marks SELECT part, uid, 4, title FROM sessions",
     """
