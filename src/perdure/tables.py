@@ -131,7 +131,7 @@ TABLES: tuple[Table, ...] = (
     Table(
         "search_blocks",
         (
-            "part", "block", "uid", "kind", "app_part", "low_key", "high_key", "documents",
+            *_HANGING, "block", "kind", "app_part", "low_key", "high_key", "documents",
             "length", "docs", "words",
         ),
         json=frozenset({"docs"}),

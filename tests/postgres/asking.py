@@ -84,7 +84,7 @@ _FILL = [
     "INSERT INTO history_marks SELECT part, uid, 2, 1 FROM sessions",
     """
     INSERT INTO search_blocks
-    SELECT part, '0-' || uid, uid, 'events', app_part, '1', '2', 2, 4, '[]', ' ' FROM sessions
+    SELECT part, uid, '0-' || uid, 'events', app_part, '1', '2', 2, 4, '[]', ' ' FROM sessions
     """,
     "INSERT INTO search_marks SELECT part, uid, 4, title FROM sessions",
     """

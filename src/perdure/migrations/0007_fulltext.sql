@@ -2,8 +2,8 @@
 -- `uid` is '' for what hangs on no session. Not clustered, as the events are not: rows are long.
 CREATE TABLE search_blocks (
     part      {text} NOT NULL,
-    block     {text} NOT NULL,
     uid       {text} NOT NULL,
+    block     {text} NOT NULL,
     kind      {text} NOT NULL,
     app_part  {text} NOT NULL,
     low_key   {text} NOT NULL,
