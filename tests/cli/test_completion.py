@@ -36,7 +36,7 @@ def test_another_shell_is_a_usage_error(perdure: Perdure) -> None:
 
 def test_commands_and_options_are_completed(url: str) -> None:
     assert completed(url, "perdure sess") == ["sessions"]
-    assert completed(url, "perdure sessions re") == ["rename", "restore"]
+    assert completed(url, "perdure sessions re") == ["rename", "restore", "release"]
     assert completed(url, "perdure ls --or") == ["--order"]
 
 
