@@ -9,6 +9,7 @@ import tempfile
 import time
 from importlib.resources import files
 from pathlib import Path
+from shutil import which
 
 import click
 
@@ -35,6 +36,8 @@ _NEXT = (
     ("perdure show weekend-in-lisbon", "two tools at once, and one that fails"),
     ("perdure show flaky --last 2", "the beginning of an id is enough"),
     ("perdure show late-parcel --json", "everything, for programs"),
+    ("perdure search parcel --app demo", "who spoke of it, in all sessions"),
+    ("perdure memory add demo ada 'Likes tea.'", "beyond one conversation"),
     ("perdure tail -f", "watch events come in"),
     ("perdure import chat FILE --app my", "conversations of your own"),
 )
@@ -137,8 +140,12 @@ class _Demo:
     def _next(self) -> None:
         self._heading("Your turn", "")
         self._print((f"export PERDURE_URL={self._url}", "key"))
+        folder = Path(sys.argv[0]).parent
+        if which("perdure") is None and folder.joinpath("perdure").exists():
+            # Called by its path, from an environment that is not activated.
+            self._print((f'export PATH="{folder.resolve()}:$PATH"', "key"))
         for command, why in _NEXT:
-            self._print((f"{command:<35}", "key"), (why, "dim"))
+            self._print((f"{command:<42}", "key"), (why, "dim"))
 
     # -- printing ------------------------------------------------------------------------------
 

@@ -50,7 +50,7 @@ def worker(invocation: Invocation, app: str | None, retention_days: int | None) 
 @contextmanager
 def _store(invocation: Invocation, app: str | None) -> Iterator[Store | SyncStore]:
     if app is None:
-        with invocation.store(create=True) as store:
+        with invocation.store() as store:
             yield store
         return
     if invocation.retention_days is not None:
@@ -70,9 +70,12 @@ def _application(place: str) -> Store | SyncStore:
     if not (module and colon and name):
         raise InvalidError(f"--app is MODULE:STORE, not {place!r}", "app")
     sys.path.insert(0, str(Path.cwd()))
-    found: Any = import_module(module)
-    for part in name.split("."):
-        found = getattr(found, part)
+    try:
+        found: Any = import_module(module)
+        for part in name.split("."):
+            found = getattr(found, part)
+    except (ImportError, AttributeError) as error:
+        raise InvalidError(f"--app: there is no {place}: {error}", "app") from error
     if not isinstance(found, Store | SyncStore) and callable(found):
         found = found()
     if not isinstance(found, Store | SyncStore):

@@ -224,7 +224,8 @@ class Rewriting(Feature[M]):
         """Delete the oldest events of the active line, for good; returns how many.
 
         Keeps the last ``keep_last``, those from ``before_seq`` on, those from the first one
-        that is not ``older_than``; of several the one that keeps most. A tool call stays as
+        that is not ``older_than`` (an age, 0 or more, or a time); of several the one that keeps
+        most. A tool call stays as
         long as its result. What the summary of the whole session does not cover stays, unless
         ``beyond_summary=True``; without a summary there is nothing to wait for.
         Branches lose what they share with the deleted part, and go with
@@ -311,7 +312,14 @@ def _moment(older_than: timedelta | datetime | None, now: int) -> int | None:
     if older_than is None:
         return None
     if isinstance(older_than, timedelta):
+        if older_than < timedelta(0):
+            # A sign that slipped, most likely: it would delete everything.
+            raise InvalidError(f"older_than must not be below 0, it is {older_than}", "older_than")
         return now - older_than // timedelta(microseconds=1)
+    if not isinstance(older_than, datetime):
+        raise InvalidError(
+            f"older_than is a timedelta or a datetime, not {older_than!r}", "older_than"
+        )
     return to_micros(older_than, "older_than")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -92,6 +92,21 @@ async def test_older_than_an_age_is_counted_from_now(
     clock.set(START + timedelta(hours=6))
 
     assert await store.events.prune(key, older_than=timedelta(hours=2, minutes=30)) == 3
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [timedelta(days=-3), datetime(2020, 1, 1), 30],  # noqa: DTZ001 - no zone is an error
+)
+async def test_an_age_that_would_delete_everything_by_mistake_is_refused(
+    store: Store, key: SessionKey, wrong: Any
+) -> None:
+    await store.events.append(key, "one", "two")
+
+    with pytest.raises(InvalidError, match="older_than"):
+        await store.events.prune(key, older_than=wrong)
+
+    assert await store.events.count(key) == 2
 
 
 async def test_a_prune_says_what_to_keep(store: Store, key: SessionKey) -> None:
