@@ -78,6 +78,8 @@ def cut(
                 # If it is not there any more, somebody has put it together with others.
                 taken = yield from _cut_block(part, block, low, high, instead)
                 found, again = found or taken, again or not taken
+                if not taken:
+                    continue
             done.add(block)
     return found
 

@@ -9,6 +9,7 @@ from perdure.errors import InvalidError, NotFoundError
 from perdure.features import hooks, removing
 from perdure.features.appending import Append, append
 from perdure.features.branches import branch_name, move_head
+from perdure.features import coverage
 from perdure.features.coverage import SUMMARIES
 from perdure.features.drafts import Draft, check_batch, draft, event_of
 from perdure.features.holds import refuse_if_held
@@ -125,7 +126,7 @@ class Rewriting(Feature[M]):
 
         def work(bumps: Bumps) -> Plan[int]:
             held = yield from hold(at, expected, bumps)
-            yield SUMMARIES.clear(part=held.part, uid=held.uid)
+            yield from coverage.clear(held)
             yield SUMMARIES.clear_mark(part=held.part, uid=held.uid)
             if not held.last_seq:
                 return 0

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from perdure.errors import EmbedderError, InvalidError, TooLargeError
+from perdure.features.coverage import KIND as SUMMARIES
+from perdure.features.coverage import reaches
 from perdure.features.cursors import check_limit
 from perdure.features.fulltext import FEW, Found, candidates, tidy
 from perdure.features.indexing import EVENTS, SEARCH, TITLES, Scope, catch_up
@@ -29,6 +31,7 @@ from perdure.values import from_micros
 KINDS: Mapping[str, Query] = {
     EVENTS: SEARCH.events,
     TITLES: SEARCH.titles,
+    SUMMARIES: SEARCH.summaries,
     MEMORIES: MEMORY.pick("memories", "now"),
 }
 #: The kinds whose keys are numbers, by which they stand next to each other.
@@ -53,7 +56,7 @@ class Asked(NamedTuple):
 
 
 class _Shown(NamedTuple):
-    """A row of a statement of `KINDS`; the last three are there for events."""
+    """A row of a statement of `KINDS`; the last ones are there for events and summaries."""
 
     place: int
     app: str
@@ -65,6 +68,7 @@ class _Shown(NamedTuple):
     seq: int | None = None
     head: int = 0
     jumps: bool = False
+    covers: tuple[int, int | None] | None = None
 
 
 class Search(Feature[M]):
@@ -285,19 +289,28 @@ def _texts(some: Sequence[Ranked], now: int) -> Plan[dict[int, _Shown]]:
     found: dict[int, _Shown] = {}
     for (kind, part), members in groups.items():
         keys = [(one.uid, kind, one.key) for one in (some[n].candidate for n in members)]
-        rows = yield showing(KINDS[kind], part, keys, now, TEXT_CHARACTERS)
-        found |= {members[row[0]]: _Shown(*row) for row in rows}
+        rows = yield from showing(KINDS[kind], part, keys, now, TEXT_CHARACTERS)
+        found |= {members[row[0]]: _shown(kind, row) for row in rows}
     return found
 
 
+def _shown(kind: str, row: Sequence[Any]) -> _Shown:
+    if kind == SUMMARIES:
+        *columns, head, covers_seq, anchor = row
+        return _Shown(*columns, head=head, covers=(covers_seq, anchor))
+    return _Shown(*row)
+
+
 def _on_line(one: Ranked, row: _Shown, lines: dict[tuple[str, str], list[Run]]) -> Plan[bool]:
-    """Whether the event is on the active line of its session: what is not is hidden."""
-    if row.seq is None or not row.jumps:
+    """Whether it is of the active line of its session: what is not is hidden."""
+    if row.covers is None and (row.seq is None or not row.jumps):
         return row.seq is None or row.seq <= row.head
     at = (one.candidate.part, one.candidate.uid)
     if at not in lines:
         lines[at] = yield from runs(*at, row.head)
-    return holds(lines[at], row.seq)
+    if row.covers is not None:
+        return reaches(lines[at], *row.covers)
+    return row.seq is not None and holds(lines[at], row.seq)
 
 
 def _hit(one: Ranked, row: _Shown, words: Sequence[str]) -> SearchHit:

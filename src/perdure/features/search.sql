@@ -59,6 +59,14 @@ SELECT w.place, s.app, s.user_id, s.id, s.id, s.updated_at, SUBSTR(s.title, 1, :
 FROM ({wanted}) w CROSS JOIN sessions s
 WHERE s.part = :part AND s.uid = w.uid AND {live}
 
+-- name: summaries
+-- The text is JSON, whole; then what tells whether the summary counts on the active line.
+SELECT w.place, s.app, s.user_id, s.id, m.filter_key, m.updated_at, m.summary, s.head,
+    m.covers_seq, m.anchor
+FROM ({wanted}) w CROSS JOIN summaries m CROSS JOIN sessions s
+WHERE m.part = :part AND m.uid = w.uid AND m.filter_key = w.doc
+  AND s.part = :part AND s.uid = w.uid AND {live}
+
 -- name: live_uids
 SELECT s.uid, s.version FROM sessions s WHERE s.part = :part AND {live}
 
