@@ -60,6 +60,7 @@ if TYPE_CHECKING:
         History,
         Hold,
         KeyValue,
+        KeyValueHit,
         LoadedArtifact,
         Memory,
         MemoryHit,
@@ -137,6 +138,7 @@ __all__ = [
     "Hold",
     "InvalidError",
     "KeyValue",
+    "KeyValueHit",
     "Limits",
     "LoadedArtifact",
     "Memory",
@@ -219,6 +221,7 @@ _PLACES = {
         "perdure.records": (
             "ALL Annotation AppScope Appended Artifact Branch Context ConversationContext "
             "DELETE DiskUse ErasureReceipt Event EventError Fact Growth History Hold KeyValue "
+            "KeyValueHit "
             "LoadedArtifact Memory MemoryHit Message Messages Namespace NewAnnotation "
             "NewArtifact NewEvent NewMemory NewSession NewState Opaque Origin Page Remembered "
             "Rewritten SearchHit Session SessionKey SessionSummary Size StateChange "

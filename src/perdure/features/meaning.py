@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 from array import array
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import import_module
 from math import isfinite, sqrt
@@ -17,6 +18,8 @@ from typing import Any, NamedTuple
 
 from perdure.errors import EmbedderError
 from perdure.features.coverage import KIND as SUMMARIES
+from perdure.features.documents import KIND as DOCUMENTS
+from perdure.features.documents import key_of
 from perdure.features.indexing import SEARCH
 from perdure.features.line import EVENTS
 from perdure.features.memory_rows import MEMORY
@@ -123,9 +126,11 @@ def showing(
     query: Query, part: str, keys: Sequence[Key], now: int, characters: int
 ) -> Plan[Sequence[Sequence[Any]]]:
     """The rows that show these documents of one kind, at most eight."""
-    given: dict[str, Any] = {"part": part, "now": now, "characters": characters}
+    given = defaultdict[str, Any](lambda: None, part=part, now=now, characters=characters)
     for letter, key in zip(_LETTERS, [*keys, *[(None, "", None)] * _AT_ONCE], strict=False):
         given[f"uid_{letter}"], given[f"key_{letter}"] = key[0], key[2]
+        if keys[0][1] == DOCUMENTS and key[2] is not None:
+            given[f"namespace_{letter}"], given[f"key_{letter}"] = key_of(key[2])
     rows = yield query(**{name: given[name] for name in query.params})
     return [_plain(row, characters) for row in rows] if keys[0][1] == SUMMARIES else rows
 

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from perdure.errors import NotFoundError
+from perdure.features import coverage
 from perdure.features.branches import settle
 from perdure.features.changes import changes, fold, log, same
-from perdure.features import coverage
 from perdure.features.coverage import SUMMARIES, anchor_of
 from perdure.features.drafts import EventRow
 from perdure.features.holds import refuse_if_held

@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from perdure.errors import InvalidError, NotFoundError
-from perdure.features import hooks, removing
+from perdure.features import coverage, hooks, removing
 from perdure.features.appending import Append, append
 from perdure.features.branches import branch_name, move_head
-from perdure.features import coverage
 from perdure.features.coverage import SUMMARIES
 from perdure.features.drafts import Draft, check_batch, draft, event_of
 from perdure.features.holds import refuse_if_held

@@ -223,7 +223,9 @@ class Summaries(Feature[M]):
         if made is None:
             return None
         at = self._at(found.row.key)
-        return (yield from run(summarising.store(at, found, filter_key, made, self._settings.ids())))
+        return (
+            yield from run(summarising.store(at, found, filter_key, made, self._settings.ids()))
+        )
 
     def _keeping(self, call: Call, lease: Lease, ttl: int) -> Keeping:
         """The call, with the lease renewed three times as often as it must be."""
