@@ -70,6 +70,7 @@ if TYPE_CHECKING:
         NewAnnotation,
         NewArtifact,
         NewEvent,
+        NewKeyValue,
         NewMemory,
         NewSession,
         NewState,
@@ -151,6 +152,7 @@ __all__ = [
     "NewAnnotation",
     "NewArtifact",
     "NewEvent",
+    "NewKeyValue",
     "NewMemory",
     "NewSession",
     "NewState",
@@ -223,7 +225,8 @@ _PLACES = {
             "DELETE DiskUse ErasureReceipt Event EventError Fact Growth History Hold KeyValue "
             "KeyValueHit "
             "LoadedArtifact Memory MemoryHit Message Messages Namespace NewAnnotation "
-            "NewArtifact NewEvent NewMemory NewSession NewState Opaque Origin Page Remembered "
+            "NewArtifact NewEvent NewKeyValue NewMemory NewSession NewState Opaque Origin Page "
+            "Remembered "
             "Rewritten SearchHit Session SessionKey SessionSummary Size StateChange "
             "StateEntry Summary SummaryJob SummaryRun SummaryTrigger Swept Tally Usage "
             "UserScope"

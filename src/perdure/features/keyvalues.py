@@ -102,7 +102,7 @@ class KeyValues(Feature[M]):
         searched; without one it cannot.
         """
         at = self._at(namespace, key, app, user)
-        new = storing.new(self._settings, value, ttl, index, at.now)
+        new = storing.new(self._settings, at, value, ttl, index)
         expected = positive(expected_version, "expected_version")
         owner = self._owner(app, user, at.now, [new])
         return lambda _: storing.put(at, new, expected, owner)
@@ -125,7 +125,7 @@ class KeyValues(Feature[M]):
         expired counts as none.
         """
         at = self._at(namespace, key, app, user)
-        new = storing.new(self._settings, value, ttl, index, at.now)
+        new = storing.new(self._settings, at, value, ttl, index)
         owner = self._owner(app, user, at.now, [new])
         return lambda _: storing.add(at, new, owner)
 
@@ -239,9 +239,7 @@ class KeyValues(Feature[M]):
         if not isinstance(values, Mapping):
             raise InvalidError(f"values maps keys to values, not {values!r}", "values")
         places = self._each(namespace, list(values), app, user)
-        rows = [
-            (at, storing.new(self._settings, values[at.key], ttl, index, at.now)) for at in places
-        ]
+        rows = [(at, storing.new(self._settings, at, values[at.key], ttl, index)) for at in places]
         owner = self._owner(app, user, self._settings.clock(), [new for _, new in rows])
         return lambda _: storing.put_many(rows, owner)
 

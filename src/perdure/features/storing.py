@@ -9,11 +9,12 @@ from typing import Any, NamedTuple
 from perdure.errors import ConflictError, InvalidError, NotFoundError, PerdureError
 from perdure.features import documents, paths
 from perdure.features.describing import MAX_TTL
+from perdure.features.hooks import passed
 from perdure.features.memory_rows import Owner
 from perdure.features.namespaces import Place, check_room, decoded, encoded
 from perdure.operation import Bumps, Plan, Settings, Work
 from perdure.parts import place
-from perdure.records import DELETE, KeyValue, Marker, Namespace, Opaque
+from perdure.records import DELETE, KeyValue, Marker, Namespace, NewKeyValue, Opaque
 from perdure.sql import load
 from perdure.values import Payload, check_text, from_micros, from_payload, maybe, payload
 
@@ -125,11 +126,11 @@ def target(settings: Settings, namespace: Namespace, key: str, app: str, user: s
     return At(part, stored, checked, now)
 
 
-def new(
-    settings: Settings, value: Any, ttl: timedelta | None, index: Sequence[str], now: int
-) -> New:
-    """The checked columns of a value; `InvalidError`."""
+def new(settings: Settings, at: At, value: Any, ttl: timedelta | None, index: Sequence[str]) -> New:
+    """The checked columns of a value, as `on_write` gives it; `InvalidError`."""
     lifetime = maybe(micros, ttl)
+    if settings.on_write is not None:
+        value = passed(NewKeyValue(decoded(at.namespace), at.key, value), settings).value
     text, codec, data = _payload(value, settings.limits.event)
     words = ""
     wanted = paths.parsed(index, settings.limits.text)
@@ -137,7 +138,7 @@ def new(
         if text is None:
             raise InvalidError("index names paths of JSON, and the value is bytes", "index")
         words = paths.text_at(value, wanted)
-    expires_at = None if lifetime is None else now + lifetime
+    expires_at = None if lifetime is None else at.now + lifetime
     return New(text, codec, data, words, lifetime, expires_at)
 
 

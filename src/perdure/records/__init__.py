@@ -38,9 +38,8 @@ from perdure.records.conversations import (
     StateChange,
     StateEntry,
     Stored,
-    WriteRecord,
 )
-from perdure.records.kept import Artifact, KeyValue, LoadedArtifact, Namespace
+from perdure.records.kept import Artifact, KeyValue, LoadedArtifact, Namespace, NewKeyValue
 from perdure.records.remembered import (
     Context,
     ConversationContext,
@@ -58,6 +57,7 @@ from perdure.records.remembered import (
     SummaryJob,
     SummaryRun,
     SummaryTrigger,
+    WriteRecord,
 )
 from perdure.records.upkeep import (
     DiskUse,
@@ -106,6 +106,7 @@ __all__ = [
     "NewAnnotation",
     "NewArtifact",
     "NewEvent",
+    "NewKeyValue",
     "NewMemory",
     "NewSession",
     "NewState",

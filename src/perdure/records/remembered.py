@@ -8,8 +8,16 @@ from datetime import datetime, timedelta
 from typing import Literal, TypeAlias
 
 from perdure.records.basics import JSON, SessionKey
-from perdure.records.conversations import Event, Messages
-from perdure.records.kept import KeyValue, Namespace
+from perdure.records.conversations import (
+    Event,
+    Messages,
+    NewAnnotation,
+    NewArtifact,
+    NewEvent,
+    NewSession,
+    NewState,
+)
+from perdure.records.kept import KeyValue, Namespace, NewKeyValue
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,6 +167,11 @@ class NewMemory:
 
 
 MemoryInput: TypeAlias = NewMemory | Mapping[str, JSON] | str
+
+WriteRecord: TypeAlias = (
+    NewSession | NewEvent | NewAnnotation | NewState | NewArtifact | NewMemory | NewKeyValue
+)
+"""What `on_write` is given, and gives back."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
