@@ -207,6 +207,7 @@ _OF_STATEMENT: Mapping[str, Mapping[str, object]] = {
     "search.documents_of": {"uid": None},
     "search.vectors": {"uid": None},
     "search.lacking": {"limit": 50},
+    "search.lacking_since": {"limit": 50, "since": 0},
     "search.put_vector": {"digest": "new"},
     "events.insert": {
         "seq": 1000, "id": "new", "text": "", "author": "", "branch": "", "run_id": "",

@@ -13,6 +13,15 @@ WHERE {scope} AND {live}
   AND (COALESCE(m.seq, 0) < s.last_seq OR COALESCE(m.title, '') <> s.title)
 ORDER BY s.part, s.uid LIMIT :limit
 
+-- name: lacking_since
+-- The same of an app, of those that were written to since, in the order of that.
+SELECT s.part, s.app_part, s.uid, s.version, s.last_seq, s.title, COALESCE(m.seq, 0),
+    COALESCE(m.title, ''), s.updated_at
+FROM sessions s LEFT JOIN search_marks m ON m.part = s.part AND m.uid = s.uid
+WHERE s.app_part = :owner AND s.updated_at >= :since AND {live}
+  AND (COALESCE(m.seq, 0) < s.last_seq OR COALESCE(m.title, '') <> s.title)
+ORDER BY s.updated_at, s.id, s.uid LIMIT :limit
+
 -- name: fresh
 SELECT e.seq, SUBSTR(e.text, 1, :characters) FROM events e
 WHERE e.part = :part AND e.uid = :uid AND e.seq > :after ORDER BY e.seq LIMIT :limit

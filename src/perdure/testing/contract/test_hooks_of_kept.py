@@ -98,7 +98,7 @@ async def test_a_key_value_is_shown_with_its_namespace_and_key(open_store: OpenS
     await store.kv.set_many("n", {"x": 1, "y": None})
 
     assert seen == [
-        NewKeyValue(("docs", "de"), "a", b"bytes"),  # type: ignore[arg-type]
+        NewKeyValue(("docs", "de"), "a", b"bytes"),
         NewKeyValue("n", "x", 1),
         NewKeyValue("n", "y", None),
     ]
