@@ -60,6 +60,7 @@ if TYPE_CHECKING:
         History,
         Hold,
         KeyValue,
+        KeyValueHit,
         LoadedArtifact,
         Memory,
         MemoryHit,
@@ -69,6 +70,7 @@ if TYPE_CHECKING:
         NewAnnotation,
         NewArtifact,
         NewEvent,
+        NewKeyValue,
         NewMemory,
         NewSession,
         NewState,
@@ -137,6 +139,7 @@ __all__ = [
     "Hold",
     "InvalidError",
     "KeyValue",
+    "KeyValueHit",
     "Limits",
     "LoadedArtifact",
     "Memory",
@@ -149,6 +152,7 @@ __all__ = [
     "NewAnnotation",
     "NewArtifact",
     "NewEvent",
+    "NewKeyValue",
     "NewMemory",
     "NewSession",
     "NewState",
@@ -219,8 +223,10 @@ _PLACES = {
         "perdure.records": (
             "ALL Annotation AppScope Appended Artifact Branch Context ConversationContext "
             "DELETE DiskUse ErasureReceipt Event EventError Fact Growth History Hold KeyValue "
+            "KeyValueHit "
             "LoadedArtifact Memory MemoryHit Message Messages Namespace NewAnnotation "
-            "NewArtifact NewEvent NewMemory NewSession NewState Opaque Origin Page Remembered "
+            "NewArtifact NewEvent NewKeyValue NewMemory NewSession NewState Opaque Origin Page "
+            "Remembered "
             "Rewritten SearchHit Session SessionKey SessionSummary Size StateChange "
             "StateEntry Summary SummaryJob SummaryRun SummaryTrigger Swept Tally Usage "
             "UserScope"

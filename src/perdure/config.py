@@ -56,7 +56,7 @@ class Config:
     removes at once). ``clock`` gives the time, ``ids`` new ids: for tests.
     ``retention``: what sweeps remove beyond what has expired (default None: only that, and what
     was deleted). ``webhooks``: who is told what happened (default None: nobody).
-    ``on_write``: a plain function that gets each `NewEvent`, `NewState` and `NewArtifact` before
+    ``on_write``: a plain function that gets each `NewEvent`, `NewMemory` and so on before
     it is stored, and gives back what is to be stored in its place, or raises to refuse it.
     """
 

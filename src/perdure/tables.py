@@ -135,7 +135,7 @@ TABLES: tuple[Table, ...] = (
             "length", "docs", "words",
         ),
         json=frozenset({"docs"}),
-        key=("part", "block"),
+        key=(*_HANGING, "block"),
     ),
     Table("search_marks", (*_HANGING, "seq", "title"), key=_HANGING),
     Table(

@@ -16,6 +16,7 @@ BY_MANY_PARTS = {
     "events.locate": "an event by its id alone, in all sessions of an app",
     "keyvalues.count_expired": "a sweep",
     "keyvalues.expired": "a sweep",
+    "search.lacking_since": "what is not indexed of an app, for a worker",
     "search.lacking app": "what is not indexed, of an app",
     "search.lacking tenant": "what is not indexed, for workers",
     "sessions.count app": "of an app",

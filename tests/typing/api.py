@@ -26,6 +26,7 @@ from perdure import (
     HistoryView,
     Hold,
     KeyValue,
+    KeyValueHit,
     LoadedArtifact,
     Memory,
     MemoryHit,
@@ -254,6 +255,7 @@ async def async_kv(store: Store) -> None:
     assert_type(await store.kv.delete_many("n", ["k"]), int)
     assert_type(await store.kv.list(), Page[KeyValue])
     assert_type(store.kv.iter(), AsyncIterator[KeyValue])
+    assert_type(await store.kv.search("x", namespace="n"), Sequence[KeyValueHit])
     assert_type(await store.kv.count(), int)
     assert_type(await store.kv.namespaces(), Page[Namespace])
     assert_type(await store.kv.cleanup(), int)
@@ -271,6 +273,7 @@ def sync_kv(store: SyncStore) -> None:
     assert_type(store.kv.delete_many("n", ["k"]), int)
     assert_type(store.kv.list(), Page[KeyValue])
     assert_type(store.kv.iter(), Iterator[KeyValue])
+    assert_type(store.kv.search("x", namespace="n"), Sequence[KeyValueHit])
     assert_type(store.kv.count(), int)
     assert_type(store.kv.namespaces(), Page[Namespace])
     assert_type(store.kv.cleanup(), int)
@@ -291,6 +294,7 @@ def no_reads_in_a_turn_of_kv(turn: Turn[Async]) -> None:
     turn.kv.get_many("n", ["k"])  # type: ignore[arg-type, unused-coroutine]
     turn.kv.list()  # type: ignore[arg-type, unused-coroutine]
     turn.kv.iter()  # type: ignore[arg-type]
+    turn.kv.search("x")  # type: ignore[arg-type, unused-coroutine]
     turn.kv.count()  # type: ignore[arg-type, unused-coroutine]
     turn.kv.namespaces()  # type: ignore[arg-type, unused-coroutine]
     turn.kv.cleanup()  # type: ignore[arg-type, unused-coroutine]

@@ -10,12 +10,17 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from perdure.features.branches import length
+from perdure.features.fulltext import document, drop, reindex, unindex
 from perdure.features.line import NO_SEQ, Run, clip, holds, runs
 from perdure.features.lookup import SessionRow
 from perdure.operation import Plan
+from perdure.parts import Place
 from perdure.sql import load
+from perdure.values import decode
 
 SUMMARIES = load("perdure.features", "summaries.sql")
+#: What the full-text index knows summaries as; the key of one is its filter.
+KIND = "summaries"
 
 
 class SummaryRow(NamedTuple):
@@ -32,11 +37,16 @@ class SummaryRow(NamedTuple):
 
 def counts(line: Sequence[Run], found: SummaryRow) -> bool:
     """Whether the summary tells of that line."""
-    if not found.covers_seq or holds(line, found.covers_seq):
+    return reaches(line, found.covers_seq, found.anchor)
+
+
+def reaches(line: Sequence[Run], covers_seq: int, anchor: int | None) -> bool:
+    """The same, of a boundary and its anchor."""
+    if not covers_seq or holds(line, covers_seq):
         return True
-    if found.anchor is None or found.anchor > 0:
-        return found.anchor is not None and holds(line, found.anchor)
-    return not line or (line[-1].below == 0 and line[-1].low > -found.anchor)
+    if anchor is None or anchor > 0:
+        return anchor is not None and holds(line, anchor)
+    return not line or (line[-1].below == 0 and line[-1].low > -anchor)
 
 
 def anchor_of(row: SessionRow, first: int) -> int:
@@ -87,7 +97,7 @@ def carry(
 
     What tells of events after the last one taken stays behind.
     """
-    for one in (yield from counting(row, line)):
+    for number, one in enumerate((yield from counting(row, line))):
         own = 0
         if one.covers_seq >= first and holds(line, one.covers_seq):
             if not holds(taken, one.covers_seq):
@@ -103,9 +113,38 @@ def carry(
             anchor=None,
             now=one.updated_at,
         )
+        # The id of the fork is as new as one drawn for this, and no other block begins with it.
+        yield from index(new, one.filter_key, one.text, one.topics, f"{new.uid}.{number:04d}")
     hidden = length(clip(taken, 1, (yield from mark(row))), first)
     if hidden:
         yield SUMMARIES.set_mark(part=new.part, uid=new.uid, hidden_upto=hidden, now=new.updated_at)
+
+
+def index(row: SessionRow, filter_key: str, text: str, topics: str, block: str) -> Plan[None]:
+    """Have a search find a summary, of stored text and topics; the session is held."""
+    what = f"the summary {filter_key!r} of session {row.id!r}"
+    doc = document(filter_key, "\n".join([decode(text, what), *decode(topics, what)]))
+    yield from reindex(Place(row.part, row.app_part), KIND, doc, block=block, uid=row.uid)
+
+
+def remove(row: SessionRow, filter_key: str) -> Plan[bool]:
+    """Remove the summary of that filter; whether there was one. The session is held."""
+    gone = yield SUMMARIES.remove(part=row.part, uid=row.uid, filter_key=filter_key)
+    if gone:
+        yield from unindex(row.part, KIND, [filter_key], uid=row.uid)
+    return bool(gone)
+
+
+def clear(row: SessionRow) -> Plan[None]:
+    """Remove all summaries of the held session."""
+    yield SUMMARIES.clear(part=row.part, uid=row.uid)
+    yield from drop(row.part, KIND, uid=row.uid)
+
+
+def forget(part: str, uid: str, seq: int) -> Plan[None]:
+    """Remove the summaries that tell of that event or later ones; the session is held."""
+    gone = yield SUMMARIES.forget(part=part, uid=uid, seq=seq)
+    yield from unindex(part, KIND, [filter_key for (filter_key,) in gone], uid=uid)
 
 
 def mark(row: SessionRow) -> Plan[int]:

@@ -7,7 +7,7 @@ a key is a text that is unique within its kind (and session, if it has one).
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from perdure.features.postings import Block, Doc, document, keys_of, look_up, pack, unpack
@@ -78,6 +78,8 @@ def cut(
                 # If it is not there any more, somebody has put it together with others.
                 taken = yield from _cut_block(part, block, low, high, instead)
                 found, again = found or taken, again or not taken
+                if not taken:
+                    continue
             done.add(block)
     return found
 
@@ -149,12 +151,14 @@ def candidates(
     uid: str | None = None,
     most: int = MOST,
     in_rows: frozenset[str] = frozenset(),
+    among: Callable[[str], bool] | None = None,
 ) -> Plan[Found]:
     """The documents that hold a word, with how often they hold each, and the owner's numbers.
 
     From the newest block on; when ``most`` have been found it looks no further back, and the
     numbers are those of what it has looked at. ``scope="app"``: of all users, and ``owner`` is
     the app's part. Keys of the kinds ``in_rows`` are numbers, by which documents are neighbours.
+    ``among`` says of which keys alone there may be candidates.
     """
     found: list[Candidate] = []
     looked = _Looked([0] * len(words))
@@ -164,7 +168,8 @@ def candidates(
             owner=owner, before=before, kinds=f" {' '.join(kinds)} ", uid=uid, limit=_PAGE
         )
         for row in page:
-            found += looked.into(row, words, row[3] in in_rows)
+            hits = looked.into(row, words, row[3] in in_rows)
+            found += hits if among is None else [hit for hit in hits if among(hit.key)]
             if len(found) >= most:
                 break
         if len(page) < _PAGE:

@@ -247,6 +247,7 @@ class HistoryView(Feature[M]):
         events = [as_event(message, self._settings.ids()) for message in messages]
         drafts = [draft(event, self._settings, at.now) for event in events]
         check_batch(drafts, self._settings.limits)
+        block = self._settings.ids()
 
         def work(bumps: Bumps) -> Plan[None]:
             yield from make(bumps)
@@ -254,7 +255,7 @@ class HistoryView(Feature[M]):
             told = yield from best(row, "")
             yield from self._events._replace(at, 0, drafts, None, bumps)
             if told:
-                yield from _keep(row, told, at.now)
+                yield from _keep(row, told, at.now, block)
 
         return Operation("history.set_history", (key,), {}, work)
 
@@ -391,7 +392,7 @@ def _record(row: SessionRow, messages: list[dict[str, JSON]], summary: str) -> H
     )
 
 
-def _keep(row: SessionRow, told: SummaryRow, now: int) -> Plan[None]:
+def _keep(row: SessionRow, told: SummaryRow, now: int, block: str) -> Plan[None]:
     """The summary of a history that was replaced: it says nothing of its boundary any more."""
     made = summarising.Told(told.text, told.topics)
-    yield from summarising.put(row, "", made, 0, now)
+    yield from summarising.put(row, "", made, 0, now, block)

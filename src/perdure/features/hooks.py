@@ -13,13 +13,15 @@ from perdure.records import (
     NewAnnotation,
     NewArtifact,
     NewEvent,
+    NewKeyValue,
+    NewMemory,
     NewSession,
     NewState,
     Opaque,
     Scope,
 )
 
-R = TypeVar("R", NewEvent, NewState, NewArtifact, NewSession, NewAnnotation)
+R = TypeVar("R", NewEvent, NewState, NewArtifact, NewSession, NewAnnotation, NewMemory, NewKeyValue)
 
 
 def event_of(event: NewEvent, settings: Settings) -> NewEvent:

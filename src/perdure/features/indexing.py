@@ -7,8 +7,8 @@ transaction.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 from perdure.features.fulltext import cut, document, drop, grow, index
 from perdure.features.postings import Doc
@@ -30,10 +30,21 @@ _GATHERED = 16
 
 
 class Scope(NamedTuple):
-    """Whose sessions: ``name`` is a choice of the statements, ``owner`` a part or a tenant."""
+    """Whose sessions: ``name`` is a choice of the statements, ``owner`` a part or a tenant.
+
+    ``recent``: those of an app that were written to ``since`` a moment.
+    """
 
     name: str
     owner: str
+    since: int = 0
+
+    def lacking(self, now: int) -> Any:
+        """The statement for the sessions that are not indexed to their end."""
+        given: dict[str, Any] = {"owner": self.owner, "now": now, "limit": _SESSIONS}
+        if self.name == "recent":
+            return SEARCH.lacking_since(**given, since=self.since)
+        return SEARCH.pick("lacking", self.name)(**given)
 
 
 class _Lacking(NamedTuple):
@@ -47,6 +58,7 @@ class _Lacking(NamedTuple):
     title: str
     seq: int
     old_title: str
+    updated_at: int = 0
 
 
 class _Fresh(NamedTuple):
@@ -62,10 +74,21 @@ def event_key(seq: int) -> str:
     return f"{seq:019d}"
 
 
-def catch_up(settings: Settings, scope: Scope) -> Flow[int]:
-    """Index what was acknowledged before the call and is not indexed; how many documents."""
+def always() -> Flow[bool]:
+    """True: to go on."""
+    return True
+    yield
+
+
+def catch_up(
+    settings: Settings, scope: Scope, keep: Callable[[], Flow[bool]] = always
+) -> Flow[int]:
+    """Index what was acknowledged before the call and is not indexed; how many documents.
+
+    ``keep`` is asked between two transactions whether to go on.
+    """
     total, done = 0, False
-    while not done:
+    while not done and (yield from keep()):
         found, complete = yield from run(_reading(scope, settings.clock()))
         if not found:
             break
@@ -75,6 +98,9 @@ def catch_up(settings: Settings, scope: Scope) -> Flow[int]:
         skipped = yield from run(write)
         total += sum(map(len, docs))
         done = complete and not skipped
+        if not skipped:
+            # Those before it are done: they need not be looked at once more.
+            scope = scope._replace(since=found[-1].session.updated_at)
     return total
 
 
@@ -84,14 +110,14 @@ def _reading(scope: Scope, now: int) -> Operation[tuple[list[_Fresh], bool]]:
 
 def _read(scope: Scope, now: int) -> Plan[tuple[list[_Fresh], bool]]:
     """What is lacking, as much as one transaction writes; and whether that is all."""
-    rows = yield SEARCH.pick("lacking", scope.name)(owner=scope.owner, now=now, limit=_SESSIONS)
+    rows = yield scope.lacking(now)
     complete = len(rows) < _SESSIONS
     left = _DOCUMENTS
     found: list[_Fresh] = []
     for row in rows:
         if left <= 0:
             return found, False
-        session = _Lacking._make(row)
+        session = _Lacking(*row)
         texts = yield SEARCH.fresh(
             part=session.part,
             uid=session.uid,

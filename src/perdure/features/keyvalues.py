@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
-from perdure.errors import InvalidError, TooLargeError
-from perdure.features import browsing, storing
+from perdure.errors import BusyError, DeniedError, InvalidError, ReadOnlyError, TooLargeError
+from perdure.features import browsing, document_search, documents, storing
 from perdure.features.cursors import check_limit
 from perdure.features.filters import condition_of
+from perdure.features.fulltext import tidy
+from perdure.features.memory_rows import Owner
 from perdure.features.namespaces import bounds
+from perdure.features.queries import check_query
 from perdure.features.reading import positive
+from perdure.features.segmentation import query_words
 from perdure.features.storing import KEYVALUES, At, KeyValueRow, part_of
 from perdure.operation import (
     Bumps,
@@ -30,7 +35,8 @@ from perdure.operation import (
     run,
     stream,
 )
-from perdure.records import JSON, KeyValue, Marker, Namespace, Page
+from perdure.parts import Place
+from perdure.records import JSON, KeyValue, KeyValueHit, Marker, Namespace, Page
 
 _SWEPT = 100
 
@@ -49,6 +55,12 @@ class KeyValues(Feature[M]):
     def _at(self, namespace: Namespace, key: str, app: str, user: str) -> At:
         now = self._settings.clock()
         return storing.target(self._settings, namespace, key, app, user, now)
+
+    def _owner(self, app: str, user: str, now: int, values: Sequence[storing.New]) -> Owner:
+        """Whose values, with a new id for the index where they are to be searched."""
+        owner = documents.owner_of(self._settings, app, user, now)
+        wanted = any(new.text for new in values)
+        return owner._replace(block=self._settings.ids()) if wanted else owner
 
     def _each(self, namespace: Namespace, keys: Sequence[str], app: str, user: str) -> list[At]:
         """The places of several keys, each once, in the order in which all calls lock them."""
@@ -90,9 +102,10 @@ class KeyValues(Feature[M]):
         searched; without one it cannot.
         """
         at = self._at(namespace, key, app, user)
-        new = storing.new(self._settings, value, ttl, index, at.now)
+        new = storing.new(self._settings, at, value, ttl, index)
         expected = positive(expected_version, "expected_version")
-        return lambda _: storing.put(at, new, expected)
+        owner = self._owner(app, user, at.now, [new])
+        return lambda _: storing.put(at, new, expected, owner)
 
     @operation
     def add(
@@ -112,8 +125,9 @@ class KeyValues(Feature[M]):
         expired counts as none.
         """
         at = self._at(namespace, key, app, user)
-        new = storing.new(self._settings, value, ttl, index, at.now)
-        return lambda _: storing.add(at, new)
+        new = storing.new(self._settings, at, value, ttl, index)
+        owner = self._owner(app, user, at.now, [new])
+        return lambda _: storing.add(at, new, owner)
 
     @renewing
     def get(
@@ -225,10 +239,9 @@ class KeyValues(Feature[M]):
         if not isinstance(values, Mapping):
             raise InvalidError(f"values maps keys to values, not {values!r}", "values")
         places = self._each(namespace, list(values), app, user)
-        rows = [
-            (at, storing.new(self._settings, values[at.key], ttl, index, at.now)) for at in places
-        ]
-        return lambda _: storing.put_many(rows)
+        rows = [(at, storing.new(self._settings, at, values[at.key], ttl, index)) for at in places]
+        owner = self._owner(app, user, self._settings.clock(), [new for _, new in rows])
+        return lambda _: storing.put_many(rows, owner)
 
     @operation
     def delete_many(
@@ -325,6 +338,45 @@ class KeyValues(Feature[M]):
             if cursor is None:
                 return
 
+    @flow
+    def search(
+        self,
+        query: str,
+        *,
+        namespace: Namespace = (),
+        app: str = "",
+        user: str = "",
+        filter: Mapping[str, JSON] | None = None,
+        limit: int = 10,
+    ) -> Flow[Sequence[KeyValueHit]]:
+        """What answers the query best of the values that were set with ``index``, best first.
+
+        Of a namespace and those below it; ``()`` is all of them. ``filter`` as for `list`. By
+        words: no character of the query is syntax. What was set before the call is found. At
+        most 2,000 values with one of the words are compared: those indexed last.
+        """
+        settings = self._settings
+        now = settings.clock()
+        owner = documents.owner_of(settings, app, user, now)
+        asked = document_search.Question(
+            part=owner.part,
+            now=now,
+            words=query_words(check_query(query, settings.limits.title)),
+            bounds=bounds(namespace, "", settings.limits.text),
+            condition=condition_of(filter, settings.limits.state),
+            limit=check_limit(limit, settings.limits.records),
+        )
+        if not asked.words:
+            return []
+        look = self._reading("search", lambda _: document_search.search(asked))
+        found = yield from run(look)
+        if found.untidy:
+            # The hits are there: that the store is busy, or cannot be written, is no matter.
+            with suppress(BusyError, ReadOnlyError, DeniedError):
+                where = Place(owner.part, owner.app_part)
+                yield from run(tidy(where, documents.KIND, settings.ids()))
+        return found.hits
+
     @reading
     def count(
         self, namespace: Namespace = (), *, app: str = "", user: str = "", key_prefix: str = ""
@@ -395,6 +447,7 @@ def cleanup(now: int, limit: int) -> Operation[tuple[int, int]]:
         for part in sorted(until):
             gone = yield KEYVALUES.sweep(part=part, until=until[part])
             removed += len(gone)
+            yield from documents.forget(part, [(space, key) for space, key, text in gone if text])
         return len(found), removed
 
     return Operation("kv.cleanup", (), {}, work)

@@ -1,4 +1,5 @@
 -- Values by (part, namespace, key). One that has expired is there for nobody, swept or not.
+-- `text` is what the index has of a row: what is written over it leaves that to `set_text`.
 
 -- define: columns
 k.namespace, k.key, k.value, k.codec, k.data, k.version, k.created_at, k.updated_at, k.ttl,
@@ -19,7 +20,7 @@ VALUES (:part, :namespace, :key, :value, :codec, :data, :text, :version, :now, :
 -- define: upsert
 {insert}
 ON CONFLICT (part, namespace, key) DO UPDATE
-SET value = excluded.value, codec = excluded.codec, data = excluded.data, text = excluded.text,
+SET value = excluded.value, codec = excluded.codec, data = excluded.data,
     version = keyvalues.version + 1, updated_at = excluded.updated_at, ttl = excluded.ttl,
     expires_at = excluded.expires_at
 WHERE keyvalues.expires_at IS NULL OR keyvalues.expires_at > :now
@@ -27,7 +28,7 @@ WHERE keyvalues.expires_at IS NULL OR keyvalues.expires_at > :now
 -- name: put
 -- No row comes back where an expired one is in the way.
 {upsert}
-RETURNING version, created_at
+RETURNING version, created_at, text
 
 -- name: put_many
 {upsert}
@@ -36,19 +37,19 @@ RETURNING version, created_at
 -- An expired one is as good as none, but its version goes on.
 {insert}
 ON CONFLICT (part, namespace, key) DO UPDATE
-SET value = excluded.value, codec = excluded.codec, data = excluded.data, text = excluded.text,
+SET value = excluded.value, codec = excluded.codec, data = excluded.data,
     version = keyvalues.version + 1, created_at = excluded.created_at,
     updated_at = excluded.updated_at, ttl = excluded.ttl, expires_at = excluded.expires_at
 WHERE keyvalues.expires_at <= :now
-RETURNING version, created_at
+RETURNING version, created_at, text
 
 -- name: put_expected
 UPDATE keyvalues
-SET value = :value, codec = :codec, data = :data, text = :text, version = version + 1,
+SET value = :value, codec = :codec, data = :data, version = version + 1,
     updated_at = :now, ttl = :ttl, expires_at = :expires_at
 WHERE part = :part AND namespace = :namespace AND key = :key AND version = :expected
   AND (expires_at IS NULL OR expires_at > :now)
-RETURNING version, created_at
+RETURNING version, created_at, text
 
 -- name: renew
 UPDATE keyvalues SET expires_at = :now + ttl
@@ -73,11 +74,22 @@ RETURNING {returned}
 DELETE FROM keyvalues
 WHERE part = :part AND namespace = :namespace AND key = :key
   AND (CAST(:expected AS BIGINT) IS NULL OR version = :expected)
-RETURNING expires_at
+RETURNING expires_at, text
 
 -- name: drop_expired
 DELETE FROM keyvalues
+WHERE part = :part AND namespace = :namespace AND key = :key AND expires_at <= :now AND text = ''
+
+-- name: expire
+DELETE FROM keyvalues
 WHERE part = :part AND namespace = :namespace AND key = :key AND expires_at <= :now
+RETURNING text
+
+-- name: set_text
+UPDATE keyvalues SET text = :text WHERE part = :part AND namespace = :namespace AND key = :key
+
+-- name: any_indexed
+SELECT 1 FROM search_blocks b WHERE b.part = :part AND b.uid = '' AND b.kind = :kind LIMIT 1
 
 -- name: find
 SELECT {columns} FROM keyvalues k
@@ -94,7 +106,34 @@ WHERE k.part = :part AND k.namespace = :namespace AND k.key IN ({some}) AND {liv
 
 -- name: delete_some
 DELETE FROM keyvalues WHERE part = :part AND namespace = :namespace AND key IN ({some})
-RETURNING expires_at
+RETURNING key, expires_at, text
+
+-- name: texts_of_some
+SELECT k.key, k.text, k.expires_at FROM keyvalues k
+WHERE k.part = :part AND k.namespace = :namespace AND k.key IN ({some}) AND k.text <> ''
+
+-- define: wanted
+SELECT 0 AS place, CAST(:namespace_a AS TEXT) AS namespace, CAST(:key_a AS TEXT) AS key
+UNION ALL SELECT 1, CAST(:namespace_b AS TEXT), CAST(:key_b AS TEXT)
+UNION ALL SELECT 2, CAST(:namespace_c AS TEXT), CAST(:key_c AS TEXT)
+UNION ALL SELECT 3, CAST(:namespace_d AS TEXT), CAST(:key_d AS TEXT)
+UNION ALL SELECT 4, CAST(:namespace_e AS TEXT), CAST(:key_e AS TEXT)
+UNION ALL SELECT 5, CAST(:namespace_f AS TEXT), CAST(:key_f AS TEXT)
+UNION ALL SELECT 6, CAST(:namespace_g AS TEXT), CAST(:key_g AS TEXT)
+UNION ALL SELECT 7, CAST(:namespace_h AS TEXT), CAST(:key_h AS TEXT)
+
+-- name: indexed
+SELECT w.place, k.text, {columns}
+FROM ({wanted}) w CROSS JOIN keyvalues k
+WHERE k.part = :part AND k.namespace = w.namespace AND k.key = w.key AND k.text <> '' AND {live}
+
+-- name: documents
+-- What a search over everything shows of them, in the columns that search.sql tells of.
+SELECT w.place, o.app, o.user_id, CAST(NULL AS TEXT), k.key, k.updated_at,
+    SUBSTR(k.text, 1, :characters), k.namespace
+FROM ({wanted}) w CROSS JOIN keyvalues k CROSS JOIN memory_owners o
+WHERE k.part = :part AND k.namespace = w.namespace AND k.key = w.key AND k.text <> '' AND {live}
+  AND o.part = :part
 
 -- define: within
 k.part = :part
@@ -148,9 +187,9 @@ SELECT COUNT(*) FROM keyvalues k WHERE k.expires_at <= :now
 -- name: sweep
 -- Those of one part up to the moment that `expired` went to: no more than it found.
 DELETE FROM keyvalues WHERE part = :part AND expires_at <= :until
-RETURNING part
+RETURNING namespace, key, text
 
 -- name: sweep[sqlite]
 -- The sign keeps it off the key, by which it would go through the whole part.
 DELETE FROM keyvalues WHERE +part = :part AND expires_at <= :until
-RETURNING part
+RETURNING namespace, key, text

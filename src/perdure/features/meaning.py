@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 from array import array
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import import_module
 from math import isfinite, sqrt
@@ -16,18 +17,23 @@ from operator import mul
 from typing import Any, NamedTuple
 
 from perdure.errors import EmbedderError
+from perdure.features.coverage import KIND as SUMMARIES
+from perdure.features.documents import KIND as DOCUMENTS
+from perdure.features.documents import key_of
 from perdure.features.indexing import SEARCH
 from perdure.features.line import EVENTS
 from perdure.features.memory_rows import MEMORY
 from perdure.features.postings import keys_of
 from perdure.operation import Bumps, Call, Flow, Operation, Plan, Query, run
-from perdure.values import digest
+from perdure.values import decode, digest
 
 #: Texts of one call of the embedder; of each so many characters.
 TEXTS = 64
 CHARACTERS = 8_000
 _AT_ONCE = 8
 _LETTERS = "abcdefgh"
+#: Where the text stands in a row that shows a document.
+_TEXT = 6
 
 Key = tuple[str, str, str]
 """uid, kind, and key of a document"""
@@ -111,17 +117,28 @@ def _texts_of(
         of_kind = [key for key in keys if key[1] == kind]
         for start in range(0, len(of_kind), _AT_ONCE):
             some = of_kind[start : start + _AT_ONCE]
-            rows = yield showing(kinds[kind], owner.part, some, owner.now, CHARACTERS)
-            found += [(some[row[0]], row[6]) for row in rows if row[6].strip()]
+            rows = yield from showing(kinds[kind], owner.part, some, owner.now, CHARACTERS)
+            found += [(some[row[0]], row[_TEXT]) for row in rows if row[_TEXT].strip()]
     return found
 
 
-def showing(query: Query, part: str, keys: Sequence[Key], now: int, characters: int) -> Any:
-    """The statement that shows these documents of one kind, at most eight."""
-    given: dict[str, Any] = {"part": part, "now": now, "characters": characters}
+def showing(
+    query: Query, part: str, keys: Sequence[Key], now: int, characters: int
+) -> Plan[Sequence[Sequence[Any]]]:
+    """The rows that show these documents of one kind, at most eight."""
+    given = defaultdict[str, Any](lambda: None, part=part, now=now, characters=characters)
     for letter, key in zip(_LETTERS, [*keys, *[(None, "", None)] * _AT_ONCE], strict=False):
         given[f"uid_{letter}"], given[f"key_{letter}"] = key[0], key[2]
-    return query(**{name: given[name] for name in query.params})
+        if keys[0][1] == DOCUMENTS and key[2] is not None:
+            given[f"namespace_{letter}"], given[f"key_{letter}"] = key_of(key[2])
+    rows = yield query(**{name: given[name] for name in query.params})
+    return [_plain(row, characters) for row in rows] if keys[0][1] == SUMMARIES else rows
+
+
+def _plain(row: Sequence[Any], characters: int) -> list[Any]:
+    """The row of a summary with its text, which is stored as JSON."""
+    text = decode(row[_TEXT], f"a summary of session {row[3]!r}")[:characters]
+    return [*row[:_TEXT], text, *row[_TEXT + 1 :]]
 
 
 def _storing(
@@ -138,7 +155,10 @@ def _storing(
         still = yield from _unchanged(owner, [one for one in shown if not one[0][0]], kinds)
         for uid in sorted({uid for uid, _, _ in vectors} - {""}):
             if (yield from _not_rewritten(part, uid, versions[uid])):
-                still |= {key for key in vectors if key[0] == uid}
+                still |= {key for key in vectors if key[0] == uid and key[1] != SUMMARIES}
+                # They change without a rewrite: those of a session that is held now no more.
+                told = [one for one in shown if one[0][0] == uid and one[0][1] == SUMMARIES]
+                still |= yield from _same(owner, told, kinds)
         rows = {
             (part, uid, kind, digest(key), key, model, len(vector), _bytes(vector))
             for (uid, kind, key), vector in vectors.items()
@@ -157,6 +177,12 @@ def _unchanged(
     if not shown:
         return set()
     yield MEMORY.take_owner(part=owner.part)
+    return (yield from _same(owner, shown, kinds))
+
+
+def _same(
+    owner: Owner, shown: Sequence[tuple[Key, str]], kinds: Mapping[str, Query]
+) -> Plan[set[Key]]:
     now = dict((yield from _texts_of(owner, [key for key, _ in shown], kinds)))
     return {key for key, text in shown if now.get(key) == text}
 

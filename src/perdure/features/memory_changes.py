@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from perdure.errors import InvalidError, TooLargeError
 from perdure.features.cursors import pack
 from perdure.features.describing import Text
+from perdure.features.hooks import passed
 from perdure.features.memory_rows import (
     MEMORY,
     MemoryRow,
@@ -20,7 +21,7 @@ from perdure.features.memory_rows import (
     topics_of,
 )
 from perdure.operation import Plan, Settings
-from perdure.records import ALL, DELETE, JSON, AllType, Marker, Memory, Page
+from perdure.records import ALL, DELETE, JSON, AllType, Marker, Memory, NewMemory, Page
 from perdure.values import check_text, decode, encode_trusted, to_micros
 
 #: Rows that are looked at in one go where only some of them are wanted.
@@ -120,6 +121,7 @@ def change(
 ) -> Change:
     """The checked change; `InvalidError` for what cannot be stored."""
     columns: dict[str, Any] = {}
+    content, topics, metadata, author = _passed(settings, content, topics, metadata, author)
     if content is not None:
         columns["text"] = checked_content(content, settings)
     if topics is not None:
@@ -133,13 +135,34 @@ def change(
     for name, at in moments.items():
         if at is not None:
             columns[name] = None if at is DELETE else to_micros(at, name)  # type: ignore[arg-type]
-    if metadata is not None and not isinstance(metadata, Mapping):
-        raise InvalidError(f"metadata must be a JSON object, not {metadata!r}", "metadata")
     given = dict(metadata or {})
     kept = {key: value for key, value in given.items() if value is not DELETE}
     removed = [key for key, value in given.items() if value is DELETE]
     text = Text(settings.limits)
     return Change(columns, text.metadata(kept), removed, settings.limits.state)
+
+
+def _passed(
+    settings: Settings,
+    content: str | None,
+    topics: Sequence[str] | None,
+    metadata: Mapping[str, JSON | Marker] | None,
+    author: str | None,
+) -> tuple[str | None, Sequence[str] | None, Mapping[str, JSON | Marker] | None, str | None]:
+    """The texts of a change as they are to be stored: `on_write` sees what is given of them."""
+    if metadata is not None and not isinstance(metadata, Mapping):
+        raise InvalidError(f"metadata must be a JSON object, not {metadata!r}", "metadata")
+    given = dict(metadata or {})
+    removed = {key: value for key, value in given.items() if value is DELETE}
+    kept: dict[str, Any] = {key: value for key, value in given.items() if value is not DELETE}
+    new = NewMemory(content or "", topics or (), author=author or "", metadata=kept)
+    new = passed(new, settings)
+    return (
+        content if content is None else new.content,
+        topics if topics is None else new.topics,
+        metadata if metadata is None else {**(new.metadata or {}), **removed},
+        author if author is None else new.author,
+    )
 
 
 def applied(row: MemoryRow, changed: Change) -> MemoryRow:

@@ -9,6 +9,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 
 from perdure.errors import CorruptError, InvalidError, TooLargeError
 from perdure.features.describing import Text
+from perdure.features.hooks import passed
 from perdure.features.postings import Doc, document
 from perdure.operation import Settings
 from perdure.parts import place
@@ -111,6 +112,7 @@ def as_memory(given: MemoryInput) -> NewMemory:
 
 def draft(given: NewMemory, identity: str, settings: Settings, owner: Owner) -> MemoryRow:
     """The checked row of a new memory; `InvalidError` or `TooLargeError` for what cannot be one."""
+    given = passed(given, settings)
     text = Text(settings.limits)
     names = _names(given, settings)
     valid_from, valid_until = span(given.valid_from, given.valid_until)

@@ -22,8 +22,9 @@ from perdure.features.indexing import SEARCH
 from perdure.features.keeping import KIND
 from perdure.features.memory_changes import Wanted
 from perdure.features.memory_rows import MEMORY, MemoryRow, Owner, memory_of
+from perdure.features.queries import check_query
 from perdure.features.ranking import Candidate, Corpus, Ranked, fuse, rank
-from perdure.features.search import check_meaning, check_query
+from perdure.features.search import check_meaning
 from perdure.features.segmentation import query_words
 from perdure.operation import Bumps, Flow, Operation, Plan, Settings, run
 from perdure.parts import Place

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from perdure.errors import NotFoundError
+from perdure.features import coverage
 from perdure.features.branches import settle
 from perdure.features.changes import changes, fold, log, same
 from perdure.features.coverage import SUMMARIES, anchor_of
@@ -82,7 +83,7 @@ def matching(row: SessionRow, doomed: Doomed) -> Plan[list[Found]]:
 
 def remove(row: SessionRow, found: Sequence[Found], now: int) -> Plan[int]:
     """Remove the events; what they brought to the state stays. The row is claimed."""
-    yield SUMMARIES.forget(part=row.part, uid=row.uid, seq=min(found)[0])
+    yield from coverage.forget(row.part, row.uid, min(found)[0])
     line = yield from runs(row.part, row.uid, row.head)
     active = sum(holds(line, seq) for seq, *_ in found)
     for seq, event_id in sorted(set(found), reverse=True):
@@ -212,11 +213,11 @@ def redact(
     copies = yield from _held_copies(row, event, digest, now, bumps)
     yield from _redact_in(row.part, row.uid, event_id, event.seq, columns)
     yield EVENTS.add_rewrite(part=row.part, uid=row.uid, version=row.version, from_seq=event.seq)
-    yield SUMMARIES.forget(part=row.part, uid=row.uid, seq=event.seq)
+    yield from coverage.forget(row.part, row.uid, event.seq)
     for uid, (seq, version) in copies.items():
         yield from _redact_in(row.part, uid, event_id, seq, columns)
         yield EVENTS.add_rewrite(part=row.part, uid=uid, version=version, from_seq=seq)
-        yield SUMMARIES.forget(part=row.part, uid=uid, seq=seq)
+        yield from coverage.forget(row.part, uid, seq)
         yield from _refresh(row.part, uid, event_id, now)
     yield from _refresh(row.part, row.uid, event_id, now)
     return EventRow(**{**event._asdict(), **columns._asdict()})

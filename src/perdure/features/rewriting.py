@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from perdure.errors import InvalidError, NotFoundError
-from perdure.features import hooks, removing
+from perdure.features import coverage, hooks, removing
 from perdure.features.appending import Append, append
 from perdure.features.branches import branch_name, move_head
 from perdure.features.coverage import SUMMARIES
@@ -125,7 +125,7 @@ class Rewriting(Feature[M]):
 
         def work(bumps: Bumps) -> Plan[int]:
             held = yield from hold(at, expected, bumps)
-            yield SUMMARIES.clear(part=held.part, uid=held.uid)
+            yield from coverage.clear(held)
             yield SUMMARIES.clear_mark(part=held.part, uid=held.uid)
             if not held.last_seq:
                 return 0

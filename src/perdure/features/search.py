@@ -6,8 +6,11 @@ from array import array
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from perdure.errors import EmbedderError, InvalidError, TooLargeError
+from perdure.errors import EmbedderError, InvalidError
+from perdure.features.coverage import KIND as SUMMARIES
+from perdure.features.coverage import reaches
 from perdure.features.cursors import check_limit
+from perdure.features.documents import KIND as DOCUMENTS
 from perdure.features.fulltext import FEW, Found, candidates, tidy
 from perdure.features.indexing import EVENTS, SEARCH, TITLES, Scope, catch_up
 from perdure.features.keeping import KIND as MEMORIES
@@ -15,13 +18,16 @@ from perdure.features.line import Run, holds, runs
 from perdure.features.lookup import get, target
 from perdure.features.meaning import Owner, embed, embed_lacking, model_of, nearest, showing
 from perdure.features.memory_rows import MEMORY
+from perdure.features.namespaces import decoded
+from perdure.features.queries import check_query
 from perdure.features.ranking import Candidate, Ranked, fuse, rank
 from perdure.features.segmentation import TEXT_CHARACTERS, query_words
 from perdure.features.snippets import snippet
+from perdure.features.storing import KEYVALUES
 from perdure.operation import Feature, Flow, M, Plan, Query, flow, run
 from perdure.parts import Place, place
 from perdure.records import ALL, AllType, SearchHit, SessionKey
-from perdure.values import from_micros
+from perdure.values import from_micros, maybe
 
 #: What can be searched: each kind by its name, with the statement that shows its documents. To
 #: add one: its statement in search.sql (or in the feature's own file), and a line here. The
@@ -29,7 +35,9 @@ from perdure.values import from_micros
 KINDS: Mapping[str, Query] = {
     EVENTS: SEARCH.events,
     TITLES: SEARCH.titles,
+    SUMMARIES: SEARCH.summaries,
     MEMORIES: MEMORY.pick("memories", "now"),
+    DOCUMENTS: KEYVALUES.documents,
 }
 #: The kinds whose keys are numbers, by which they stand next to each other.
 _IN_ROWS = frozenset({EVENTS})
@@ -53,7 +61,7 @@ class Asked(NamedTuple):
 
 
 class _Shown(NamedTuple):
-    """A row of a statement of `KINDS`; the last three are there for events."""
+    """A row of a statement of `KINDS`; the last ones are there for events and summaries."""
 
     place: int
     app: str
@@ -65,6 +73,12 @@ class _Shown(NamedTuple):
     seq: int | None = None
     head: int = 0
     jumps: bool = False
+    covers: tuple[int, int | None] | None = None
+    namespace: str | None = None
+
+
+#: The columns that each statement has.
+_COMMON = _Shown._fields[:7]
 
 
 class Search(Feature[M]):
@@ -187,20 +201,6 @@ class Search(Feature[M]):
         )
 
 
-def check_query(query: object, limit: int) -> str:
-    """The query, if it is text of at most so many bytes; each character stands for itself."""
-    if not isinstance(query, str):
-        raise InvalidError(f"a query is text, not {query!r}", "query")
-    try:
-        size = len(query.encode())
-    except UnicodeEncodeError:
-        raise InvalidError(f"the query holds a lone surrogate: {query!r}", "query") from None
-    if size > limit:
-        message = f"the query is {size} bytes, the limit 'title' is {limit}"
-        raise TooLargeError(message, "title", "query")
-    return query
-
-
 def check_meaning(meaning: object) -> float:
     """How much meaning counts."""
     number = meaning if isinstance(meaning, int | float) else -1.0
@@ -285,19 +285,32 @@ def _texts(some: Sequence[Ranked], now: int) -> Plan[dict[int, _Shown]]:
     found: dict[int, _Shown] = {}
     for (kind, part), members in groups.items():
         keys = [(one.uid, kind, one.key) for one in (some[n].candidate for n in members)]
-        rows = yield showing(KINDS[kind], part, keys, now, TEXT_CHARACTERS)
-        found |= {members[row[0]]: _Shown(*row) for row in rows}
+        rows = yield from showing(KINDS[kind], part, keys, now, TEXT_CHARACTERS)
+        found |= {members[row[0]]: _shown(kind, row) for row in rows}
     return found
 
 
+def _shown(kind: str, row: Sequence[Any]) -> _Shown:
+    if kind not in {SUMMARIES, DOCUMENTS}:
+        return _Shown(*row)
+    columns, rest = row[: len(_COMMON)], row[len(_COMMON) :]
+    shown = _Shown(**dict(zip(_COMMON, columns, strict=True)))
+    if kind == DOCUMENTS:
+        return shown._replace(namespace=rest[0])
+    head, covers_seq, anchor = rest
+    return shown._replace(head=head, covers=(covers_seq, anchor))
+
+
 def _on_line(one: Ranked, row: _Shown, lines: dict[tuple[str, str], list[Run]]) -> Plan[bool]:
-    """Whether the event is on the active line of its session: what is not is hidden."""
-    if row.seq is None or not row.jumps:
+    """Whether it is of the active line of its session: what is not is hidden."""
+    if row.covers is None and (row.seq is None or not row.jumps):
         return row.seq is None or row.seq <= row.head
     at = (one.candidate.part, one.candidate.uid)
     if at not in lines:
         lines[at] = yield from runs(*at, row.head)
-    return holds(lines[at], row.seq)
+    if row.covers is not None:
+        return reaches(lines[at], *row.covers)
+    return row.seq is not None and holds(lines[at], row.seq)
 
 
 def _hit(one: Ranked, row: _Shown, words: Sequence[str]) -> SearchHit:
@@ -315,6 +328,7 @@ def _hit(one: Ranked, row: _Shown, words: Sequence[str]) -> SearchHit:
         marks=piece.marks,
         score=one.score,
         parts=_parts(one),
+        namespace=maybe(decoded, row.namespace),
     )
 
 

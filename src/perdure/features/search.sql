@@ -13,6 +13,15 @@ WHERE {scope} AND {live}
   AND (COALESCE(m.seq, 0) < s.last_seq OR COALESCE(m.title, '') <> s.title)
 ORDER BY s.part, s.uid LIMIT :limit
 
+-- name: lacking_since
+-- The same of an app, of those that were written to since, in the order of that.
+SELECT s.part, s.app_part, s.uid, s.version, s.last_seq, s.title, COALESCE(m.seq, 0),
+    COALESCE(m.title, ''), s.updated_at
+FROM sessions s LEFT JOIN search_marks m ON m.part = s.part AND m.uid = s.uid
+WHERE s.app_part = :owner AND s.updated_at >= :since AND {live}
+  AND (COALESCE(m.seq, 0) < s.last_seq OR COALESCE(m.title, '') <> s.title)
+ORDER BY s.updated_at, s.id, s.uid LIMIT :limit
+
 -- name: fresh
 SELECT e.seq, SUBSTR(e.text, 1, :characters) FROM events e
 WHERE e.part = :part AND e.uid = :uid AND e.seq > :after ORDER BY e.seq LIMIT :limit
@@ -58,6 +67,14 @@ WHERE e.part = :part AND e.uid = w.uid AND e.seq = CAST(w.doc AS BIGINT)
 SELECT w.place, s.app, s.user_id, s.id, s.id, s.updated_at, SUBSTR(s.title, 1, :characters)
 FROM ({wanted}) w CROSS JOIN sessions s
 WHERE s.part = :part AND s.uid = w.uid AND {live}
+
+-- name: summaries
+-- The text is JSON, whole; then what tells whether the summary counts on the active line.
+SELECT w.place, s.app, s.user_id, s.id, m.filter_key, m.updated_at, m.summary, s.head,
+    m.covers_seq, m.anchor
+FROM ({wanted}) w CROSS JOIN summaries m CROSS JOIN sessions s
+WHERE m.part = :part AND m.uid = w.uid AND m.filter_key = w.doc
+  AND s.part = :part AND s.uid = w.uid AND {live}
 
 -- name: live_uids
 SELECT s.uid, s.version FROM sessions s WHERE s.part = :part AND {live}

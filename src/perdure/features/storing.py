@@ -7,12 +7,14 @@ from datetime import timedelta
 from typing import Any, NamedTuple
 
 from perdure.errors import ConflictError, InvalidError, NotFoundError, PerdureError
-from perdure.features import paths
+from perdure.features import documents, paths
 from perdure.features.describing import MAX_TTL
+from perdure.features.hooks import passed
+from perdure.features.memory_rows import Owner
 from perdure.features.namespaces import Place, check_room, decoded, encoded
 from perdure.operation import Bumps, Plan, Settings, Work
 from perdure.parts import place
-from perdure.records import DELETE, KeyValue, Marker, Namespace, Opaque
+from perdure.records import DELETE, KeyValue, Marker, Namespace, NewKeyValue, Opaque
 from perdure.sql import load
 from perdure.values import Payload, check_text, from_micros, from_payload, maybe, payload
 
@@ -41,6 +43,11 @@ class At(NamedTuple):
     def columns_of_key(self) -> dict[str, Any]:
         """The parameters of what does not."""
         return {"part": self.part, "namespace": self.namespace, "key": self.key}
+
+    @property
+    def place(self) -> Place:
+        """Where it stands in the order of keys."""
+        return self.namespace, self.key
 
     def __str__(self) -> str:
         return f"key {self.key!r} in {decoded(self.namespace)!r}"
@@ -119,11 +126,11 @@ def target(settings: Settings, namespace: Namespace, key: str, app: str, user: s
     return At(part, stored, checked, now)
 
 
-def new(
-    settings: Settings, value: Any, ttl: timedelta | None, index: Sequence[str], now: int
-) -> New:
-    """The checked columns of a value; `InvalidError`."""
+def new(settings: Settings, at: At, value: Any, ttl: timedelta | None, index: Sequence[str]) -> New:
+    """The checked columns of a value, as `on_write` gives it; `InvalidError`."""
     lifetime = maybe(micros, ttl)
+    if settings.on_write is not None:
+        value = passed(NewKeyValue(decoded(at.namespace), at.key, value), settings).value
     text, codec, data = _payload(value, settings.limits.event)
     words = ""
     wanted = paths.parsed(index, settings.limits.text)
@@ -131,7 +138,7 @@ def new(
         if text is None:
             raise InvalidError("index names paths of JSON, and the value is bytes", "index")
         words = paths.text_at(value, wanted)
-    expires_at = None if lifetime is None else now + lifetime
+    expires_at = None if lifetime is None else at.now + lifetime
     return New(text, codec, data, words, lifetime, expires_at)
 
 
@@ -186,7 +193,9 @@ def delete_many(places: Sequence[At]) -> Plan[int]:
     removed = 0
     for some in _some(places):
         rows = yield KEYVALUES.delete_some(**some)
-        removed += sum(end is None or end > places[0].now for (end,) in rows)
+        removed += sum(end is None or end > places[0].now for _, end, _ in rows)
+        gone = [(some["namespace"], key) for key, _, text in rows if text]
+        yield from documents.forget(some["part"], gone)
     return removed
 
 
@@ -229,7 +238,9 @@ def delete(at: At, expected: int | None) -> Plan[bool]:
     rows = yield KEYVALUES.delete(**at.columns_of_key, expected=expected)
     if not rows:
         return (yield from _absent(at, expected))
-    [(expires_at,)] = rows
+    [(expires_at, text)] = rows
+    if text:
+        yield from documents.forget(at.part, [at.place])
     return expires_at is None or expires_at > at.now
 
 
@@ -240,17 +251,28 @@ def _absent(at: At, expected: int | None) -> Plan[bool]:
     return False
 
 
-def put(at: At, value: New, expected: int | None) -> Plan[KeyValue]:
+def put(at: At, value: New, expected: int | None, owner: Owner) -> Plan[KeyValue]:
     """Write the value; `ConflictError` if it must be at a version and is not."""
     if expected:
-        rows = yield KEYVALUES.put_expected(**at.columns, **value._asdict(), expected=expected)
+        columns = {name: part for name, part in value._asdict().items() if name != "text"}
+        rows = yield KEYVALUES.put_expected(**at.columns, **columns, expected=expected)
     elif expected == 0:
         rows = yield KEYVALUES.add(**at.columns, **value._asdict(), version=_first(at))
     else:
         rows = yield from _put(at, value)
     if not rows:
         raise (yield from conflict(at, expected))
-    return stored(at, value, rows[0])
+    return (yield from _indexed(at, value, rows[0], owner))
+
+
+def _indexed(at: At, value: New, row: Sequence[Any], owner: Owner) -> Plan[KeyValue]:
+    """The record of what was written, with the index brought to what it says."""
+    *moments, text = row
+    if text != value.text:
+        yield KEYVALUES.set_text(**at.columns_of_key, text=value.text)
+    if text or value.text:
+        yield from documents.keep(owner, at.place, value.text)
+    return stored(at, value, moments)
 
 
 def _put(at: At, value: New) -> Plan[Any]:
@@ -262,23 +284,63 @@ def _put(at: At, value: New) -> Plan[Any]:
     return rows
 
 
-def put_many(values: Sequence[tuple[At, New]]) -> Plan[int]:
-    """Write several values; how many."""
-    if values:
-        yield KEYVALUES.drop_expired.many([tuple(at) for at, _ in values])
-        yield KEYVALUES.put_many.many(
-            [
-                (at.part, at.namespace, at.key, *new[:4], _first(at), at.now, *new[4:])
-                for at, new in values
-            ]
-        )
+def put_many(values: Sequence[tuple[At, New]], owner: Owner) -> Plan[int]:
+    """Write several values of one namespace; how many."""
+    if not values:
+        return 0
+    yield KEYVALUES.drop_expired.many([tuple(at) for at, _ in values])
+    yield from _put_rows(values)
+    # The rows are held now: what of them is indexed was so before this looks.
+    texts = [(at.place, new.text) for at, new in values if new.text]
+    if texts or (yield KEYVALUES.any_indexed(part=owner.part, kind=documents.KIND)):
+        known = yield from _settled(values)
+        yield from documents.keep_all(owner, known, texts)
     return len(values)
 
 
-def add(at: At, value: New) -> Plan[KeyValue | None]:
+def _put_rows(values: Sequence[tuple[At, New]]) -> Plan[None]:
+    yield KEYVALUES.put_many.many(
+        [
+            (at.part, at.namespace, at.key, *new[:4], _first(at), at.now, *new[4:])
+            for at, new in values
+        ]
+    )
+
+
+def _settled(values: Sequence[tuple[At, New]]) -> Plan[list[Place]]:
+    """Give the rows their new texts; those that had one, and may be in the index by it."""
+    found: dict[str, str] = {}
+    expired: set[str] = set()
+    for some in _some([at for at, _ in values]):
+        for key, text, end in (yield KEYVALUES.texts_of_some(**some)):
+            found[key] = text
+            expired |= {key} if end is not None and end <= values[0][0].now else set()
+    again = [(at, new) for at, new in values if at.key in expired]
+    if again:
+        for at, _ in again:
+            yield KEYVALUES.expire(**at.columns)
+        yield from _put_rows(again)
+    other = [
+        (new.text, at.part, *at.place)
+        for at, new in values
+        if at.key not in expired and found.get(at.key, "") != new.text
+    ]
+    if other:
+        yield KEYVALUES.set_text.many(other)
+    return [at.place for at, _ in values if at.key in found]
+
+
+def expire(part: str, namespace: str, key: str, now: int) -> Plan[None]:
+    """Remove it if it has expired, also from the index."""
+    gone = yield KEYVALUES.expire(part=part, namespace=namespace, key=key, now=now)
+    if any(text for (text,) in gone):
+        yield from documents.forget(part, [(namespace, key)])
+
+
+def add(at: At, value: New, owner: Owner) -> Plan[KeyValue | None]:
     """Write the value where there is none; None where there is one."""
     rows = yield KEYVALUES.add(**at.columns, **value._asdict(), version=_first(at))
-    return stored(at, value, rows[0]) if rows else None
+    return (yield from _indexed(at, value, rows[0], owner)) if rows else None
 
 
 def _first(at: At) -> int:

@@ -8,7 +8,7 @@ from typing import Any
 
 from perdure.errors import InvalidError, NotFoundError
 from perdure.features import summarising, summary_jobs
-from perdure.features.coverage import SUMMARIES, SummaryRow, best, counts
+from perdure.features.coverage import SUMMARIES, SummaryRow, best, counts, remove
 from perdure.features.cursors import check_limit, pack, unpack
 from perdure.features.leases import Lease, renew
 from perdure.features.line import holds, runs
@@ -126,13 +126,14 @@ class Summaries(Feature[M]):
         wanted = self._filter(filter_key)
         boundary = positive(covers_seq, "covers_seq")
         made = summarising.columns(text, topics, self._settings.limits)
+        block = self._settings.ids()
         if not text.strip():
             raise InvalidError(f"a summary must not be blank, it is {text!r}: delete it", "text")
 
         def work(_: Bumps) -> Plan[Summary]:
             row = yield from hold(at, None, {})
             upto = yield from _boundary(row, wanted, boundary)
-            return (yield from put(row, wanted, made, upto, at.now))
+            return (yield from put(row, wanted, made, upto, at.now, block))
 
         return work
 
@@ -147,8 +148,7 @@ class Summaries(Feature[M]):
             if row is None:
                 return False
             row = yield from hold(at, None, {})
-            gone = yield SUMMARIES.remove(part=row.part, uid=row.uid, filter_key=wanted)
-            return bool(gone)
+            return (yield from remove(row, wanted))
 
         return work
 
@@ -223,7 +223,9 @@ class Summaries(Feature[M]):
         if made is None:
             return None
         at = self._at(found.row.key)
-        return (yield from run(summarising.store(at, found, filter_key, made)))
+        return (
+            yield from run(summarising.store(at, found, filter_key, made, self._settings.ids()))
+        )
 
     def _keeping(self, call: Call, lease: Lease, ttl: int) -> Keeping:
         """The call, with the lease renewed three times as often as it must be."""

@@ -39,6 +39,7 @@ DELETE FROM summaries WHERE part = :part AND uid = :uid
 -- name: forget
 -- Those that tell of an event which is removed, or gets another content.
 DELETE FROM summaries WHERE part = :part AND uid = :uid AND covers_seq >= :seq
+RETURNING filter_key
 
 -- name: set_anchor
 UPDATE summaries SET anchor = :anchor

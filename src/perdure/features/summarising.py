@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from perdure.errors import ConflictError, InvalidError, NotFoundError
 from perdure.features.counting import count
-from perdure.features.coverage import SUMMARIES, SummaryRow, anchor_of, counts
+from perdure.features.coverage import SUMMARIES, SummaryRow, anchor_of, counts, index
 from perdure.features.drafts import event_of
 from perdure.features.line import EVENTS, NO_SEQ, first_of, holds, runs
 from perdure.features.lookup import SessionRow, Target, get, hold
@@ -132,7 +132,9 @@ def columns(text: object, topics: object, limits: Limits) -> Told:
     return Told(encode(text, "text", limits.event), encode_trusted(list(dict.fromkeys(names))))
 
 
-def store(at: Target, found: Uncovered, filter_key: str, made: Told) -> Operation[Summary]:
+def store(
+    at: Target, found: Uncovered, filter_key: str, made: Told, block: str
+) -> Operation[Summary]:
     """Store what was made of that, unless something else was stored meanwhile."""
 
     def work(_: Bumps) -> Plan[Summary]:
@@ -144,7 +146,7 @@ def store(at: Target, found: Uncovered, filter_key: str, made: Told) -> Operatio
         stored = SummaryRow._make(rows[0]) if rows else None
         if _text_of(stored) != _text_of(found.stored) and stored is not None:
             return summary_of(row.key, stored)
-        return (yield from put(row, filter_key, made, found.boundary, at.now))
+        return (yield from put(row, filter_key, made, found.boundary, at.now, block))
 
     return Operation("summaries.summarize", (at.key,), {}, work)
 
@@ -163,8 +165,13 @@ def _same_history(row: SessionRow, found: Uncovered) -> Plan[None]:
         )
 
 
-def put(row: SessionRow, filter_key: str, made: Told, boundary: int, now: int) -> Plan[Summary]:
-    """Write a summary of the held session; a boundary that was pruned gets its anchor."""
+def put(
+    row: SessionRow, filter_key: str, made: Told, boundary: int, now: int, block: str
+) -> Plan[Summary]:
+    """Write a summary of the held session; a boundary that was pruned gets its anchor.
+
+    ``block`` is a new id, for the full-text index.
+    """
     line = yield from runs(row.part, row.uid, row.head)
     first = None
     if boundary and not holds(line, boundary):
@@ -180,6 +187,7 @@ def put(row: SessionRow, filter_key: str, made: Told, boundary: int, now: int) -
         anchor=first,
         now=now,
     )
+    yield from index(row, filter_key, made.text, made.topics, block)
     stored = SummaryRow(filter_key, made.text, made.topics, boundary, first, rows[0][0], now)
     return summary_of(row.key, stored)
 

@@ -14,6 +14,7 @@ from perdure.features.lives import tell_removal
 from perdure.features.lookup import SESSIONS, target
 from perdure.features.outbox import Notes, notes
 from perdure.features.pruning import Cut, prune
+from perdure.features.storing import expire
 from perdure.features.upkeep import purge
 from perdure.operation import Feature, Flow, M, Operation, Plan, Settings, flow, run
 from perdure.records import SessionKey, Swept, Tally
@@ -84,11 +85,23 @@ class Useless:
             yield query(**dict(zip(self.table.key, key, strict=True)), now=now - self.lingering)
 
 
+@dataclass(frozen=True, slots=True)
+class _Indexed(Useless):
+    """Key-values: they leave the full-text index as they go."""
+
+    def remove(self, now: int, found: Sequence[Sequence[Any]]) -> Plan[None]:
+        """Remove them, but for those that have been renewed."""
+        for _, part, namespace, key in found:
+            yield from expire(part, namespace, key, now)
+
+
 #: What is swept beside sessions and their events. A table that names its `expires` in the registry
 #: is among them; another kind adds a line.
 KINDS: list[Kind] = [
     # A day is more than clocks differ by: whoever still believes to have it does not.
-    Useless(table, _DAY if table.name == "leases" else 0)
+    _Indexed(table)
+    if table.name == "keyvalues"
+    else Useless(table, _DAY if table.name == "leases" else 0)
     for table in TABLES
     if table.expires
 ]

@@ -38,13 +38,13 @@ from perdure.records.conversations import (
     StateChange,
     StateEntry,
     Stored,
-    WriteRecord,
 )
-from perdure.records.kept import Artifact, KeyValue, LoadedArtifact, Namespace
+from perdure.records.kept import Artifact, KeyValue, LoadedArtifact, Namespace, NewKeyValue
 from perdure.records.remembered import (
     Context,
     ConversationContext,
     History,
+    KeyValueHit,
     Memory,
     MemoryHit,
     MemoryInput,
@@ -57,6 +57,7 @@ from perdure.records.remembered import (
     SummaryJob,
     SummaryRun,
     SummaryTrigger,
+    WriteRecord,
 )
 from perdure.records.upkeep import (
     DiskUse,
@@ -93,6 +94,7 @@ __all__ = [
     "History",
     "Hold",
     "KeyValue",
+    "KeyValueHit",
     "LoadedArtifact",
     "Marker",
     "Memory",
@@ -104,6 +106,7 @@ __all__ = [
     "NewAnnotation",
     "NewArtifact",
     "NewEvent",
+    "NewKeyValue",
     "NewMemory",
     "NewSession",
     "NewState",

@@ -143,10 +143,6 @@ class NewArtifact:
     metadata: Mapping[str, JSON]
 
 
-WriteRecord: TypeAlias = NewSession | NewEvent | NewAnnotation | NewState | NewArtifact
-"""What `on_write` is given, and gives back."""
-
-
 EventInput: TypeAlias = NewEvent | Mapping[str, JSON] | str
 
 

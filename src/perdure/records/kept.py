@@ -30,6 +30,18 @@ class KeyValue:
     expires_at: datetime | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class NewKeyValue:
+    """A key-value that is about to be stored, as `on_write` sees it.
+
+    Its namespace and its key are told, and cannot be changed.
+    """
+
+    namespace: Namespace
+    key: str
+    value: JSON
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Artifact:
     """A version of an artifact, without its bytes.

@@ -8,7 +8,16 @@ from datetime import datetime, timedelta
 from typing import Literal, TypeAlias
 
 from perdure.records.basics import JSON, SessionKey
-from perdure.records.conversations import Event, Messages
+from perdure.records.conversations import (
+    Event,
+    Messages,
+    NewAnnotation,
+    NewArtifact,
+    NewEvent,
+    NewSession,
+    NewState,
+)
+from perdure.records.kept import KeyValue, Namespace, NewKeyValue
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,6 +168,11 @@ class NewMemory:
 
 MemoryInput: TypeAlias = NewMemory | Mapping[str, JSON] | str
 
+WriteRecord: TypeAlias = (
+    NewSession | NewEvent | NewAnnotation | NewState | NewArtifact | NewMemory | NewKeyValue
+)
+"""What `on_write` is given, and gives back."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Memory:
@@ -230,11 +244,26 @@ class MemoryHit:
 
 
 @dataclass(frozen=True, slots=True)
+class KeyValueHit:
+    """A key-value that a search has found, with its score.
+
+    ``snippet`` is a piece of the text that it was indexed with, ``marks`` the ranges of it that
+    the query's words take (from, up to).
+    """
+
+    item: KeyValue
+    score: float
+    snippet: str
+    marks: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class SearchHit:
     """Something that a search has found.
 
-    ``kind`` says what it is, ``key`` its id: of an event, a session (for its title), a memory
-    and so on. ``seq`` is there for events, ``session`` for what belongs to one. ``snippet`` is a
+    ``kind`` says what it is, ``key`` its id: of an event, a session (for its title), a memory,
+    the filter of a summary, the key of a key-value, which has its ``namespace`` too. ``seq`` is
+    there for events, ``session`` for what belongs to one. ``snippet`` is a
     piece of the text as it is stored, ``marks`` the ranges of it that the query's words take
     (from, up to). ``at``: when it was said or changed. ``score`` says how well it answers,
     compared with the others of the same search; ``parts`` what the score is made of: ``words``,
@@ -252,3 +281,4 @@ class SearchHit:
     marks: tuple[tuple[int, int], ...]
     score: float
     parts: Mapping[str, float]
+    namespace: Namespace | None = None

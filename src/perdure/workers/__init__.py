@@ -3,6 +3,7 @@
 Any number of processes may run them on one store: leases decide who does what.
 """
 
+from perdure.workers.indexer import Indexer
 from perdure.workers.summariser import Summariser
 from perdure.workers.sweeper import Sweeper
 from perdure.workers.webhooks import WebhookSender
@@ -13,6 +14,7 @@ __all__ = [
     "KINDS",
     "LEASE",
     "Duty",
+    "Indexer",
     "Summariser",
     "Sweeper",
     "WebhookSender",

@@ -1,0 +1,11 @@
+"""Documents on SQLite, written by several processes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.engines import document_writers
+
+
+def test_whatever_processes_do_at_once_a_document_is_found_by_what_it_says(tmp_path: Path) -> None:
+    document_writers.check_index_and_rows_agree(f"sqlite:///{tmp_path}/documents.db")
