@@ -224,14 +224,19 @@ class RecoveryView(Feature[M]):
         now = self._settings.clock()
         before = now - retention_days * _DAY
         count = 0
+        cursor = None
         while True:
+            # On from there, and not from the start: what is held is still there.
             page = yield from run(
-                Sessions.list.of(self._sessions, self._app, ALL, order="updated_at", limit=_PAGE)
+                Sessions.list.of(
+                    self._sessions, self._app, ALL, order="updated_at", cursor=cursor, limit=_PAGE
+                )
             )
             old = [one for one in page.items if one.updated_at < from_micros(before)]
             for one in old:
                 count += yield from run(self._expire(one.key, before))
-            if not old or page.next_cursor is None:
+            cursor = page.next_cursor
+            if not old or cursor is None:
                 return count
 
     def _expire(self, key: SessionKey, before: int) -> Operation[bool]:
