@@ -60,7 +60,7 @@ FROM ({wanted}) w CROSS JOIN sessions s
 WHERE s.part = :part AND s.uid = w.uid AND {live}
 
 -- name: live_uids
-SELECT s.uid, s.version FROM sessions s WHERE s.part = :part AND {live}
+SELECT s.uid FROM sessions s WHERE s.part = :part AND {live}
 
 -- name: documents_of
 SELECT b.uid, b.kind, b.docs FROM search_blocks b
