@@ -135,7 +135,7 @@ TABLES: tuple[Table, ...] = (
             "length", "docs", "words",
         ),
         json=frozenset({"docs"}),
-        key=("part", "block"),
+        key=(*_HANGING, "block"),
     ),
     Table("search_marks", (*_HANGING, "seq", "title"), key=_HANGING),
     Table(
@@ -233,6 +233,7 @@ TABLES: tuple[Table, ...] = (
         session=False,
         json=frozenset({"topics", "metadata"}),
         key=("part", "id"),
+        expires="expires_at",
     ),
     Table(
         "memory_owners",
