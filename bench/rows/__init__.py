@@ -10,6 +10,7 @@ from bench.rows import append, memory, postgres, processes, read, startup
 FAMILIES: Mapping[str, Callable[[Options], Sequence[Row]]] = {
     "append": lambda options: [*append.rows(options), *postgres.appends()],
     "read": lambda options: [*read.rows(options), *postgres.reads(options)],
+    "list": read.lists,
     "processes": processes.rows,
     "import": startup.rows,
     "memory": memory.rows,

@@ -122,7 +122,7 @@ class ErasureReceipt:
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """How many, and how many bytes their texts, JSON and data have; not those of the indexes."""
+    """How many, and how many bytes their columns have, numbers as digits; not the indexes."""
 
     count: int
     bytes: int

@@ -31,6 +31,9 @@ def _sessions_methods() -> dict[str, Callable[[Store], Awaitable[object]]]:
         "restore": lambda store: store.sessions.restore(KEY),
         "purge": lambda store: store.sessions.purge(KEY),
         "fork": lambda store: store.sessions.fork(KEY),
+        "hold": lambda store: store.sessions.hold(KEY, by="me", reason="a case"),
+        "release": lambda store: store.sessions.release(KEY, by="me"),
+        "find_hold": lambda store: store.sessions.find_hold(KEY),
     }
 
 
@@ -60,6 +63,7 @@ def _events_methods() -> dict[str, Callable[[Store], Awaitable[object]]]:
         "drop_branch": lambda store: store.events.drop_branch(KEY, "b"),
         "annotate": lambda store: store.events.annotate(KEY, "n", 1),
         "annotations": lambda store: store.events.annotations(KEY),
+        "context": lambda store: store.events.context(KEY),
     }
 
 
@@ -98,6 +102,11 @@ def _store_methods() -> dict[str, Callable[[Store], Awaitable[object]]]:
         "sweep": lambda store: store.sweep(),
         "sweep dry": lambda store: store.sweep(dry_run=True),
         "migrate": lambda store: store.migrate(),
+        "search": lambda store: store.search("support", "ada", "parcel"),
+        "index": lambda store: store.index("support"),
+        "usage": lambda store: store.usage(),
+        "du": lambda store: store.du(),
+        "start_workers": lambda store: store.start_workers(),
     }
 
 

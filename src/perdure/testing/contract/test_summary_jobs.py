@@ -358,7 +358,7 @@ async def test_closing_the_store_ends_the_worker_and_loses_no_job(
     begun: list[bool] = []
     working = await open_store(summariser=slow)
     workers = await working.start_workers()
-    assert [worker.name for worker in workers] == ["summariser"]
+    assert "summariser" in [worker.name for worker in workers]
     other = await store.sessions.create("support", "ada", "other")
     for one in (key, other.key):
         await store.events.append(one, one.id)
@@ -379,4 +379,4 @@ async def test_closing_the_store_ends_the_worker_and_loses_no_job(
 async def test_a_store_without_a_summariser_has_no_such_worker(store: Store) -> None:
     with pytest.raises(InvalidError, match="summariser"):
         Summariser(getattr(store, "_target", store))
-    assert [worker.name for worker in await store.start_workers()] == []
+    assert "summariser" not in [worker.name for worker in await store.start_workers()]
