@@ -104,7 +104,3 @@ ORDER BY j.part, j.uid, j.filter_key LIMIT :limit
 -- name: cancel
 DELETE FROM summary_jobs WHERE part = :part AND uid = :uid AND filter_key = :filter_key
 RETURNING asked
-
--- name: drop_lease
--- Not released: there would be one left for each session that was ever summarised.
-DELETE FROM leases WHERE part = :part AND name = :name AND owner = :owner AND token = :token
