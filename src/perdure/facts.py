@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeAlias
 
-from perdure.operation import Noted, Operation
+from perdure.operation import Composed, Noted, Operation
 from perdure.records import AppScope, Artifact, Event, Fact, Scope, Session, SessionKey
 
 KINDS = (
@@ -30,6 +30,10 @@ def facts_of(op: Operations, value: Any) -> Iterator[Fact]:
     """The facts that an operation has made, of its result; none for what changed nothing."""
     if op.name == "store.turn":
         for one, result in zip(op.args, value, strict=True):
+            yield from facts_of(one, result)
+        return
+    if isinstance(op.work, Composed):
+        for one, result in op.work.done:
             yield from facts_of(one, result)
         return
     make = _FACTS.get(op.name)

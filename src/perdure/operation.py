@@ -48,7 +48,9 @@ if TYPE_CHECKING:
 __all__ = [
     "Async",
     "Call",
+    "Composed",
     "Deferred",
+    "Do",
     "Emit",
     "Feature",
     "Flow",
@@ -201,6 +203,39 @@ class Noted(Generic[T]):
     def __call__(self, bumps: Bumps) -> Plan[T]:
         """The plan."""
         return self.work(bumps)
+
+
+class Do(Protocol):
+    """Runs an operation as a step of another one."""
+
+    def __call__(self, op: Operation[T], /) -> Plan[T]:
+        """Its result."""
+
+
+class Composed(Generic[T]):
+    """Work made of other operations: those who are told of them find them in ``done``.
+
+    With their results, as the last run had them: that is the one that was committed.
+    """
+
+    __slots__ = ("_work", "done")
+
+    def __init__(self, work: Callable[[Bumps, Do], Plan[T]]) -> None:
+        self._work = work
+        self.done: Sequence[tuple[Operation[Any], Any]] = ()
+
+    def __call__(self, bumps: Bumps) -> Plan[T]:
+        """The plan."""
+        done: list[tuple[Operation[Any], Any]] = []
+
+        def do(op: Operation[Any]) -> Plan[Any]:
+            result = yield from op.work(bumps)
+            done.append((op, result))
+            return result
+
+        value = yield from self._work(bumps, do)
+        self.done = done
+        return value
 
 
 @dataclass(frozen=True, slots=True)

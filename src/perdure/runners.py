@@ -180,9 +180,11 @@ class SyncRunner:
         refuse = getattr(self._engine, "refuse_blocking", None)
         if refuse is not None:
             refuse()
+        given_up = getattr(self._engine, "given_up", None)
+        lost = None if given_up is None else given_up(op)
         waiter = BlockedCaller()
         self._engine.submit([self.hub.job(op, waiter)])
-        return waiter.wait()
+        return waiter.wait(lost)
 
     def flow(self, steps: Flow[Any]) -> Any:
         """Drive a flow to its result."""

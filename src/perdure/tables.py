@@ -233,6 +233,7 @@ TABLES: tuple[Table, ...] = (
         session=False,
         json=frozenset({"topics", "metadata"}),
         key=("part", "id"),
+        expires="expires_at",
     ),
     Table(
         "memory_owners",

@@ -285,20 +285,21 @@ def test_other_threads_may_use_a_store_on_the_applications_pool(url: str) -> Non
     assert in_time(lambda: asyncio.run(work())) == 1
 
 
-def wait_while_the_loop_ends(url: str) -> list[str]:
+def wait_while_the_loop_ends(url: str, subscribed: bool) -> list[str]:
     """What a thread is told whose call waits for a row when the loop of the pool ends."""
 
-    async def work() -> tuple[perdure.SyncStore, Any]:
+    async def work() -> tuple[perdure.SyncStore, Any, list[Any]]:
         holder = await asyncpg.connect(url)
         await holder.execute("BEGIN")
         await holder.execute("SELECT * FROM sessions FOR UPDATE")
         pool = await asyncpg.create_pool(url, min_size=2, max_size=3)
         left = await asyncio.to_thread(lambda: perdure.open_sync(pool=pool))
+        facts = [left.subscribe()] if subscribed else []
         update = begun(lambda: left.sessions.update(KEY, title="written, or not"))
         await asyncio.sleep(0.3)
-        return left, update
+        return left, update, facts
 
-    left, update = asyncio.run(work())
+    left, update, _ = asyncio.run(work())
     told = []
     for call in (lambda: outcome(update), lambda: in_time(lambda: left.sessions.get(KEY))):
         try:
@@ -309,5 +310,11 @@ def wait_while_the_loop_ends(url: str) -> list[str]:
     return told
 
 
-def test_a_thread_that_waits_is_told_when_the_loop_of_the_pool_ends(url: str) -> None:
-    assert in_a_process(wait_while_the_loop_ends, url) == ["UnknownOutcomeError", "ClosedError"]
+@pytest.mark.parametrize("subscribed", [False, True])
+def test_a_thread_that_waits_is_told_when_the_loop_of_the_pool_ends(
+    url: str, subscribed: bool
+) -> None:
+    assert in_a_process(wait_while_the_loop_ends, url, subscribed) == [
+        "UnknownOutcomeError",
+        "ClosedError",
+    ]

@@ -354,10 +354,14 @@ class PostgresEngine:
         """Run one operation and return its result."""
         self.refuse_blocking()
         waiter = BlockedCaller()
-        loop = self._required_loop
+        given_up = self.given_up(op)
         self.submit([(op, waiter)])
+        return waiter.wait(given_up)
+
+    def given_up(self, op: Operation[Any]) -> Callable[[], PerdureError | None] | None:
+        """What who waits for the operation asks: whether nobody is left to run it."""
         # An application's loop may end with what it had to do.
-        return waiter.wait(None if self._own_pool else partial(_lost, op, loop))
+        return None if self._own_pool else partial(_lost, op, self._required_loop)
 
     def refuse_blocking(self) -> None:
         """Refuse to wait in this thread if the loop that does the work runs in it."""

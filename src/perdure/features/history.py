@@ -29,6 +29,8 @@ from perdure.features.spoken import as_event, first_of_last, owner, spoken
 from perdure.features.summaries import Summaries
 from perdure.operation import (
     Bumps,
+    Composed,
+    Do,
     Feature,
     Flow,
     M,
@@ -37,7 +39,6 @@ from perdure.operation import (
     Runner,
     Settings,
     Step,
-    Work,
     flow,
     run,
 )
@@ -192,23 +193,22 @@ class HistoryView(Feature[M]):
         name = SessionKey(self._app, self._user, key)
         return target(settings.tenant, name, settings.limits.text, settings.clock())
 
-    def _made(self, key: str) -> Work[Any]:
-        """The work of having the session."""
-        made = Sessions.get_or_create.of(
+    def _made(self, key: str) -> Operation[Any]:
+        """Having the session."""
+        return Sessions.get_or_create.of(
             self._sessions, self._app, self._user, self._at(key).key.id
         )
-        return made.work
 
     def _opened(self, key: str) -> Operation[History]:
         at, make = self._at(key), self._made(key)
 
-        def work(bumps: Bumps) -> Plan[History]:
-            yield from make(bumps)
+        def work(_: Bumps, do: Do) -> Plan[History]:
+            yield from do(make)
             row = yield from get(at)
             messages = yield from _shown(row)
             return _record(row, messages, (yield from _told(row)))
 
-        return Operation("history.get_or_create", (key,), {}, work)
+        return Operation("history.get_or_create", (key,), {}, Composed(work))
 
     def _add(self, key: str, message: Mapping[str, JSON]) -> Flow[int]:
         return (yield from self._write(lambda: self._added(key, message), 0))
@@ -216,29 +216,29 @@ class HistoryView(Feature[M]):
     def _added(self, key: str, message: Mapping[str, JSON]) -> Operation[int]:
         make = self._made(key)
         event = as_event(message, self._settings.ids())
-        append = Events.append.of(self._events, self._at(key).key, event).work
+        append = Events.append.of(self._events, self._at(key).key, event)
 
-        def work(bumps: Bumps) -> Plan[int]:
-            yield from make(bumps)
-            done = yield from append(bumps)
+        def work(_: Bumps, do: Do) -> Plan[int]:
+            yield from do(make)
+            done = yield from do(append)
             return done.event.seq
 
-        return Operation("history.add_message", (key,), {}, work)
+        return Operation("history.add_message", (key,), {}, Composed(work))
 
     def _summarised(self, key: str, text: str, covers_seq: int | None) -> Operation[None]:
         at, make = self._at(key), self._made(key)
         summaries: Summaries[Any] = Summaries(self._runner, self._settings)
-        change: Work[Any]
+        change: Any
         if text == "":
-            change = Summaries.delete.of(summaries, at.key).work
+            change = Summaries.delete.of(summaries, at.key)
         else:
-            change = Summaries.set.of(summaries, at.key, text, covers_seq=covers_seq).work
+            change = Summaries.set.of(summaries, at.key, text, covers_seq=covers_seq)
 
-        def work(bumps: Bumps) -> Plan[None]:
-            yield from make(bumps)
-            yield from change(bumps)
+        def work(_: Bumps, do: Do) -> Plan[None]:
+            yield from do(make)
+            yield from do(change)
 
-        return Operation("history.set_summary", (key,), {}, work)
+        return Operation("history.set_summary", (key,), {}, Composed(work))
 
     def _replaced(self, key: str, messages: Sequence[Mapping[str, JSON]]) -> Operation[None]:
         at, make = self._at(key), self._made(key)
@@ -249,15 +249,20 @@ class HistoryView(Feature[M]):
         check_batch(drafts, self._settings.limits)
         block = self._settings.ids()
 
-        def work(bumps: Bumps) -> Plan[None]:
-            yield from make(bumps)
+        def replace(bumps: Bumps) -> Plan[Any]:
+            return (yield from self._events._replace(at, 0, drafts, None, bumps))
+
+        replacing = Operation("events.replace_suffix", (at.key,), {}, replace)
+
+        def work(bumps: Bumps, do: Do) -> Plan[None]:
+            yield from do(make)
             row = yield from hold(at, None, bumps)
             told = yield from best(row, "")
-            yield from self._events._replace(at, 0, drafts, None, bumps)
+            yield from do(replacing)
             if told:
                 yield from _keep(row, told, at.now, block)
 
-        return Operation("history.set_history", (key,), {}, work)
+        return Operation("history.set_history", (key,), {}, Composed(work))
 
     def _truncated(self, key: str, keep_last: int, up_to_seq: int | None) -> Operation[None]:
         at = self._at(key)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from perdure.errors import DeniedError, InvalidError
-from perdure.features.lookup import SESSIONS, get, hold, target
+from perdure.features.lookup import SESSIONS, find, hold, not_found, target
 from perdure.operation import Bumps, Feature, M, Plan, Settings, Work, operation, reading
 from perdure.parts import place
 from perdure.records import Hold, SessionKey, UserScope
@@ -57,16 +57,19 @@ class Holding(Feature[M]):
     def release(self, of: Held, *, by: str = "") -> Work[bool]:
         """End a hold; whether there was one. What else holds it still does.
 
-        Who released it, and when, stays on record.
+        Who released it, and when, stays on record. A session that has expired meanwhile is found
+        too, behind the one that has its id now.
         """
         settings = self._settings
         who = check_text(by, "by", settings.limits.text)
         whose, now = _whose(of, settings), settings.clock()
 
         def work(_: Bumps) -> Plan[bool]:
-            uid = yield from _uid(whose, settings, now)
-            found = yield HOLDS.release(part=whose.part, uid=uid, author=who, now=now)
-            return bool(found)
+            uids = yield from _uids(whose, settings, now)
+            for uid in uids if whose.key is None else filter(None, uids):
+                if (yield HOLDS.release(part=whose.part, uid=uid, author=who, now=now)):
+                    return True
+            return False
 
         return work
 
@@ -77,8 +80,10 @@ class Holding(Feature[M]):
         whose, now = _whose(of, settings), settings.clock()
 
         def work(_: Bumps) -> Plan[Hold | None]:
-            uid = yield from _uid(whose, settings, now)
-            rows = yield HOLDS.of(part=whose.part, uid=uid)
+            live, *others = yield from _uids(whose, settings, now)
+            rows = yield HOLDS.of(part=whose.part, uid=live)
+            for uid in others if live == "" else ():
+                rows = rows or (yield HOLDS.of(part=whose.part, uid=uid))
             if not rows:
                 return None
             found_uid, by, reason, held_at = rows[0]
@@ -101,11 +106,21 @@ def _whose(of: Held, settings: Settings) -> _Whose:
     return _Whose(at.part, at.key)
 
 
-def _uid(whose: _Whose, settings: Settings, now: int) -> Plan[str]:
+def _uids(whose: _Whose, settings: Settings, now: int) -> Plan[list[str]]:
+    """What a hold may be on: the session first, or ``""``, then those of its id that it outlived.
+
+    What has expired stays while it is held, so there must be a way to let it go.
+    """
     if whose.key is None:
-        return ""
+        return [""]
     at = target(settings.tenant, whose.key, settings.limits.text, now)
-    return (yield from get(at)).uid
+    row = yield from find(at)
+    live = row.uid if row else ""
+    found = yield SESSIONS.uids_of(part=at.part, id=at.key.id)
+    others = sorted(uid for (uid,) in found if uid != live)
+    if not live and not others:
+        raise not_found(at.key)
+    return [live, *others]
 
 
 def is_held(part: str, uid: str) -> Plan[bool]:

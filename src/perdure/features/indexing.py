@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from perdure.features.fulltext import cut, document, drop, grow, index
 from perdure.features.postings import Doc
 from perdure.features.segmentation import TEXT_CHARACTERS
-from perdure.operation import Bumps, Flow, Operation, Plan, Settings, run
+from perdure.operation import Bumps, Flow, Operation, Plan, Settings, Sleep, run
 from perdure.parts import Place
 from perdure.sql import load
 
@@ -25,6 +25,8 @@ TITLES = "titles"
 #: Documents of one transaction: packing them takes less than 20 ms.
 _DOCUMENTS = 200
 _SESSIONS = 50
+#: What is taken apart in one go: some 20 ms.
+_CHARACTERS = 300_000
 #: Events between two times that the small blocks of a session are put together.
 _GATHERED = 16
 
@@ -92,8 +94,7 @@ def catch_up(
         found, complete = yield from run(_reading(scope, settings.clock()))
         if not found:
             break
-        # Here and not in a plan: to take texts apart is nothing that a transaction waits for.
-        docs = [[document(event_key(seq), text) for seq, text in some.texts] for some in found]
+        docs = yield from _documents(found)
         write = _write(list(zip(found, docs, strict=True)), settings.ids())
         skipped = yield from run(write)
         total += sum(map(len, docs))
@@ -102,6 +103,24 @@ def catch_up(
             # Those before it are done: they need not be looked at once more.
             scope = scope._replace(since=found[-1].session.updated_at)
     return total
+
+
+def _documents(found: Sequence[_Fresh]) -> Flow[list[list[Doc]]]:
+    """The texts, taken apart.
+
+    Here and not in a plan: a transaction does not wait for it. Nor does an event loop, for long.
+    """
+    docs: list[list[Doc]] = []
+    characters = 0
+    for some in found:
+        docs.append([])
+        for seq, text in some.texts:
+            docs[-1].append(document(event_key(seq), text))
+            characters += len(text)
+            if characters >= _CHARACTERS:
+                characters = 0
+                yield Sleep(0)
+    return docs
 
 
 def _reading(scope: Scope, now: int) -> Operation[tuple[list[_Fresh], bool]]:

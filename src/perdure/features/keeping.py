@@ -352,7 +352,12 @@ def remove_expired(now: int, limit: int) -> Plan[int]:
     """Remove some of those that have expired, whoever's they are; how many were looked at."""
     found = yield MEMORY.expired(now=now, limit=limit)
     for part, memory_id in sorted(found):
-        yield MEMORY.take_owner(part=part)
-        if (yield MEMORY.remove_if_expired(part=part, id=memory_id, now=now)):
-            yield from unindex(part, KIND, [memory_id])
+        yield from forget_expired(part, memory_id, now)
     return len(found)
+
+
+def forget_expired(part: str, memory_id: str, now: int) -> Plan[None]:
+    """Remove a memory if it has expired, with all that it is found by."""
+    yield MEMORY.take_owner(part=part)
+    if (yield MEMORY.remove_if_expired(part=part, id=memory_id, now=now)):
+        yield from unindex(part, KIND, [memory_id])

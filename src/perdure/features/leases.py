@@ -55,10 +55,7 @@ def release(lease: Lease) -> Operation[None]:
 
 
 def drop(lease: Lease) -> Operation[None]:
-    """The same as `release`, and nothing of it is left: for names as many as sessions.
-
-    Tokens begin again at 1, so an earlier one is told from it by its owner alone.
-    """
+    """The same as `release`, and nothing of it is left: for names as many as sessions."""
 
     def work(_: Bumps) -> Plan[None]:
         yield LEASES.drop(**lease._asdict())

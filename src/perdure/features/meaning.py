@@ -21,7 +21,6 @@ from perdure.features.coverage import KIND as SUMMARIES
 from perdure.features.documents import KIND as DOCUMENTS
 from perdure.features.documents import key_of
 from perdure.features.indexing import SEARCH
-from perdure.features.line import EVENTS
 from perdure.features.memory_rows import MEMORY
 from perdure.features.postings import keys_of
 from perdure.operation import Bumps, Call, Flow, Operation, Plan, Query, run
@@ -85,28 +84,28 @@ def embed_lacking(
 ) -> Flow[None]:
     """Make the vectors that the owner's documents lack."""
     model = model_of(embedder)
-    lacking, versions = yield from run(_reading(lambda: _lacking(owner, model)))
+    lacking = yield from run(_reading(lambda: _lacking(owner, model)))
     for start in range(0, len(lacking), TEXTS):
         some = lacking[start : start + TEXTS]
         shown = yield from run(_reading(_texts_of, owner, some, kinds))
         if shown:
             vectors = yield from embed(embedder, [text for _, text in shown])
             made = dict(zip([key for key, _ in shown], vectors, strict=True))
-            yield from run(_storing(owner, model, made, versions, shown, kinds))
+            yield from run(_storing(owner, model, made, shown, kinds))
 
 
 def _reading(plan: Callable[..., Plan[Any]], *args: Any) -> Operation[Any]:
     return Operation("search.meaning", (), {}, lambda _: plan(*args), reads=True)
 
 
-def _lacking(owner: Owner, model: str) -> Plan[tuple[list[Key], dict[str, int]]]:
-    """The documents without a vector, of sessions that are there, and their versions."""
-    versions = {"": 0} | dict((yield SEARCH.live_uids(part=owner.part, now=owner.now)))
+def _lacking(owner: Owner, model: str) -> Plan[list[Key]]:
+    """The documents without a vector, of sessions that are there."""
+    live = {"", *(uid for (uid,) in (yield SEARCH.live_uids(part=owner.part, now=owner.now)))}
     there = yield SEARCH.pick("vectors", "keys")(**owner.columns, model=model)
     known = {tuple(row) for row in there}
     blocks = yield SEARCH.documents_of(**owner.columns)
     every = [(uid, kind, key) for uid, kind, docs in blocks for key, _ in keys_of(docs)]
-    return [key for key in every if key not in known and key[0] in versions], versions
+    return [key for key in every if key not in known and key[0] in live]
 
 
 def _texts_of(
@@ -145,25 +144,16 @@ def _storing(
     owner: Owner,
     model: str,
     vectors: Mapping[Key, array[float]],
-    versions: Mapping[str, int],
     shown: Sequence[tuple[Key, str]],
     kinds: Mapping[str, Query],
 ) -> Operation[None]:
-    part = owner.part
-
     def work(_: Bumps) -> Plan[None]:
-        still = yield from _unchanged(owner, [one for one in shown if not one[0][0]], kinds)
-        for uid in sorted({uid for uid, _, _ in vectors} - {""}):
-            if (yield from _not_rewritten(part, uid, versions[uid])):
-                still |= {key for key in vectors if key[0] == uid and key[1] != SUMMARIES}
-                # They change without a rewrite: those of a session that is held now no more.
-                told = [one for one in shown if one[0][0] == uid and one[0][1] == SUMMARIES]
-                still |= yield from _same(owner, told, kinds)
-        rows = {
-            (part, uid, kind, digest(key), key, model, len(vector), _bytes(vector))
-            for (uid, kind, key), vector in vectors.items()
-            if (uid, kind, key) in still
-        }
+        still = yield from _unchanged(owner, shown, kinds)
+        rows = [
+            (owner.part, *key[:2], digest(key[2]), key[2], model, len(vector), _bytes(vector))
+            for key, vector in vectors.items()
+            if key in still
+        ]
         if rows:
             yield SEARCH.put_vector.many(sorted(rows))
 
@@ -173,25 +163,17 @@ def _storing(
 def _unchanged(
     owner: Owner, shown: Sequence[tuple[Key, str]], kinds: Mapping[str, Query]
 ) -> Plan[set[Key]]:
-    """Which documents of no session say what they said: held, so that they go on to."""
-    if not shown:
-        return set()
-    yield MEMORY.take_owner(part=owner.part)
-    return (yield from _same(owner, shown, kinds))
+    """Which documents are there and say what they said: held, so that they go on to.
 
-
-def _same(
-    owner: Owner, shown: Sequence[tuple[Key, str]], kinds: Mapping[str, Query]
-) -> Plan[set[Key]]:
+    Sessions come before the memories, as for those who redact.
+    """
+    uids = {key[0] for key, _ in shown}
+    for uid in sorted(uids - {""}):
+        yield SEARCH.hold_to_index(part=owner.part, uid=uid)
+    if "" in uids:
+        yield MEMORY.take_owner(part=owner.part)
     now = dict((yield from _texts_of(owner, [key for key, _ in shown], kinds)))
     return {key for key, text in shown if now.get(key) == text}
-
-
-def _not_rewritten(part: str, uid: str, version: int) -> Plan[bool]:
-    """Hold the session; whether its texts are still those that were read."""
-    if not (yield SEARCH.hold_to_index(part=part, uid=uid)):
-        return False
-    return not (yield EVENTS.rewrites_after(part=part, uid=uid, version=version))
 
 
 def _bytes(vector: array[float]) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from perdure.errors import ConflictError, InvalidError
 from perdure.features import describing
@@ -21,6 +21,8 @@ from perdure.features.sessions import Sessions
 from perdure.features.spoken import as_event, last_said, owner, spoken
 from perdure.operation import (
     Bumps,
+    Composed,
+    Do,
     Feature,
     Flow,
     M,
@@ -37,6 +39,7 @@ from perdure.operation import (
 from perdure.records import (
     ALL,
     JSON,
+    Appended,
     ConversationContext,
     Marker,
     Message,
@@ -44,6 +47,8 @@ from perdure.records import (
     SessionSummary,
 )
 from perdure.values import check_text, decode, from_micros
+
+T = TypeVar("T")
 
 User = str | int
 MessageInput = Message | Mapping[str, JSON]
@@ -96,13 +101,13 @@ class RecoveryView(Feature[M]):
     ) -> Work[ConversationContext]:
         """The conversation, stored if it is new, so that the next append finds it."""
         at = self._at(user, session_id)
-        make = Sessions.get_or_create.of(self._sessions, *at.key, agent_type=agent_type).work
+        make = Sessions.get_or_create.of(self._sessions, *at.key, agent_type=agent_type)
 
-        def work(bumps: Bumps) -> Plan[ConversationContext]:
-            yield from make(bumps)
+        def work(_: Bumps, do: Do) -> Plan[ConversationContext]:
+            yield from do(make)
             return (yield from self._context((yield from get(at))))
 
-        return work
+        return Composed(work)
 
     @operation
     def save_context(
@@ -132,19 +137,19 @@ class RecoveryView(Feature[M]):
         change = describing.change(
             self._settings.limits, None, None, context.agent_type, None, context.metadata, None
         )
-        make = Sessions.get_or_create.of(self._sessions, *at.key).work
+        make = Sessions.get_or_create.of(self._sessions, *at.key)
 
-        def work(bumps: Bumps) -> Plan[ConversationContext]:
+        def work(bumps: Bumps, do: Do) -> Plan[ConversationContext]:
             if expected is None:
-                yield from make(bumps)
+                yield from do(make)
             row = yield from hold(at, expected, bumps)
-            yield from self._put(at, row, context.after_seq, given, drafts, bumps)
+            yield from self._put(at, row, context.after_seq, given, drafts, do)
             row = yield from claim(at, None, bumps)
             gone = decode(row.metadata, "metadata").keys() - change.metadata.keys()
             yield from describing.apply(row, change._replace(removed=sorted(gone)), at.now)
             return (yield from self._context((yield from get(at))))
 
-        return work
+        return Composed(work)
 
     def _context(self, row: SessionRow) -> Plan[ConversationContext]:
         rows = yield from last_said(row, Filter(), self._window)
@@ -170,7 +175,7 @@ class RecoveryView(Feature[M]):
         after_seq: int,
         given: Sequence[dict[str, JSON]],
         drafts: Sequence[Draft],
-        bumps: Bumps,
+        do: Do,
     ) -> Plan[None]:
         """Leave what is the same at the beginning, and replace what follows it."""
         line = yield from runs(row.part, row.uid, row.head)
@@ -183,9 +188,15 @@ class RecoveryView(Feature[M]):
         same, kept = _in_common(stored, given)
         if same < len(stored):
             last = stored[same - 1].seq if same else after_seq
-            yield from self._events._replace(at, last, drafts[kept:], None, bumps)
+            yield from do(self._replacing(at, last, drafts[kept:]))
         elif kept < len(given):
-            yield from self._events._replace(at, row.head, drafts[kept:], None, bumps)
+            yield from do(self._replacing(at, row.head, drafts[kept:]))
+
+    def _replacing(self, at: Target, seq: int, drafts: Sequence[Draft]) -> Operation[Appended]:
+        def work(bumps: Bumps) -> Plan[Appended]:
+            return (yield from self._events._replace(at, seq, drafts, None, bumps))
+
+        return Operation("events.replace_suffix", (at.key,), {}, work)
 
     # -- lists and life ----------------------------------------------------------------------
 
@@ -212,7 +223,7 @@ class RecoveryView(Feature[M]):
     @operation
     def delete_session(self, user: User, session_id: str) -> Work[bool]:
         """Delete the conversation; whether there was one. `sessions.restore` brings it back."""
-        return Sessions.delete.of(self._sessions, self._key(user, session_id)).work
+        return _as(Sessions.delete.of(self._sessions, self._key(user, session_id)))
 
     @flow
     def cleanup_expired(self, retention_days: int) -> Flow[int]:
@@ -224,14 +235,19 @@ class RecoveryView(Feature[M]):
         now = self._settings.clock()
         before = now - retention_days * _DAY
         count = 0
+        cursor = None
         while True:
+            # On from there, and not from the start: what is held is still there.
             page = yield from run(
-                Sessions.list.of(self._sessions, self._app, ALL, order="updated_at", limit=_PAGE)
+                Sessions.list.of(
+                    self._sessions, self._app, ALL, order="updated_at", cursor=cursor, limit=_PAGE
+                )
             )
             old = [one for one in page.items if one.updated_at < from_micros(before)]
             for one in old:
                 count += yield from run(self._expire(one.key, before))
-            if not old or page.next_cursor is None:
+            cursor = page.next_cursor
+            if not old or cursor is None:
                 return count
 
     def _expire(self, key: SessionKey, before: int) -> Operation[bool]:
@@ -249,7 +265,8 @@ class RecoveryView(Feature[M]):
             yield from delete(row, False, self._settings, at.now, telling)
             return True
 
-        return Operation("recovery.cleanup_expired", (key,), {}, work)
+        deleting = Operation("sessions.delete", (key,), {}, work)
+        return Operation("recovery.cleanup_expired", (key,), {}, _as(deleting))
 
     # -- messages ----------------------------------------------------------------------------
 
@@ -257,12 +274,12 @@ class RecoveryView(Feature[M]):
     def append_message(self, user: User, session_id: str, message: MessageInput) -> Work[int]:
         """Add one message; its seq. `NotFoundError` for an unknown session: recover it first."""
         event = as_event(_fields(message))
-        append = Events.append.of(self._events, self._key(user, session_id), event).work
+        append = Events.append.of(self._events, self._key(user, session_id), event)
 
-        def work(bumps: Bumps) -> Plan[int]:
-            return (yield from append(bumps)).event.seq
+        def work(_: Bumps, do: Do) -> Plan[int]:
+            return (yield from do(append)).event.seq
 
-        return work
+        return Composed(work)
 
     @operation
     def append_turn(
@@ -282,16 +299,16 @@ class RecoveryView(Feature[M]):
             as_event({"role": "user", "content": user_msg}),
             as_event({"role": "assistant", "content": assistant_msg}),
         ]
-        append = Events.append.of(self._events, key, *said).work
-        update = Sessions.update.of(self._sessions, key, agent_type=agent_type).work
+        append = Events.append.of(self._events, key, *said)
+        update = Sessions.update.of(self._sessions, key, agent_type=agent_type)
 
-        def work(bumps: Bumps) -> Plan[int]:
-            done = yield from append(bumps)
+        def work(_: Bumps, do: Do) -> Plan[int]:
+            done = yield from do(append)
             if agent_type:
-                yield from update(bumps)
+                yield from do(update)
             return done.event.seq
 
-        return work
+        return Composed(work)
 
     @reading
     def get_recent_messages(
@@ -313,7 +330,7 @@ class RecoveryView(Feature[M]):
     @operation
     def clear_messages(self, user: User, session_id: str) -> Work[int]:
         """Remove all messages for good, and the summaries; metadata stays. How many events."""
-        return Events.clear.of(self._events, self._key(user, session_id)).work
+        return _as(Events.clear.of(self._events, self._key(user, session_id)))
 
     @operation
     def update_metadata(
@@ -321,12 +338,21 @@ class RecoveryView(Feature[M]):
     ) -> Work[None]:
         """Set one key of the metadata, or remove it with `DELETE`."""
         where = self._key(user, session_id)
-        update = Sessions.update.of(self._sessions, where, metadata={key: value}).work
+        update = Sessions.update.of(self._sessions, where, metadata={key: value})
 
-        def work(bumps: Bumps) -> Plan[None]:
-            yield from update(bumps)
+        def work(_: Bumps, do: Do) -> Plan[None]:
+            yield from do(update)
 
-        return work
+        return Composed(work)
+
+
+def _as(op: Operation[T]) -> Work[T]:
+    """The work of an operation that goes by another name here."""
+
+    def work(_: Bumps, do: Do) -> Plan[T]:
+        return (yield from do(op))
+
+    return Composed(work)
 
 
 def _fields(message: MessageInput) -> dict[str, JSON]:

@@ -77,7 +77,7 @@ WHERE m.part = :part AND m.uid = w.uid AND m.filter_key = w.doc
   AND s.part = :part AND s.uid = w.uid AND {live}
 
 -- name: live_uids
-SELECT s.uid, s.version FROM sessions s WHERE s.part = :part AND {live}
+SELECT s.uid FROM sessions s WHERE s.part = :part AND {live}
 
 -- name: documents_of
 SELECT b.uid, b.kind, b.docs FROM search_blocks b

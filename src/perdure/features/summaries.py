@@ -10,7 +10,7 @@ from perdure.errors import InvalidError, NotFoundError
 from perdure.features import summarising, summary_jobs
 from perdure.features.coverage import SUMMARIES, SummaryRow, best, counts, remove
 from perdure.features.cursors import check_limit, pack, unpack
-from perdure.features.leases import Lease, renew
+from perdure.features.leases import Lease, drop, renew
 from perdure.features.line import holds, runs
 from perdure.features.lookup import SessionRow, Target, find, get, hold, target
 from perdure.features.reading import positive
@@ -328,7 +328,7 @@ class Summaries(Feature[M]):
                 well = False
                 now = self._settings.clock()
                 yield from run(summary_jobs.failed(job, asked, error, now))
-        yield from run(summary_jobs.let_go(lease))
+        yield from run(drop(lease))
         return well
 
 

@@ -99,13 +99,9 @@ FROM summary_jobs j
 JOIN sessions s ON s.part = j.part AND s.uid = j.uid
 LEFT JOIN leases l ON l.part = j.part AND l.name = j.lease AND l.until > :now
 WHERE {scope} AND (j.part, j.uid, j.filter_key) > (:after_part, :after_uid, :after_filter)
-  AND s.deleted_at IS NULL
+  AND s.deleted_at IS NULL AND (s.expires_at IS NULL OR s.expires_at > :now)
 ORDER BY j.part, j.uid, j.filter_key LIMIT :limit
 
 -- name: cancel
 DELETE FROM summary_jobs WHERE part = :part AND uid = :uid AND filter_key = :filter_key
 RETURNING asked
-
--- name: drop_lease
--- Not released: there would be one left for each session that was ever summarised.
-DELETE FROM leases WHERE part = :part AND name = :name AND owner = :owner AND token = :token

@@ -140,15 +140,6 @@ def failed(job: Job, asked: Asked, error: Exception, now: int) -> Operation[None
     return Operation("summaries.failed", (), {}, work)
 
 
-def let_go(lease: Lease) -> Operation[None]:
-    """Leave the session to the next one, and no trace of having been at it."""
-
-    def work(_: Bumps) -> Plan[None]:
-        yield SUMMARIES.drop_lease(**lease._asdict())
-
-    return Operation("summaries.let_go", (), {}, work)
-
-
 def micros(lease: timedelta) -> int:
     """The length of a lease; it must be above zero."""
     if not isinstance(lease, timedelta) or lease <= timedelta(0):

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, ParamSpec, Protocol, TypeVar
 
 from perdure.errors import DeniedError, NotFoundError
 from perdure.features.holds import is_held
+from perdure.features.keeping import forget_expired
 from perdure.features.line import EVENTS
 from perdure.features.lives import tell_removal
 from perdure.features.lookup import SESSIONS, target
@@ -32,6 +33,7 @@ SWEEPING = load("perdure.features", "sweeping.sql")
 ROWS = 200
 BYTES = 1_000_000
 _PAGE = 200
+_MEMORIES = 20
 _DAY = 86_400_000_000
 
 Keep = Callable[[], Flow[bool]]
@@ -62,6 +64,8 @@ class Useless:
     table: Table
     #: Microseconds that they are kept beyond that.
     lingering: int = 0
+    #: How many go in one transaction.
+    rows: int = ROWS
 
     @property
     def name(self) -> str:
@@ -76,7 +80,7 @@ class Useless:
     def find(self, now: int) -> Plan[Sequence[Sequence[Any]]]:
         """The first of them: bytes and key."""
         before = now - self.lingering
-        return (yield SWEEPING.pick("useless", self.name)(now=before, limit=ROWS))
+        return (yield SWEEPING.pick("useless", self.name)(now=before, limit=self.rows))
 
     def remove(self, now: int, found: Sequence[Sequence[Any]]) -> Plan[None]:
         """Remove them, but for those that have been renewed."""
@@ -95,16 +99,29 @@ class _Indexed(Useless):
             yield from expire(part, namespace, key, now)
 
 
+@dataclass(frozen=True, slots=True)
+class Forgotten(Useless):
+    """Memories that have expired: they go with all that a search finds them by."""
+
+    def remove(self, now: int, found: Sequence[Sequence[Any]]) -> Plan[None]:
+        """Remove them, those of one owner after the other."""
+        for part, memory_id in sorted((part, memory_id) for _, part, memory_id in found):
+            yield from forget_expired(part, memory_id, now)
+
+
+def _useless(table: Table) -> Kind:
+    if table.name == "memories":
+        # Each has the block packed anew that it is indexed in.
+        return Forgotten(table, rows=_MEMORIES)
+    if table.name == "keyvalues":
+        return _Indexed(table)
+    # A day is more than clocks differ by: whoever still believes to have it does not.
+    return Useless(table, _DAY if table.name == "leases" else 0)
+
+
 #: What is swept beside sessions and their events. A table that names its `expires` in the registry
 #: is among them; another kind adds a line.
-KINDS: list[Kind] = [
-    # A day is more than clocks differ by: whoever still believes to have it does not.
-    _Indexed(table)
-    if table.name == "keyvalues"
-    else Useless(table, _DAY if table.name == "leases" else 0)
-    for table in TABLES
-    if table.expires
-]
+KINDS: list[Kind] = [_useless(table) for table in TABLES if table.expires]
 
 
 class _Moments(NamedTuple):

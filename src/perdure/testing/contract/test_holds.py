@@ -260,3 +260,20 @@ async def test_a_hold_can_be_part_of_a_turn(store: Store, key: SessionKey) -> No
         turn.sessions.create("support", "ada", "second")
 
     assert await store.sessions.find_hold(key) is not None
+
+
+async def test_a_hold_ends_also_when_the_session_has_expired_under_it(
+    store: Store, clock: FixedClock
+) -> None:
+    key = (await store.sessions.create("support", "ada", "s1", ttl=timedelta(days=1))).key
+    made = await store.sessions.hold(key, by="legal", reason="a case")
+    clock.advance(LATER)
+
+    assert (await store.sweep()).held == 1
+    assert await store.sessions.find_hold(key) == made
+    await store.sessions.create("support", "ada", "s1")
+    assert await store.sessions.find_hold(key) is None, "of the session that is there now"
+    assert await store.sessions.release(key, by="legal")
+    assert not await store.sessions.release(key, by="legal")
+    swept = await store.sweep()
+    assert (swept.held, swept.expired + swept.deleted) == (0, 1)

@@ -373,3 +373,19 @@ async def test_more_old_sessions_than_a_page_are_cleaned_up(
 
     assert await view.cleanup_expired(1) == 450
     assert await store.sessions.count() == 0
+
+
+async def test_held_sessions_stay_and_are_looked_at_once_in_a_cleaning_up(
+    store: Store, view: RecoveryView[Async], clock: FixedClock
+) -> None:
+    for name in ("held", "old"):
+        await store.sessions.create("memos", "ada", name)
+    await store.sessions.hold(SessionKey("memos", "ada", "held"), by="legal", reason="a case")
+    clock.advance(2 * DAY)
+    async with store.turn() as turn:
+        for number in range(250):
+            turn.sessions.create("memos", "ada", f"young{number}")
+
+    # More than a page: it is asked for the next one, and not for the same again.
+    assert await asyncio.wait_for(view.cleanup_expired(1), 60) == 1
+    assert await store.sessions.count() == 251

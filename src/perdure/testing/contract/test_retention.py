@@ -331,3 +331,28 @@ def test_the_defaults_are_thirty_days_and_a_day() -> None:
 
     assert (config.retention_days, config.interval) == (30, 24 * HOUR)
     assert (config.deleted_grace, config.events) == (None, None)
+
+
+async def test_memories_that_have_expired_go_with_what_they_are_found_by(
+    store: Store, clock: FixedClock, dump: Dump
+) -> None:
+    at = clock.now + DAY
+    gone = await store.memory.add("support", "ada", "Likes tea.", expires_at=at)
+    await store.memory.update("support", "ada", gone.id, content="Likes green tea.")
+    for number in range(30):
+        await store.memory.add("support", "bob", f"Says {number}.", expires_at=at)
+    kept = await store.memory.add("support", "ada", "Likes milk.")
+    clock.advance(2 * DAY)
+
+    told = (await store.sweep(dry_run=True)).kinds
+    swept = (await store.sweep()).kinds
+
+    assert told == swept
+    assert swept["memories"].count == 31
+    rows = await dump()
+    assert len(rows["memories"]) == 1
+    assert rows["memory_log"] == []
+    assert len(rows["search_blocks"]) == 1
+    assert "tea" not in str(rows["search_blocks"])
+    assert [one.id for one in (await store.memory.read("support", "ada")).items] == [kept.id]
+    assert (await store.sweep()).kinds == {}

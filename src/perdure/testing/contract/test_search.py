@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -18,6 +19,9 @@ from perdure import (
     Store,
     TooLargeError,
 )
+from perdure.features.indexing import Scope, catch_up
+from perdure.operation import Sleep
+from perdure.parts import place
 from perdure.testing.clocks import FixedClock
 from perdure.testing.databases import Dump, NewKey, OpenStore
 
@@ -371,3 +375,24 @@ async def test_no_query_is_syntax_or_reaches_others(store: Store, key: SessionKe
         except InvalidError:
             continue
         assert all(hit.user == "ada" for hit in hits)
+
+
+async def test_long_texts_are_taken_apart_with_pauses_for_the_event_loop(store: Store) -> None:
+    key = (await store.sessions.create("support", "ada", "long")).key
+    await store.events.append(key, *[f"w{number} " + "tea " * 25_000 for number in range(12)])
+    part = place(store.tenant, "support", "ada", 512).part
+    steps = catch_up(store._settings, Scope("user", part))
+
+    assert await asyncio.to_thread(carried_out, store, steps) == (12, 4)
+
+
+def carried_out(store: Store, steps: Any) -> tuple[int, int]:
+    """What a flow returns, and how often it has paused."""
+    result, pauses = None, 0
+    while True:
+        try:
+            step = steps.send(result)
+        except StopIteration as done:
+            return done.value, pauses
+        pauses += isinstance(step, Sleep)
+        result = None if isinstance(step, Sleep) else store._engine.run(step)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from perdure import EmbedderError, InvalidError, NewEvent, SessionKey, Store
+from perdure.tables import TABLES
 from perdure.testing.databases import Dump, OpenStore
 
 _MEANINGS = [
@@ -177,3 +178,22 @@ async def test_what_is_no_vector_is_refused(
 async def test_what_cannot_be_asked_is_said(store: Store, options: dict[str, Any]) -> None:
     with pytest.raises(InvalidError):
         await found(store, "x", **options)
+
+
+async def test_what_was_pruned_while_it_was_embedded_gets_no_vector(
+    key: SessionKey, open_store: OpenStore, dump: Dump
+) -> None:
+    class Slow(Embedder):
+        async def __call__(self, texts: list[str]) -> list[list[float]]:  # type: ignore[override]
+            # A prune leaves no trace in the session's version, nor in its rewrites.
+            await store.events.prune(key, keep_last=1)
+            return super().__call__(texts)
+
+    store = await open_store(embedder=Slow())
+    await talk(store, key)
+
+    await store.search("support", "ada", "vehicle")
+
+    columns = next(table.columns for table in TABLES if table.name == "search_vectors")
+    kept = [dict(zip(columns, row, strict=True)) for row in (await dump())["search_vectors"]]
+    assert [(row["kind"], row["doc"]) for row in kept] == [("events", f"{3:019d}")]

@@ -295,3 +295,32 @@ async def test_several_readers_of_one_subscription_share_its_facts(
 
     told = await asyncio.gather(*readers)
     assert sorted(fact.value.text for fact in told if fact) == ["0", "1", "2"]
+
+
+async def test_what_is_written_through_a_view_is_told_of_too(store: Store) -> None:
+    facts = store.subscribe()
+    chat = store.history("support", "ada")
+    view = store.recovery("support")
+
+    await chat.add_message("h", "user", "one")
+    await chat.set_history("h", [{"role": "user", "content": "two"}])
+    await view.recover_session("ada", "r")
+    await view.append_turn("ada", "r", "three", "four", "helper")
+    loaded = await view.load_context("ada", "r")
+    assert loaded is not None
+    await view.save_context("ada", "r", replace(loaded, messages=loaded.messages[:1]))
+    await view.delete_session("ada", "r")
+    await view.delete_session("ada", "r")
+
+    assert [(fact.kind, fact.session) for fact in await rest(facts)] == [
+        ("session.created", "h"),
+        ("event.appended", "h"),
+        ("session.rewritten", "h"),
+        ("event.appended", "h"),
+        ("session.created", "r"),
+        ("event.appended", "r"),
+        ("event.appended", "r"),
+        ("session.updated", "r"),
+        ("session.rewritten", "r"),
+        ("session.deleted", "r"),
+    ]

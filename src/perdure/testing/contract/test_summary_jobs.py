@@ -254,6 +254,16 @@ async def test_jobs_of_another_tenant_are_none_of_ours(
     assert len(await states(store)) == 1
 
 
+async def test_jobs_of_a_session_that_has_expired_are_told_of_no_more(
+    store: Store, clock: FixedClock
+) -> None:
+    brief = (await store.sessions.create("support", "ada", "s", ttl=timedelta(days=1))).key
+    await store.summaries.enqueue_summary(brief)
+    clock.advance(timedelta(days=2))
+
+    assert await states(store) == {}
+
+
 async def test_the_queue_is_listed_page_after_page(store: Store, new_key: NewKey) -> None:
     for number in range(5):
         await store.summaries.enqueue_summary(await new_key(f"s{number}"), "f")
