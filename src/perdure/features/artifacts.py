@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 from perdure.errors import CorruptError, InvalidError, NotFoundError, TooLargeError
 from perdure.features.blobs import ARTIFACTS, PIECE, Blob, Checked, blob_of, drop, piece, put
 from perdure.features.cursors import check_limit, pack, unpack
+from perdure.features.holds import refuse_if_held
 from perdure.features.hooks import passed
 from perdure.features.line import Run
 from perdure.features.lookup import Target, get, hold, target
@@ -124,13 +125,15 @@ class Artifacts(Feature[M]):
         """Remove one version, or with None all of them; whether there was something.
 
         Bytes that nothing else of the person has go with them, in the same transaction. The
-        numbers are never given again. Raises `NotFoundError` for an unknown session.
+        numbers are never given again. Raises `NotFoundError` for an unknown session, `DeniedError`
+        while it, or its user, is held.
         """
         named = self._named(scope, name)
         positive(version, "version")
 
         def work(bumps: Bumps) -> Plan[bool]:
             of = yield from _held(named, bumps)
+            yield from refuse_if_held(named.part, of.uid, f"delete artifact {named.name!r}")
             where = {"part": named.part, "uid": of.uid, "name": named.name}
             if not (yield ARTIFACTS.hold_name(**where)):
                 return False

@@ -10,6 +10,7 @@ from perdure.errors import (
 )
 from perdure.features import keeping, memory_changes, recalling
 from perdure.features.cursors import check_limit, unpack
+from perdure.features.holds import refuse_if_held
 from perdure.features.memory_rows import (
     MEMORY,
     Identity,
@@ -231,17 +232,28 @@ class Memories(Remembering[M]):
     def delete(self, app: str, user: str, id: str) -> Work[bool]:
         """Remove a memory and its history for good; whether it was there.
 
-        A tombstone (a digest, no text) keeps it from being ingested again.
+        A tombstone (a digest, no text) keeps it from being ingested again. `DeniedError` while
+        the user is held.
         """
         owner = writer_of(self._settings, app, user)
         self._id(id)
-        return lambda _: keeping.delete(owner, id)
+
+        def work(_: Bumps) -> Plan[bool]:
+            yield from refuse_if_held(owner.part, "", f"delete memory {id!r}")
+            return (yield from keeping.delete(owner, id))
+
+        return work
 
     @operation
     def clear(self, app: str, user: str) -> Work[int]:
         """Remove all memories of the owner as `delete` does; how many there were."""
         owner = writer_of(self._settings, app, user)
-        return lambda _: keeping.clear(owner)
+
+        def work(_: Bumps) -> Plan[int]:
+            yield from refuse_if_held(owner.part, "", f"delete the memories of {user!r}")
+            return (yield from keeping.clear(owner))
+
+        return work
 
     # -- reading -----------------------------------------------------------------------------
 

@@ -89,7 +89,12 @@ def fuse(
         _, score = near.pop((c.part, c.uid, c.kind, c.key), (c, 0.0))
         own, around, meant = one.own / best, one.near / best, weight * score
         found.append(Ranked(c, own + around + meant, own, around, meant))
-    found += [Ranked(c, weight * score, 0.0, 0.0, weight * score) for c, score in near.values()]
+    # Without a word, and nothing near: that is no answer.
+    found += [
+        Ranked(c, weight * score, 0.0, 0.0, weight * score)
+        for c, score in near.values()
+        if score > 0
+    ]
     found.sort(key=_order, reverse=True)
     return found[:limit]
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from perdure.errors import ConflictError, InvalidError, NotFoundError, PerdureError
 from perdure.features import documents, paths
 from perdure.features.describing import MAX_TTL
+from perdure.features.holds import refuse_if_held
 from perdure.features.hooks import passed
 from perdure.features.memory_rows import Owner
 from perdure.features.namespaces import Place, check_room, decoded, encoded
@@ -191,6 +192,8 @@ def find_many(places: Sequence[At], refresh: bool) -> Plan[list[KeyValueRow]]:
 def delete_many(places: Sequence[At]) -> Plan[int]:
     """Remove several keys of one namespace; how many were there."""
     removed = 0
+    if places:
+        yield from refuse_if_held(places[0].part, "", f"delete key-values of {places[0].key!r}")
     for some in _some(places):
         rows = yield KEYVALUES.delete_some(**some)
         removed += sum(end is None or end > places[0].now for _, end, _ in rows)
@@ -235,6 +238,7 @@ def touch(at: At, ttl: timedelta | Marker | None, expected: int | None) -> Work[
 
 def delete(at: At, expected: int | None) -> Plan[bool]:
     """Remove it; whether there was something."""
+    yield from refuse_if_held(at.part, "", f"delete key-value {at.key!r}")
     rows = yield KEYVALUES.delete(**at.columns_of_key, expected=expected)
     if not rows:
         return (yield from _absent(at, expected))

@@ -10,6 +10,7 @@ from perdure.errors import InvalidError, NotFoundError
 from perdure.features import summarising, summary_jobs
 from perdure.features.coverage import SUMMARIES, SummaryRow, best, counts, remove
 from perdure.features.cursors import check_limit, pack, unpack
+from perdure.features.holds import refuse_if_held
 from perdure.features.leases import Lease, drop, renew
 from perdure.features.line import holds, runs
 from perdure.features.lookup import SessionRow, Target, find, get, hold, target
@@ -139,7 +140,10 @@ class Summaries(Feature[M]):
 
     @operation
     def delete(self, key: SessionKey, filter_key: str = "") -> Work[bool]:
-        """Remove the summary of that filter; whether there was one. The events stay."""
+        """Remove the summary of that filter; whether there was one. The events stay.
+
+        `DeniedError` while the session, or its user, is held.
+        """
         at = self._at(key)
         wanted = self._filter(filter_key)
 
@@ -148,6 +152,7 @@ class Summaries(Feature[M]):
             if row is None:
                 return False
             row = yield from hold(at, None, {})
+            yield from refuse_if_held(row.part, row.uid, f"delete a summary of session {row.id!r}")
             return (yield from remove(row, wanted))
 
         return work

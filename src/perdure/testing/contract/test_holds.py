@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -277,3 +278,46 @@ async def test_a_hold_ends_also_when_the_session_has_expired_under_it(
     assert not await store.sessions.release(key, by="legal")
     swept = await store.sweep()
     assert (swept.held, swept.expired + swept.deleted) == (0, 1)
+
+
+async def test_what_is_remembered_and_kept_of_a_held_person_is_not_deleted_either(
+    store: Store, key: SessionKey
+) -> None:
+    app, user, _ = key
+    await store.events.append(key, "one")
+    await store.summaries.set(key, "told", covers_seq=1)
+    await store.artifacts.save(key, "file", b"1")
+    memory = await store.memory.add(app, user, "Likes tea.")
+    await store.kv.set("n", "k", 1, app=app, user=user)
+
+    def deletions() -> list[Any]:
+        return [
+            store.summaries.delete(key),
+            store.artifacts.delete(key, "file"),
+            store.memory.delete(app, user, memory.id),
+            store.memory.clear(app, user),
+            store.kv.delete("n", "k", app=app, user=user),
+            store.kv.delete_many("n", ["k"], app=app, user=user),
+        ]
+
+    await store.sessions.hold(UserScope(app, user), by="legal", reason="a case")
+    for deletion in deletions():
+        with pytest.raises(DeniedError, match="a case"):
+            await deletion
+    await store.sessions.release(UserScope(app, user), by="legal")
+    done = [await deletion for deletion in deletions()]
+
+    assert done == [True, True, True, 0, True, 0]
+
+
+async def test_what_hangs_on_a_held_session_is_not_deleted_either(
+    store: Store, key: SessionKey
+) -> None:
+    await store.events.append(key, "one")
+    await store.summaries.set(key, "told", covers_seq=1)
+    await store.artifacts.save(key, "file", b"1")
+    await store.sessions.hold(key, by="legal", reason="a case")
+
+    for deletion in (store.summaries.delete(key), store.artifacts.delete(key, "file")):
+        with pytest.raises(DeniedError, match="a case"):
+            await deletion
