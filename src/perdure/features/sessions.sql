@@ -60,7 +60,7 @@ UPDATE sessions SET left_head = left_head WHERE part = :part AND uid = :uid
 -- The same for a sweep: what was restored or written in the meantime is not swept.
 UPDATE sessions SET left_head = left_head
 WHERE part = :part AND uid = :uid
-  AND (deleted_at <= :deleted_before
+  AND ((tenant = :tenant AND deleted_at <= :deleted_before)
        OR (deleted_at IS NULL
            AND (expires_at <= :now OR (tenant = :tenant AND updated_at <= :idle_before))))
 RETURNING uid

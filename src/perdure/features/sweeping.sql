@@ -5,7 +5,7 @@ EXISTS (SELECT 1 FROM holds h
         WHERE h.part = s.part AND h.uid IN ('', s.uid) AND h.released_at IS NULL)
 
 -- define: deleted
-s.deleted_at <= :deleted_before AND (s.deleted_at, s.part, s.uid) > (:after_at, :after, :after_uid)
+s.tenant = :tenant AND s.deleted_at <= :deleted_before AND (s.deleted_at, s.part, s.uid) > (:after_at, :after, :after_uid)
 ORDER BY s.deleted_at, s.part, s.uid
 
 -- define: expired

@@ -95,6 +95,19 @@ async def test_sessions_of_another_tenant_do_not_age_by_this_ones_days(
     assert await ids(other) == {"theirs"}
 
 
+async def test_what_another_tenant_has_deleted_has_that_tenants_grace(
+    store: Store, open_store: OpenStore, clock: FixedClock
+) -> None:
+    other = await open_store(tenant="acme")
+    key = await say(other, "theirs", "hi")
+    await other.sessions.delete(key)
+    clock.advance(2 * DAY)
+
+    await sweeper_of(store, RetentionConfig(deleted_grace=HOUR)).run_once()
+
+    assert (await other.sessions.restore(key)).id == "theirs"
+
+
 async def test_the_grace_of_the_config_goes_before_that_of_the_store(
     store: Store, clock: FixedClock
 ) -> None:
