@@ -129,3 +129,23 @@ def test_on_a_terminal_there_is_a_table_and_a_question(kv: Perdure, url: str) ->
     assert "Remove key 'ada' of cooldown for good?" in asked.out
     assert asked.code == 1
     assert kv("get", "cooldown", "ada").code == 0
+
+
+def test_what_was_set_with_an_index_is_found(kv: Perdure) -> None:
+    assert kv("set", "docs", "a", '{"title": "About tea"}', "--index", "title").code == 0
+    assert kv("set", "docs", "b", '{"title": "About milk"}', "--index", "title").code == 0
+
+    assert [row[:2] for row in kv("search", "tea").rows] == [["docs", "a"]]
+    assert [row[1] for row in kv("search", "about", "docs", "--limit", "1").rows] in (["a"], ["b"])
+    assert kv("search", "tea", "cooldown").out == ""
+    [found] = json.loads(kv("search", "milk", "--json").out)
+    assert found["key"] == "b"
+    assert found["score"] > 0
+
+
+@pytest.mark.parametrize("broken", ['["users"', '"users', "[1]"])
+def test_what_begins_like_a_list_and_is_none_is_refused(kv: Perdure, broken: str) -> None:
+    ran = kv("ls", broken)
+
+    assert ran.code == 2
+    assert "list of texts" in ran.err

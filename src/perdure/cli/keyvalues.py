@@ -48,8 +48,9 @@ class NamespaceText(click.ParamType[Namespace]):
             return value  # type: ignore[no-any-return]
         try:
             found = json.loads(value)
-        except ValueError:
-            return value
+        except ValueError as error:
+            # Taken as a text it would be found empty, and nobody would know why.
+            self.fail(f"{value} is no JSON list of texts: {error}", param, ctx)
         if isinstance(found, list) and not all(isinstance(part, str) for part in found):
             self.fail(f"{value} is no list of texts", param, ctx)
         return tuple(found) if isinstance(found, list) else found
@@ -76,7 +77,7 @@ def spelled(namespace: Namespace) -> str:
     """A namespace as it is typed."""
     if isinstance(namespace, tuple):
         return json.dumps(list(namespace), ensure_ascii=False)
-    plain = NamespaceText().convert(namespace, None, None) == namespace
+    plain = namespace[:1] not in {"[", '"'}
     return namespace if plain else json.dumps(namespace, ensure_ascii=False)
 
 
@@ -207,6 +208,41 @@ def get(invocation: Invocation, namespace: Namespace, key: str, app: str, user: 
         invocation.document(document(found))
     else:
         invocation.texts([_json(found.value)])
+
+
+@kv.command("search")
+@click.argument("query")
+@click.argument("namespace", type=NamespaceText(), required=False)
+@whose
+@click.option(
+    "--limit", type=click.IntRange(min=1), default=10, show_default=True, help="How many at most."
+)
+@click.pass_obj
+def search(
+    invocation: Invocation,
+    query: str,
+    namespace: Namespace | None,
+    app: str,
+    user: str,
+    limit: int,
+) -> None:
+    """Find what answers QUERY, best first, of what was set with --index.
+
+    In a NAMESPACE and below it, or in all of them. In a pipe: as `ls`, with the score at the end.
+    """
+    with invocation.store() as store:
+        hits = store.kv.search(
+            query,
+            namespace=() if namespace is None else namespace,
+            app=app, user=user, limit=limit,
+        )  # fmt: skip
+    if invocation.form != "text":
+        invocation.documents(document(hit.item) | {"score": hit.score} for hit in hits)
+    elif invocation.look.laid_out:
+        _lay_out(invocation, [hit.item for hit in hits])
+    else:
+        rows = [[*_values(hit.item), f"{hit.score:.4f}"] for hit in hits]
+        invocation.lines(separated(rows))
 
 
 @kv.command("namespaces")
