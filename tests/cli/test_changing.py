@@ -232,3 +232,19 @@ def test_an_id_of_signs_is_no_pattern(shop: Perdure) -> None:
     for given in ("%", "_", "l%", "Late"):
         assert shop("show", given).code == 3
     assert shop("show", "").code == 2
+
+
+def test_a_hold_is_shown_and_a_dry_run_says_what_the_command_would(
+    url: str, perdure: Perdure
+) -> None:
+    with library.open_sync(url) as store:
+        key = store.sessions.create("shop", "ada", "held").key
+        store.sessions.hold(key, by="legal", reason="a case")
+
+    assert "held by legal: a case" in perdure("sessions", "show", "held").out
+    shown = json.loads(perdure("sessions", "show", "held", "--json").out)
+    assert shown["hold"]["by"] == "legal"
+    for command in ("rm", "purge"):
+        for more in (["--dry-run"], ["--yes"]):
+            ran = perdure("sessions", command, "held", *more)
+            assert (ran.code, "a case" in ran.err) == (6, True), command

@@ -6,7 +6,17 @@ from base64 import b64encode
 from typing import Any
 
 from perdure.cli import when
-from perdure.records import DELETE, Annotation, Branch, Event, Memory, Opaque, Session
+from perdure.records import (
+    DELETE,
+    Annotation,
+    Branch,
+    Event,
+    Hold,
+    Memory,
+    Opaque,
+    Session,
+    SessionKey,
+)
 
 
 def session_document(session: Session) -> dict[str, Any]:
@@ -93,3 +103,13 @@ def value_document(value: Any) -> Any:
     if isinstance(value, bytes):
         return {"base64": b64encode(value).decode()}
     return value
+
+
+def hold_document(hold: Hold) -> dict[str, Any]:
+    """What holds a session, or all of its user."""
+    return {
+        "by": hold.by,
+        "reason": hold.reason,
+        "held_at": when.iso(hold.held_at),
+        "whole_user": not isinstance(hold.of, SessionKey),
+    }

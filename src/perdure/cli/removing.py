@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 
 import click
 
@@ -10,6 +11,7 @@ from perdure.cli.commands import Command
 from perdure.cli.describing import session_document
 from perdure.cli.finding import SessionId, find_session, whose
 from perdure.cli.invocation import Invocation
+from perdure.errors import DeniedError, NotFoundError
 from perdure.records import Session
 from perdure.store import SyncStore
 
@@ -33,6 +35,7 @@ def rm(
     """Delete sessions; `restore` brings them back until they are swept."""
     with invocation.store() as store:
         found = _found(store, sessions, app, user)
+        refuse_if_held(store, found)
         if not dry_run:
             if not invocation.sure(f"Delete {_named(found)}?", yes=yes):
                 raise click.exceptions.Exit(1)
@@ -58,6 +61,7 @@ def purge(
     """Remove sessions for good, deleted ones of the same id too."""
     with invocation.store() as store:
         found = _found(store, sessions, app, user, either=True)
+        refuse_if_held(store, found)
         if not dry_run:
             if not invocation.sure(f"Remove {_named(found)} for good?", yes=yes):
                 raise click.exceptions.Exit(1)
@@ -77,6 +81,18 @@ def _found(
     """The sessions, each once."""
     found = [find_session(store, one, app, user, either=either) for one in given]
     return list({one.key: one for one in found}.values())
+
+
+def refuse_if_held(store: SyncStore, sessions: Iterable[Session]) -> None:
+    """`DeniedError` for what is held: before anybody is asked, and of a dry run too."""
+    for one in sessions:
+        with suppress(NotFoundError):
+            hold = store.sessions.find_hold(one.key)
+            if hold is not None:
+                raise DeniedError(
+                    f"{one.id} is held by {hold.by!r}: {hold.reason}; `perdure sessions release` "
+                    "ends a hold"
+                )
 
 
 def _named(sessions: Sequence[Session]) -> str:

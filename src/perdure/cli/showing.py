@@ -11,6 +11,7 @@ from perdure.cli.describing import (
     annotation_document,
     branch_document,
     event_document,
+    hold_document,
     session_document,
     value_document,
 )
@@ -18,7 +19,7 @@ from perdure.cli.drawing import WIDEST_TEXT, Row, Span, cells, draw
 from perdure.cli.invocation import Invocation
 from perdure.cli.outline import compact
 from perdure.cli.timeline import View, note_row, timeline
-from perdure.records import Annotation, Branch, Event, Session
+from perdure.records import Annotation, Branch, Event, Hold, Session
 from perdure.store import SyncStore
 
 _LONG_STATE = 300
@@ -40,6 +41,7 @@ class _Found(NamedTuple):
     notes: Sequence[Annotation]
     state: dict[str, object]
     active: frozenset[int] | None
+    hold: Hold | None
 
 
 def show_session(
@@ -69,6 +71,7 @@ def _read(store: SyncStore, session: Session, extent: Extent) -> _Found:
         store.events.annotations(key),
         store.state.merged(key),
         active,
+        store.sessions.find_hold(key),
     )
 
 
@@ -78,6 +81,7 @@ def _document(found: _Found) -> dict[str, object]:
         "state": {name: value_document(value) for name, value in found.state.items()},
         "branches": [branch_document(branch) for branch in found.branches],
         "annotations": [annotation_document(note) for note in found.notes],
+        "hold": found.hold and hold_document(found.hold),
         "events": [event_document(event) for event in found.events],
     }
 
@@ -122,6 +126,8 @@ def _heading(invocation: Invocation, found: _Found, extent: Extent) -> Iterator[
         yield _fact("forked from", f"{session.origin.key.id} at event {session.origin.seq}")
     if found.state:
         yield _fact("state", compact(found.state)[:_LONG_STATE])
+    if found.hold is not None:
+        yield _fact("held by", f"{found.hold.by}: {found.hold.reason}")
     if len(found.branches) > 1:
         yield _fact("branches", " · ".join(_branch(branch) for branch in found.branches))
     yield from (note_row(note) for note in found.notes if note.event_id is None)
