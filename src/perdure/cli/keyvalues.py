@@ -44,8 +44,10 @@ class NamespaceText(click.ParamType[Namespace]):
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> Namespace:
         """A tuple if it is a JSON list, what stands inside if it is a JSON text."""
-        if not isinstance(value, str) or value[:1] not in {"[", '"'}:
-            return value  # type: ignore[no-any-return]
+        if isinstance(value, tuple):
+            return value
+        if value[:1] not in {"[", '"'}:
+            return str(value)
         try:
             found = json.loads(value)
         except ValueError as error:

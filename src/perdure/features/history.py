@@ -93,8 +93,7 @@ class HistoryView(Feature[M]):
     @flow
     def get_or_create(self, key: str) -> Flow[History]:
         """The conversation, made if it is new."""
-        empty = self._empty(key) if self._logs else None
-        return (yield from self._write(lambda: self._opened(key), empty))
+        return (yield from self._write(lambda: self._opened(key), self._empty(key)))
 
     @flow
     def get_history(self, key: str) -> Flow[list[dict[str, JSON]]]:
@@ -318,9 +317,7 @@ class HistoryView(Feature[M]):
             _log.exception("history.%s of %r failed and gives nothing", name, key)
             return otherwise
 
-    def _write(
-        self, make: Callable[[], Operation[T]], otherwise: T | None
-    ) -> Generator[Step, Any, T]:
+    def _write(self, make: Callable[[], Operation[T]], otherwise: T) -> Generator[Step, Any, T]:
         """Make the operation and run it; with ``on_error="log"`` behind those that wait."""
         self._refuse_if_closed()
         if not self._logs:
@@ -329,14 +326,14 @@ class HistoryView(Feature[M]):
             op = make()
         except PerdureError:
             _log.exception("a write was refused, and is lost")
-            return otherwise  # type: ignore[return-value]
+            return otherwise
         yield from self._flush()
         outcome = [] if self._waiting else (yield from self._attempt(op))
         if outcome is None:
-            return otherwise  # type: ignore[return-value]
+            return otherwise
         if not outcome:
             self._wait(op)
-            return otherwise  # type: ignore[return-value]
+            return otherwise
         return outcome[0]
 
     def _flush(self) -> Generator[Step, Any, None]:

@@ -33,7 +33,6 @@ from perdure.values import decode, encode_trusted, from_micros
 UPKEEP = load("perdure.features", "upkeep.sql")
 SESSIONS = load("perdure.features", "sessions.sql")
 
-_BATCH = 20
 [_PIECES] = [table for table in TABLES if table.heavy]
 
 

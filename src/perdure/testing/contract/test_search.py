@@ -33,8 +33,8 @@ TALK = [
 ]
 
 
-async def keys_found(store: Store, query: str, **options: object) -> list[str]:
-    hits = await store.search("support", "ada", query, **options)  # type: ignore[arg-type]
+async def keys_found(store: Store, query: str, **options: Any) -> list[str]:
+    hits = await store.search("support", "ada", query, **options)
     return [hit.key for hit in hits]
 
 
