@@ -32,6 +32,8 @@ from perdure.operation import Operation
 #: Files of which a forked child has connections in the middle of something.
 _unusable: set[str] = set()
 _CLOSE_SECONDS = 0.2
+#: Seconds that a turn among other processes lasts, and that the next write in it is waited for.
+_TURN, _NEXT_WITHIN = 0.005, 0.0005
 
 
 class SqliteEngine:
@@ -253,13 +255,36 @@ class SqliteEngine:
     def _serve(self) -> None:
         while (job := self._queue.get()) is not None:
             with self._turn:
-                outcomes = self._write_batch(job)
-            deliver(outcomes)
+                self._take_a_turn(job)
         self._refuse(self._waiting(), ClosedError(self._closed))
 
+    def _take_a_turn(self, first: Job) -> None:
+        """Write a batch; more of them, while others wait, if more comes at once.
+
+        Who takes over from another process finds its pages stale and reads them again. A caller
+        that goes on at once has that only once in a turn.
+        """
+        alone = self._turnstile.try_enter()
+        if not alone and not self._wait_for_turn(first):
+            return
+        try:
+            job, end = first, time.monotonic() + _TURN
+            while True:
+                deliver(self._write_batch(job))
+                if alone or time.monotonic() > end:
+                    return
+                try:
+                    following = self._queue.get(timeout=_NEXT_WITHIN)
+                except Empty:
+                    return
+                if following is None:
+                    self._queue.put(None)
+                    return
+                job = following
+        finally:
+            self._turnstile.leave()
+
     def _write_batch(self, first: Job) -> list[Outcome]:
-        if not self._wait_for_turn(first):
-            return []
         jobs = [first]
         try:
             return self._run(jobs, self._queue)
@@ -268,8 +293,6 @@ class SqliteEngine:
             return [Outcome(waiter, error=error) for _, waiter in [*jobs, *self._waiting()]]
         except Exception as error:  # noqa: BLE001 - the thread must outlive it, the callers be told
             return [Outcome(waiter, error=error) for _, waiter in jobs]
-        finally:
-            self._turnstile.leave()
 
     def _run(self, jobs: list[Job], more: SimpleQueue[Job | None] | None = None) -> list[Outcome]:
         with self._writing:
@@ -296,8 +319,6 @@ class SqliteEngine:
 
     def _wait_for_turn(self, job: Job) -> bool:
         """True when inside; False if the wait was so long that the job was refused."""
-        if self._turnstile.try_enter():
-            return True
         with self._holding:
             self._held, self._waiting_since = job, time.monotonic()
         self._turnstile.enter()
