@@ -36,7 +36,7 @@ class Table:
 
     heavy: bool = False
     together: bool = False
-    bytes: frozenset[str] = frozenset({"data", "vector"})
+    bytes: frozenset[str] = frozenset({"data"})
 
     @property
     def facts(self) -> dict[str, str]:
@@ -59,11 +59,12 @@ class Table:
     @property
     def size(self) -> str:
         """The length of a row in SQL, in bytes: of texts, numbers in digits, and bytes."""
-        lengths = [
-            f"OCTET_LENGTH({name})" if name in self.bytes else f"OCTET_LENGTH(CAST({name} AS TEXT))"
-            for name in self.columns
-        ]
-        return " + ".join(f"COALESCE({length}, 0)" for length in lengths)
+        return " + ".join(f"COALESCE({self._length(name)}, 0)" for name in self.columns)
+
+    def _length(self, column: str) -> str:
+        if column == "vector":
+            return "4 * dimension"
+        return f"OCTET_LENGTH({column if column in self.bytes else f'CAST({column} AS TEXT)'})"
 
 
 _HANGING = ("part", "uid")

@@ -27,6 +27,8 @@ NO_ROWS = "EXPLAIN QUERY PLAN "
 def database() -> Iterator[apsw.Connection]:
     """The schema as the migrations make it, without rows."""
     connection = apsw.Connection(":memory:")
+    # What sqlite-vec has, which need not be here.
+    connection.create_scalar_function("vec_distance_cosine", lambda *_: 0.0, 2)
     for migration in migrations():
         for statement in migration.statements("sqlite"):
             connection.execute(statement)
@@ -85,6 +87,8 @@ def test_the_registry_knows_which_columns_hold_bytes(database: apsw.Connection) 
             for _, column, kind, *_ in database.execute(f"PRAGMA table_info({table.name})")
             if kind == "BLOB"
         }
+        # Numbers, and bytes on SQLite alone: its length is counted in its own way.
+        found.discard("vector")
         assert found == table.bytes & set(table.columns), table.name
 
 

@@ -89,7 +89,7 @@ _FILL = [
     "INSERT INTO search_marks SELECT part, uid, 4, title FROM sessions",
     """
     INSERT INTO search_vectors
-    SELECT part, uid, 'events', 'd1', '5', 'model', 1, '\\x00'::BYTEA FROM sessions
+    SELECT part, uid, 'events', 'd1', '5', 'model', 1, ARRAY[1] FROM sessions
     """,
     """
     INSERT INTO outbox

@@ -13,6 +13,7 @@ from tests.postgres.asking import Asked
 from tests.postgres.citus import stand_in
 from tests.postgres.servers import drop_database, fresh_database, server
 from tests.postgres.statements import EVERY, POSTGRES
+from tests.postgres.vectors import stand_in_for_pgvector
 
 _BIGINT = {
     "added", "after_time", "at", "base", "before", "created_at", "deleted_at",
@@ -27,7 +28,7 @@ _OTHERS = {
     "characters": "integer",
     "data": "bytea",
     "state_data": "bytea",
-    "vector": "bytea",
+    "vector": "real",
     "state_owns": "boolean",
     "terms": "integer",
 }
@@ -47,6 +48,7 @@ def postgres() -> Iterator[Asked]:
     url = fresh_database(server())
     perdure.open_sync(url).close()
     stand_in(url)
+    stand_in_for_pgvector(url)
     asked = Asked(url, "public")
     yield asked
     asked.close()
@@ -58,6 +60,8 @@ def sqlite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[apsw.Connection
     path = Path(tmp_path_factory.mktemp("sqlite"), "store.db")
     perdure.open_sync(f"sqlite:///{path}").close()
     connection = apsw.Connection(str(path))
+    # What sqlite-vec has, which need not be here.
+    connection.create_scalar_function("vec_distance_cosine", lambda *_: 0.0, 2)
     yield connection
     connection.close()
 

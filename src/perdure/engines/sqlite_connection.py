@@ -6,6 +6,8 @@ import os
 import random
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from importlib.util import find_spec
 from typing import Any
 from urllib.parse import quote
 
@@ -66,9 +68,22 @@ def connect(path: str, *, durability: str, busy_timeout: float) -> apsw.Connecti
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("PRAGMA secure_delete = ON").fetchall()
         connection.execute("PRAGMA cache_size = -16384")
+        _load_vectors(connection)
     except apsw.Error as error:
         raise translate(error, path) from error
     return connection
+
+
+def _load_vectors(connection: apsw.Connection) -> None:
+    """The functions of sqlite-vec, if that package is installed; without them all goes on."""
+    # Not imported: it would bring the other SQLite of the standard library with it.
+    package = find_spec("sqlite_vec")
+    if package is None or package.origin is None:
+        return
+    connection.enable_load_extension(True)
+    with suppress(apsw.ExtensionLoadingError):
+        connection.load_extension(os.path.join(os.path.dirname(package.origin), "vec0"))
+    connection.enable_load_extension(False)
 
 
 def _switch_to_wal(connection: apsw.Connection, busy_timeout: float) -> None:

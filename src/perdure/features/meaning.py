@@ -1,8 +1,9 @@
 """Search by meaning: vectors of documents, made by the store's embedder, compared exactly.
 
 A vector belongs to a document of the full-text index and goes with it. They are made when a
-search needs them, kept under the name of the model, and read and compared one by one: that takes
-as long as the owner has documents. numpy does it faster if it is there.
+search needs them, kept under the name of the model, and compared one by one: that takes as long
+as the owner has documents. The database does it where it can (sqlite-vec, pgvector); else they
+are read and compared here, faster if numpy is there.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import sys
 from array import array
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from math import isfinite, sqrt
 from operator import mul
@@ -55,7 +56,9 @@ class Owner(NamedTuple):
 def model_of(embedder: Callable[..., Any]) -> str:
     """The name that vectors are kept under: the embedder's ``model``, else its own name."""
     named = getattr(embedder, "model", None) or getattr(embedder, "__qualname__", None)
-    return str(named or type(embedder).__qualname__).replace("\0", "")[:256]
+    # In a file the numbers stand as this machine has them: one with the other order makes its own.
+    order = "" if sys.byteorder == "little" else " (big-endian)"
+    return str(named or type(embedder).__qualname__).replace("\0", "")[:256] + order
 
 
 def embed(embedder: Callable[..., Any], texts: Sequence[str]) -> Flow[list[array[float]]]:
@@ -150,7 +153,7 @@ def _storing(
     def work(_: Bumps) -> Plan[None]:
         still = yield from _unchanged(owner, shown, kinds)
         rows = [
-            (owner.part, *key[:2], digest(key[2]), key[2], model, len(vector), _bytes(vector))
+            (owner.part, *key[:2], digest(key[2]), key[2], model, len(vector), vector)
             for key, vector in vectors.items()
             if key in still
         ]
@@ -176,34 +179,36 @@ def _unchanged(
     return {key for key, text in shown if now.get(key) == text}
 
 
-def _bytes(vector: array[float]) -> bytes:
-    if sys.byteorder == "big":
-        vector = vector[:]
-        vector.byteswap()
-    return vector.tobytes()
-
-
-def _vector(data: bytes) -> array[float]:
-    vector = array("f", data)
-    if sys.byteorder == "big":
-        vector.byteswap()
-    return vector
-
-
-def nearest(query: array[float], rows: Iterable[tuple[str, str, str, bytes]]) -> dict[Key, float]:
+def near(owner: Owner, model: str, query: array[float]) -> Plan[dict[Key, float]]:
     """How near each document is to the query, from 0 to 1: those of its dimension."""
-    size = len(query) * query.itemsize
-    kept = [row for row in rows if len(row[3]) == size]
-    if not kept:
-        return {}
+    asked = {**owner.columns, "model": model, "dimension": len(query)}
+    if (yield SEARCH.compares()):
+        rows = yield SEARCH.compared(**asked, vector=query)
+        scores = [row[3] for row in rows]
+    else:
+        rows = yield SEARCH.pick("vectors", "all")(**asked)
+        scores = _compared(query, [_vector(row[3], len(query)) for row in rows])
+    # Nothing is near a vector of zeros: that gives None or what is no number.
+    return {
+        (row[0], row[1], row[2]): score if score and score > 0 else 0.0
+        for row, score in zip(rows, scores, strict=True)
+    }
+
+
+def _vector(data: bytes, dimension: int) -> array[float]:
+    if len(data) == dimension * array("f").itemsize:
+        return array("f", data)
+    # PostgreSQL's form: a header, and before each number, big-endian, its length.
+    pairs = array("f", data[-2 * dimension * array("f").itemsize :])
+    if sys.byteorder == "little":
+        pairs.byteswap()
+    return pairs[1::2]
+
+
+def _compared(query: array[float], vectors: Sequence[array[float]]) -> list[float]:
     try:
         np = import_module("numpy")
     except ImportError:
-        scores: Iterable[float] = (sum(map(mul, query, _vector(row[3]))) for row in kept)
-    else:
-        matrix = np.frombuffer(b"".join(row[3] for row in kept), dtype="<f4")
-        scores = (matrix.reshape(len(kept), -1) @ np.array(query, dtype="f4")).tolist()
-    return {
-        (uid, kind, key): max(0.0, score)
-        for (uid, kind, key, _), score in zip(kept, scores, strict=True)
-    }
+        return [sum(map(mul, query, vector)) for vector in vectors]
+    matrix = np.frombuffer(b"".join(vectors), dtype="f4").reshape(len(vectors), len(query))
+    return (matrix @ np.array(query, dtype="f4")).tolist()  # type: ignore[no-any-return]

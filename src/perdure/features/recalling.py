@@ -18,7 +18,6 @@ from perdure.errors import (
 from perdure.features import meaning
 from perdure.features.cursors import check_limit
 from perdure.features.fulltext import FEW, candidates, grow
-from perdure.features.indexing import SEARCH
 from perdure.features.keeping import KIND
 from perdure.features.memory_changes import Wanted
 from perdure.features.memory_rows import MEMORY, MemoryRow, Owner, memory_of
@@ -139,10 +138,10 @@ def search(owner: Owner, asked: Question, meant: _Meant | None) -> Plan[Answer]:
 def _with_meaning(
     owner: Owner, asked: Question, meant: _Meant, ranked: Sequence[Ranked]
 ) -> Plan[list[Ranked]]:
-    rows = yield SEARCH.pick("vectors", "all")(**_documents(owner).columns, model=meant.model)
+    found = yield from meaning.near(_documents(owner), meant.model, meant.vector)
     near = {
         Candidate(owner.part, uid, kind, key, 0, ()): score
-        for (uid, kind, key), score in meaning.nearest(meant.vector, rows).items()
+        for (uid, kind, key), score in found.items()
     }
     return fuse(ranked, near, asked.meaning, len(ranked) + len(near))
 

@@ -16,7 +16,7 @@ from perdure.features.indexing import EVENTS, SEARCH, TITLES, Scope, catch_up
 from perdure.features.keeping import KIND as MEMORIES
 from perdure.features.line import Run, holds, runs
 from perdure.features.lookup import get, target
-from perdure.features.meaning import Owner, embed, embed_lacking, model_of, nearest, showing
+from perdure.features.meaning import Owner, embed, embed_lacking, model_of, near, showing
 from perdure.features.memory_rows import MEMORY
 from perdure.features.namespaces import decoded
 from perdure.features.queries import check_query
@@ -252,13 +252,13 @@ def _search(asked: Asked, meant: _Meant, target_of: Any) -> Plan[tuple[Found, li
 def _with_meaning(asked: Asked, owner: Owner, meant: _Meant, found: Found) -> Plan[list[Ranked]]:
     if meant.vector is None:
         return []
-    rows = yield SEARCH.pick("vectors", "all")(**owner.columns, model=meant.model)
-    near = {
+    found_near = yield from near(owner, meant.model, meant.vector)
+    by_meaning = {
         Candidate(owner.part, uid, kind, key, 0, ()): score
-        for (uid, kind, key), score in nearest(meant.vector, rows).items()
+        for (uid, kind, key), score in found_near.items()
     }
     ranked = rank(found.candidates, found.corpus, len(found.candidates))
-    return fuse(ranked, near, asked.meaning, asked.limit * _AGAIN + _AT_ONCE)
+    return fuse(ranked, by_meaning, asked.meaning, asked.limit * _AGAIN + _AT_ONCE)
 
 
 def _show(ranked: Sequence[Ranked], asked: Asked) -> Plan[list[SearchHit]]:

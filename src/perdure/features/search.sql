@@ -85,10 +85,38 @@ WHERE b.part = :part AND :kinds LIKE '% ' || b.kind || ' %'
   AND (CAST(:uid AS TEXT) IS NULL OR b.uid = :uid)
 
 -- name: vectors
--- for: what = keys: v.uid, v.kind, v.doc | all: v.uid, v.kind, v.doc, v.vector
-SELECT {what} FROM search_vectors v
-WHERE v.part = :part AND v.model = :model AND :kinds LIKE '% ' || v.kind || ' %'
+-- for: which, what = keys: , v.uid, v.kind, v.doc | all: AND {alike}, v.uid, v.kind, v.doc, v.vector
+SELECT {what} FROM search_vectors v WHERE {ours} {which}
+
+-- As bytes: the driver would make a number of Python of each.
+-- name: vectors[postgres]
+-- for: which, what = keys: , v.uid, v.kind, v.doc | all: AND {alike}, v.uid, v.kind, v.doc, array_send(v.vector)
+SELECT {what} FROM search_vectors v WHERE {ours} {which}
+
+-- define: ours
+v.part = :part AND v.model = :model AND :kinds LIKE '% ' || v.kind || ' %'
   AND (CAST(:uid AS TEXT) IS NULL OR v.uid = :uid)
+
+-- define: alike
+v.dimension = :dimension
+
+-- Whether this connection can compare vectors by itself: with sqlite-vec, with pgvector.
+-- name: compares
+SELECT 1 FROM pragma_function_list WHERE name = 'vec_distance_cosine'
+
+-- name: compares[postgres]
+SELECT 1 WHERE CASE
+  WHEN to_regtype('vector') IS NULL THEN FALSE
+  ELSE to_regprocedure('cosine_distance(vector, vector)') IS NOT NULL
+END
+
+-- name: compared
+SELECT v.uid, v.kind, v.doc, 1 - vec_distance_cosine(v.vector, :vector)
+FROM search_vectors v WHERE {ours} AND {alike}
+
+-- name: compared[postgres]
+SELECT v.uid, v.kind, v.doc, 1 - cosine_distance(v.vector::VECTOR, CAST(:vector AS REAL[])::VECTOR)
+FROM search_vectors v WHERE {ours} AND {alike}
 
 -- name: put_vector
 INSERT INTO search_vectors (part, uid, kind, digest, doc, model, dimension, vector)

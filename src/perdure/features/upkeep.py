@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from base64 import b64encode
 from collections.abc import Sequence
 from typing import Any
@@ -173,7 +174,9 @@ def _export_rest(part: str) -> Plan[list[str]]:
 def _line(table: Table, row: Sequence[Any]) -> str:
     values = dict(zip(table.columns, row, strict=True))
     for column, value in values.items():
-        if isinstance(value, bytes):
+        if isinstance(value, list):  # a vector, where a database has arrays
+            values[column] = b64encode(array("f", value)).decode()
+        elif isinstance(value, bytes):
             values[column] = b64encode(value).decode()
         elif value is not None and column in table.json:
             values[column] = decode(value, f"{table.name}.{column}")

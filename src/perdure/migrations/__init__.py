@@ -19,8 +19,8 @@ from perdure.sql import load
 LEDGER = load("perdure.migrations", "ledger.sql")
 
 _SPELLINGS: Mapping[str, Mapping[str, str]] = {
-    "sqlite": {"text": "TEXT", "bytes": "BLOB", "clustered": "WITHOUT ROWID"},
-    "postgres": {"text": 'TEXT COLLATE "C"', "bytes": "BYTEA", "clustered": ""},
+    "sqlite": {"text": "TEXT", "bytes": "BLOB", "floats": "BLOB", "clustered": "WITHOUT ROWID"},
+    "postgres": {"text": 'TEXT COLLATE "C"', "bytes": "BYTEA", "floats": "REAL[]", "clustered": ""},
 }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+from array import array
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from inspect import isawaitable
@@ -215,7 +216,9 @@ def stored_form(name: str, row: Row) -> dict[str, Any]:
     table = next(table for table in TABLES if table.name == name)
     values = {}
     for column, value in zip(table.columns, row, strict=True):
-        if isinstance(value, bytes):
+        if isinstance(value, list):
+            values[column] = base64.b64encode(array("f", value)).decode()
+        elif isinstance(value, bytes):
             values[column] = base64.b64encode(value).decode()
         elif value is not None and column in table.json:
             values[column] = json.loads(value)
