@@ -1,12 +1,15 @@
-"""Work that one statement can do whole: SQLite has no round trip to save, and runs the plan."""
+"""Work that one statement can do whole: SQLite takes it for reads, and runs the plan of writes."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 import perdure
+from perdure import SyncStore
 from perdure.features.appending import PARAMETERS
 from perdure.features.line import EVENTS
 from perdure.operation import Bumps, Fused, Operation, Plan
@@ -23,7 +26,63 @@ def fused(plan: Any) -> Operation[Any]:
     return Operation("test.fused", (), {}, Fused(work, never, never, never, ("a",)))
 
 
-def test_sqlite_runs_the_plan() -> None:
+def read_at_once(text: str, plan: Any, value: Any) -> Operation[Any]:
+    """A read that the statement can do, as far as ``value`` makes something of its rows."""
+
+    def work(_: Bumps) -> Plan[Any]:
+        return (yield from plan())
+
+    return Operation("test.read", (), {}, Fused(work, lambda: sql(text), value, work), reads=True)
+
+
+def unasked() -> Plan[Any]:
+    raise AssertionError("the statement has said it all")
+    yield sql("SELECT 1")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[SyncStore]:
+    with perdure.open_sync(f"sqlite:///{tmp_path}/store.db") as store:
+        yield store
+
+
+def test_a_read_is_one_statement_outside_of_a_transaction(store: SyncStore) -> None:
+    op = read_at_once("SELECT 40 + 2", unasked, lambda rows: rows[0][0])
+
+    assert engine_of(store).run(op) == 42
+
+
+def test_a_read_that_the_statement_cannot_do_runs_the_plan(store: SyncStore) -> None:
+    def plan() -> Plan[Any]:
+        rows = yield sql("SELECT 'the plan'")
+        return rows[0][0]
+
+    assert engine_of(store).run(read_at_once("SELECT 1", plan, lambda _: None)) == "the plan"
+
+
+def test_a_statement_that_fails_leaves_the_reader_as_it_was(store: SyncStore) -> None:
+    failing = read_at_once("SELECT abs(-9223372036854775808)", unasked, lambda rows: rows)
+
+    for _ in range(10):
+        with pytest.raises(perdure.PerdureError, match="overflow"):
+            engine_of(store).run(failing)
+
+    assert store.sessions.count() == 0
+
+
+def test_the_last_events_need_no_plan_unless_a_jump_lies_among_them(store: SyncStore) -> None:
+    key = store.sessions.create("app", "user", "chat").key
+    for number in range(1, 7):
+        store.events.append(key, f"{number}")
+    store.events.rewind(key, 4)
+    store.events.append(key, "7")
+
+    assert [event.text for event in store.events.read(key, recent=1)] == ["7"]
+    assert [event.text for event in store.events.read(key, recent=3)] == ["3", "4", "7"]
+    assert [event.text for event in store.events.read(key)] == ["1", "2", "3", "4", "7"]
+
+
+def test_sqlite_runs_the_plan_of_a_write() -> None:
     def several() -> Plan[Any]:
         first = yield sql("SELECT 20")
         second = yield sql("SELECT 22 + 0 * ?1", first[0][0])

@@ -131,10 +131,10 @@ def patience(seconds: float) -> Callable[[int], bool]:
     return again
 
 
-def drive(connection: apsw.Connection, op: Operation[Any]) -> Any:
-    """The result of an operation's plan."""
+def drive(connection: apsw.Connection, op: Operation[Any], plan: Plan[Any] | None = None) -> Any:
+    """The result of an operation's plan, or of another one for it."""
     try:
-        return _run(connection, connection.cursor(), op.plan())
+        return _run(connection, connection.cursor(), plan or op.plan())
     except apsw.Error as error:
         raise translate(error, op.name) from error
     except UnicodeDecodeError as error:

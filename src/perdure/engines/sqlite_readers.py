@@ -14,7 +14,7 @@ from perdure.engines import Job
 from perdure.engines.delivery import Outcome, deliver
 from perdure.engines.sqlite_connection import drive, translate
 from perdure.errors import ClosedError
-from perdure.operation import Operation
+from perdure.operation import Fused, Operation, Plan
 
 _CONNECTIONS = 4
 _THREADS = 2
@@ -27,6 +27,10 @@ class _Slot:
         # Taken by `with` alone: no KeyboardInterrupt can come between taking and keeping.
         self.lock = threading.Lock()
         self.connection: apsw.Connection | None = None
+
+
+def _at_once(work: Fused[Any]) -> Plan[Any]:
+    return work.result((yield work.one()))
 
 
 class Readers:
@@ -48,6 +52,11 @@ class Readers:
         with slot.lock:
             connection = self._connected(slot)
             try:
+                if isinstance(op.work, Fused):
+                    # One statement is a snapshot of its own.
+                    found = drive(connection, op, _at_once(op.work))
+                    if found is not None:
+                        return found
                 connection.execute("BEGIN")
                 return drive(connection, op)
             except apsw.Error as error:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from hashlib import blake2b
+from itertools import repeat
 from typing import Any, NamedTuple
 
 from msgspec import DecodeError
@@ -15,7 +17,7 @@ from perdure.errors import CorruptError, InvalidError, TooLargeError
 from perdure.features import hooks
 from perdure.features.scopes import Scoped, split
 from perdure.formats import Projection, project, role_of
-from perdure.operation import Settings
+from perdure.operation import Rows, Settings
 from perdure.records import JSON, Event, EventError, EventInput, Marker, NewEvent, Opaque
 from perdure.values import (
     Limits,
@@ -236,11 +238,24 @@ _new = object.__new__
 _keep = Event._stored.__set__  # type: ignore[attr-defined]
 
 
+Event._row_of = staticmethod(row_of)
+
+
 def event_of(row: EventRow) -> Event:
     """The record of a row, which it reads when it is looked at."""
     event: Event = _new(Event)
     _keep(event, row)
     return event
+
+
+def events_of(rows: Rows) -> list[Event]:
+    """The records of rows of all `columns`, whatever stands behind these, in their order.
+
+    No line of Python is run for each: there may be many, and they may all be looked at by few.
+    """
+    events: list[Event] = list(map(_new, repeat(Event, len(rows))))
+    deque(map(_keep, events, rows), maxlen=0)
+    return events
 
 
 def _error_of(text: str) -> EventError:

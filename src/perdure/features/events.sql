@@ -168,6 +168,22 @@ e.part = :part AND e.uid = :uid AND e.seq BETWEEN :low AND :high
 -- for: way = up: ASC | down: DESC
 SELECT {columns} FROM events e WHERE {within} ORDER BY e.seq {way} LIMIT :limit
 
+-- name: last
+SELECT {columns}, COALESCE({below}, 0)
+FROM sessions s CROSS JOIN events e ON e.part = s.part AND e.uid = s.uid
+WHERE s.part = :part AND s.id = :id AND s.deleted_at IS NULL
+  AND (s.expires_at IS NULL OR s.expires_at > :now)
+  AND e.seq BETWEEN MAX(:low, COALESCE({jump}, 0)) AND MIN(s.head, :high)
+ORDER BY e.seq DESC LIMIT :limit
+
+-- define: jump
+(SELECT j.seq FROM events j WHERE j.part = s.part AND j.uid = s.uid AND j.seq <= s.head
+   AND j.prev <> j.seq - 1 ORDER BY j.seq DESC LIMIT 1)
+
+-- define: below
+(SELECT j.prev FROM events j WHERE j.part = s.part AND j.uid = s.uid AND j.seq <= s.head
+   AND j.prev <> j.seq - 1 ORDER BY j.seq DESC LIMIT 1)
+
 -- name: last[postgres]
 -- The session, the last jump of its line, and the newest events above it: NULLs for no event.
 WITH session AS MATERIALIZED (
@@ -179,7 +195,7 @@ WITH session AS MATERIALIZED (
     WHERE e.seq <= s.head AND e.prev <> e.seq - 1
     ORDER BY e.seq DESC LIMIT 1
 )
-SELECT COALESCE((SELECT prev FROM jump), 0), {columns}
+SELECT {columns}, COALESCE((SELECT prev FROM jump), 0)
 FROM session s LEFT JOIN LATERAL (
     SELECT * FROM events e
     WHERE e.part = :part AND e.uid = s.uid

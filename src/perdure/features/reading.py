@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from perdure.errors import InvalidError
-from perdure.features.drafts import EventRow, event_of, row_of
+from perdure.features.drafts import EventRow, events_of, row_of
 from perdure.features.line import EVENTS, NO_SEQ, Run, clip, runs
 from perdure.features.lookup import SessionRow, Target
 from perdure.formats import window_start
@@ -70,9 +70,9 @@ def _found(rows: Rows, low: int, limit: int) -> list[Event] | None:
     """The events of `last` in events.sql, oldest first; None if there may be more below."""
     if not rows:
         return None
-    events = [] if rows[0][1] is None else [event_of(row_of(row[1:])) for row in rows]
+    events = [] if rows[0][0] is None else events_of(rows)
     events.reverse()
-    below = rows[0][0]
+    below = rows[0][-1]
     return events if len(events) == limit or below < low else None
 
 

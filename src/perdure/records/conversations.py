@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias
 
 from perdure.records.basics import JSON, ArtifactScope, Scope, SessionKey
 
@@ -161,7 +161,9 @@ class _FromStored:
 
     __slots__ = ("_stored",)
 
-    _stored: Stored
+    _stored: Sequence[Any]
+    #: Makes of what was stored what tells its fields; set by who knows the table.
+    _row_of: ClassVar[Callable[[Sequence[Any]], Stored]]
 
     if not TYPE_CHECKING:  # else every name would be taken for a field
 
@@ -169,7 +171,7 @@ class _FromStored:
             if name == "_stored" or name not in self.__dataclass_fields__:
                 message = f"{type(self).__name__!r} object has no attribute {name!r}"
                 raise AttributeError(message, name=name, obj=self)
-            value = self._stored.value_of(name)
+            value = self._row_of(self._stored).value_of(name)
             object.__setattr__(self, name, value)
             return value
 
