@@ -31,6 +31,8 @@ def rows(options: Options) -> Sequence[Row]:
         Row("read", f"last {LAST} of 100 and of {long:,} events", "read", [
             Contestant(f"perdure, sync, of {long:,}", _ours(long, LAST), ours=True),
             Contestant("perdure, sync, of 100", _ours(100, LAST)),
+            Contestant(f"perdure, sync, of {long:,}, not looked at",
+                       _ours(long, LAST, looking=False)),
             Contestant(f"raw SELECT, of {long:,}", _raw(long, LAST)),
             Contestant("raw SELECT, of 100", _raw(100, LAST)),
         ], as_time=True),
@@ -56,7 +58,8 @@ def _reads(history: int, recent: int | None) -> Sequence[Contestant]:
     return [
         Contestant("perdure, async", of_peer(_on_file, history, recent), ours=True),
         Contestant("perdure, sync", _ours(history, recent), ours=True),
-        Contestant("raw SELECT", _raw(history, recent)),
+        Contestant("perdure, sync, not looked at", _ours(history, recent, looking=False)),
+        Contestant("raw SELECT, not looked at", _raw(history, recent)),
         Contestant("ADK DatabaseSessionService", of_peer(AdkDatabase, history, recent)),
         Contestant("ADK SqliteSessionService", of_peer(AdkSqlite, history, recent)),
         Contestant("ADK InMemorySessionService", of_peer(AdkMemory, history, recent)),
@@ -113,11 +116,11 @@ def _filled(folder: Path, events: int) -> Iterator[BlockingPerdure]:
     peer.stop()
 
 
-def _ours(history: int, recent: int | None) -> Setup:
+def _ours(history: int, recent: int | None, *, looking: bool = True) -> Setup:
     @contextmanager
     def opened(place: Place) -> Iterator[Opened]:
         with _filled(place.folder, history) as peer:
-            read = partial(peer.read, 0, recent)
+            read = partial(peer.read if looking else peer.count_read, 0, recent)
             _expect(read(), history if recent is None else recent)
             yield Opened(peer.settings, partial(typical, read))
 
