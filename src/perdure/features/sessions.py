@@ -10,7 +10,7 @@ from perdure.errors import AlreadyExistsError, DeniedError, NotFoundError
 from perdure.features import describing, listing
 from perdure.features.cursors import check_limit
 from perdure.features.describing import Text
-from perdure.features.holds import Holding, refuse_if_held
+from perdure.features.holds import refuse_if_held
 from perdure.features.hooks import passed
 from perdure.features.lives import delete, fork, insert, tell_removal
 from perdure.features.lookup import (
@@ -26,6 +26,7 @@ from perdure.features.lookup import (
 )
 from perdure.features.outbox import Notes, notes
 from perdure.features.reading import positive, wanted_text
+from perdure.features.runs import Leasing
 from perdure.features.scopes import STATE, Scoped, rows, split
 from perdure.features.upkeep import UPKEEP, purge
 from perdure.operation import (
@@ -64,7 +65,7 @@ class _New(NamedTuple):
     notes: Notes
 
 
-class Sessions(Holding[M]):
+class Sessions(Leasing[M]):
     """`store.sessions`: making, finding, describing, deleting sessions."""
 
     name = "sessions"
