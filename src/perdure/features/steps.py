@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from perdure.errors import BusyError, InvalidError, NotFoundError
 from perdure.features.cursors import check_limit, pack, unpack
 from perdure.features.held import HeldLease, given_back
+from perdure.features.holds import refuse_if_held
 from perdure.features.hooks import passed
 from perdure.features.leases import LEASES, Lease
 from perdure.features.lookup import Target, get, hold, target
@@ -221,13 +222,14 @@ class Steps(Feature[M]):
     def delete(self, run_id: str, name: str | None = None, *, owner: Owner = None) -> Work[int]:
         """Forget the steps of a run, or the one of that name; how many.
 
-        What is forgotten is run again when it is asked for.
+        What is forgotten is run again when it is asked for. `DeniedError` if the owner is held.
         """
         of = self._place(run_id, owner)
         step = None if name is None else self._digest(name)
 
         def work(bumps: Bumps) -> Plan[int]:
             uid = yield from _uid(of, bumps, held=True)
+            yield from refuse_if_held(of.part, uid, f"forget steps of run {run_id!r}")
             rows = yield STEPS.delete(part=of.part, uid=uid, run=of.run, digest=step, now=of.now)
             return sum(there for (there,) in rows)
 

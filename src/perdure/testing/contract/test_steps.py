@@ -417,3 +417,14 @@ async def test_a_result_behind_the_fence_of_its_run_is_refused(
         await store.step("run-1", "a", overtaken, owner=key, fence=late.fence)
 
     assert await store.steps.find("run-1", "a", owner=key) is None
+
+
+async def test_steps_of_what_is_held_are_not_forgotten(store: Store, key: SessionKey) -> None:
+    await store.step("run-1", "a", Counted(1), owner=key)
+    await store.sessions.hold(key, by="legal", reason="case 1")
+
+    with pytest.raises(DeniedError, match="case 1"):
+        await store.steps.delete("run-1", owner=key)
+
+    await store.sessions.release(key)
+    assert await store.steps.delete("run-1", owner=key) == 1
