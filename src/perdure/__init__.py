@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from perdure.features.history import HistoryView
     from perdure.features.memory_tools import MemoryTools
     from perdure.features.recovery import RecoveryView
+    from perdure.features.runs import RunLease
     from perdure.handles import HandleState, SessionHandle
     from perdure.opening import open, open_sync
     from perdure.operation import Async, Deferred, Pending, Sync
@@ -61,6 +62,7 @@ if TYPE_CHECKING:
         Hold,
         KeyValue,
         KeyValueHit,
+        LeaseHolder,
         LoadedArtifact,
         Memory,
         MemoryHit,
@@ -72,6 +74,7 @@ if TYPE_CHECKING:
         NewEvent,
         NewKeyValue,
         NewMemory,
+        NewRunStep,
         NewSession,
         NewState,
         Opaque,
@@ -79,6 +82,7 @@ if TYPE_CHECKING:
         Page,
         Remembered,
         Rewritten,
+        RunStep,
         SearchHit,
         Session,
         SessionKey,
@@ -140,6 +144,7 @@ __all__ = [
     "InvalidError",
     "KeyValue",
     "KeyValueHit",
+    "LeaseHolder",
     "Limits",
     "LoadedArtifact",
     "Memory",
@@ -154,6 +159,7 @@ __all__ = [
     "NewEvent",
     "NewKeyValue",
     "NewMemory",
+    "NewRunStep",
     "NewSession",
     "NewState",
     "NotFoundError",
@@ -167,6 +173,8 @@ __all__ = [
     "Remembered",
     "RetentionConfig",
     "Rewritten",
+    "RunLease",
+    "RunStep",
     "SchemaTooNewError",
     "SearchHit",
     "Session",
@@ -218,6 +226,7 @@ _PLACES = {
         "perdure.features.history": "HistoryView",
         "perdure.features.memory_tools": "MemoryTools",
         "perdure.features.recovery": "RecoveryView",
+        "perdure.features.runs": "RunLease",
         "perdure.handles": "HandleState SessionHandle",
         "perdure.operation": "Async Deferred Pending Sync",
         "perdure.records": (
@@ -229,7 +238,8 @@ _PLACES = {
             "Remembered "
             "Rewritten SearchHit Session SessionKey SessionSummary Size StateChange "
             "StateEntry Summary SummaryJob SummaryRun SummaryTrigger Swept Tally Usage "
-            "UserScope"
+            "UserScope "
+            "LeaseHolder NewRunStep RunStep"
         ),
         "perdure.retention": "RetentionConfig",
         "perdure.opening": "open open_sync",

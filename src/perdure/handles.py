@@ -110,11 +110,18 @@ class SessionHandle(Feature[M]):
     name = "handle"
 
     def __init__(
-        self, runner: Runner, settings: Settings, loaded: Loaded, recent: int | None
+        self,
+        runner: Runner,
+        settings: Settings,
+        loaded: Loaded,
+        recent: int | None,
+        fence: int | None = None,
     ) -> None:
         super().__init__(runner, settings)
         self.key: SessionKey = loaded.session.key
         self._recent = recent
+        #: That of the run lease it was made with: each append gives it.
+        self.fence = fence
         self.state = HandleState(loaded.state)
         self._take(loaded)
 
@@ -154,7 +161,9 @@ class SessionHandle(Feature[M]):
             return Appended((), self.version)
         sent = _with_delta(given, pending)
         done = yield from run(
-            Events.append.of(self._events(), self.key, *sent, expected_version=self.version)
+            Events.append.of(
+                self._events(), self.key, *sent, expected_version=self.version, fence=self.fence
+            )
         )
         if done.duplicate and not self._next(done):
             # Stored before this handle was read: its state has that already, and what followed.

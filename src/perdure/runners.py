@@ -23,8 +23,10 @@ from perdure.operation import (
     Sleep,
     Step,
     Stream,
+    Tend,
 )
 from perdure.subscriptions import Hub
+from perdure.tending import Tender
 
 
 class AsyncRunner:
@@ -33,6 +35,7 @@ class AsyncRunner:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self.hub = Hub()
+        self.tender = Tender(engine)
         # One event loop runs in a thread at a time: its jobs are gathered there.
         self._gathered = threading.local()
 
@@ -66,12 +69,16 @@ class AsyncRunner:
         """Drive a flow to its result."""
         result: Any = None
         error: BaseException | None = None
-        while True:
-            try:
-                step = steps.send(result) if error is None else steps.throw(error)
-            except StopIteration as done:
-                return done.value
-            result, error = await self._try(step)
+        try:
+            while True:
+                try:
+                    step = steps.send(result) if error is None else steps.throw(error)
+                except StopIteration as done:
+                    return done.value
+                result, error = await self._try(step)
+        finally:
+            # Cancelled, it learns of it now, and not when the garbage is collected.
+            steps.close()
 
     async def stream(self, steps: Stream[Any]) -> AsyncIterator[Any]:
         """Drive a stream; its items one by one."""
@@ -104,6 +111,8 @@ class AsyncRunner:
             return await self._sleep(step)
         if isinstance(step, Keeping):
             return await self._keep(step)
+        if isinstance(step, Tend):
+            return self.tender.add(step.what)
         if isinstance(step, Settle):
             return await asyncio.to_thread(settled, self._engine, step)
         result = step.function(*step.args)
@@ -171,6 +180,7 @@ class SyncRunner:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self.hub = Hub()
+        self.tender = Tender(engine)
 
     def operate(self, op: Operation[Any]) -> Any:
         """Run one operation and return its result."""
@@ -190,12 +200,16 @@ class SyncRunner:
         """Drive a flow to its result."""
         result: Any = None
         error: BaseException | None = None
-        while True:
-            try:
-                step = steps.send(result) if error is None else steps.throw(error)
-            except StopIteration as done:
-                return done.value
-            result, error = self._try(step)
+        try:
+            while True:
+                try:
+                    step = steps.send(result) if error is None else steps.throw(error)
+                except StopIteration as done:
+                    return done.value
+                result, error = self._try(step)
+        finally:
+            # Cancelled, it learns of it now, and not when the garbage is collected.
+            steps.close()
 
     def stream(self, steps: Stream[Any]) -> Iterator[Any]:
         """Drive a stream; its items one by one."""
@@ -228,6 +242,8 @@ class SyncRunner:
             return self._sleep(step)
         if isinstance(step, Keeping):
             return self._keep(step)
+        if isinstance(step, Tend):
+            return self.tender.add(step.what)
         if isinstance(step, Settle):
             return settled(self._engine, step)
         result = step.function(*step.args)

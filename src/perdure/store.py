@@ -7,6 +7,7 @@ from collections.abc import (
     AsyncIterator,
     Callable,
     Collection,
+    Coroutine,
     Generator,
     Iterator,
     Mapping,
@@ -28,6 +29,7 @@ from perdure.features.search import Search
 from perdure.features.sessions import Sessions
 from perdure.features.sizes import Sizes
 from perdure.features.state import State
+from perdure.features.steps import Steps
 from perdure.features.summaries import Summaries
 from perdure.features.sweeping import Sweeping
 from perdure.features.upkeep import Upkeep
@@ -83,6 +85,7 @@ class _Store(Generic[M]):
         runner = runner_of(self._engine)
         self._runner: Runner = runner
         self._hub = runner.hub
+        self._tender = runner.tender
         #: What runs beside the store, and is closed before it.
         self._companions: set[Companion] = set()
         self.sessions: Sessions[M] = Sessions(self._runner, settings)
@@ -92,6 +95,7 @@ class _Store(Generic[M]):
         self.memory: Memories[M] = Memories(self._runner, settings)
         self.artifacts: Artifacts[M] = Artifacts(self._runner, settings)
         self.summaries: Summaries[M] = Summaries(self._runner, settings)
+        self.steps: Steps[M] = Steps(self._runner, settings)
         self._usages: Usages[M] = Usages(self._runner, settings)
         self._sizes: Sizes[M] = Sizes(self._runner, settings)
         self._upkeep: Upkeep[M] = Upkeep(self._runner, settings)
@@ -141,6 +145,7 @@ class _Store(Generic[M]):
         # What companions are at may need the store to end well.
         for companion in list(self._companions):
             companion.close()
+        self._tender.close()
         self._engine.close()
         self._hub.close()
 
@@ -196,6 +201,11 @@ class Store(_Store[Async]):
         """Finish what was accepted and close; idempotent."""
         await asyncio.to_thread(self._close)
 
+    @property
+    def step(self) -> Callable[..., Coroutine[Any, Any, JSON]]:
+        """Run a step of a run once, and get what it gave from then on: see `Steps.run`."""
+        return self.steps.run
+
     def turn(self, *, connection: Any = None) -> AsyncTurn:
         """Several writes as one transaction: see `Turn`.
 
@@ -216,16 +226,18 @@ class Store(_Store[Async]):
         recent: int | None = None,
         state: Mapping[str, JSON] | None = None,
         title: str = "",
+        fence: int | None = None,
     ) -> SessionHandle[Async]:
         """A handle on the session of that key, made (with this state and title) if new.
 
         ``recent`` limits the events it holds to the last ones. Appending through a handle
-        checks that nobody else has written in between.
+        checks that nobody else has written in between, and, with the ``fence`` of a run lease, that
+        no other run has taken the lease.
         """
         options = {"state": state, "title": title}
         steps = self._loaded(SessionKey(app, user, id or ""), recent, options)
         loaded = await self._runner.flow(steps)
-        return SessionHandle(self._runner, self._settings, loaded, recent)
+        return SessionHandle(self._runner, self._settings, loaded, recent, fence)
 
     async def migrate(self) -> list[str]:
         """Bring the schema up to date; the names of the migrations that were applied."""
@@ -347,6 +359,11 @@ class SyncStore(_Store[Sync]):
         """Finish what was accepted and close; idempotent."""
         self._close()
 
+    @property
+    def step(self) -> Callable[..., JSON]:
+        """Run a step of a run once: see `Steps.run`."""
+        return self.steps.run
+
     def turn(self) -> SyncTurn:
         """Several writes as one transaction: see `Turn`."""
         return SyncTurn(self._runner, self._settings)
@@ -360,12 +377,13 @@ class SyncStore(_Store[Sync]):
         recent: int | None = None,
         state: Mapping[str, JSON] | None = None,
         title: str = "",
+        fence: int | None = None,
     ) -> SessionHandle[Sync]:
         """A handle on the session of that key, made if new: see `Store.session`."""
         options = {"state": state, "title": title}
         steps = self._loaded(SessionKey(app, user, id or ""), recent, options)
         loaded = self._runner.flow(steps)
-        return SessionHandle(self._runner, self._settings, loaded, recent)
+        return SessionHandle(self._runner, self._settings, loaded, recent, fence)
 
     def migrate(self) -> list[str]:
         """Bring the schema up to date; the names of the migrations that were applied."""

@@ -168,6 +168,16 @@ TABLES: tuple[Table, ...] = (
         json=frozenset({"options", "error"}),
         key=(*_HANGING, "filter_key"),
     ),
+    Table(
+        "run_steps",
+        (
+            *_HANGING, "run", "step", "run_id", "name", "value", "codec", "data", "created_at",
+            "expires_at",
+        ),
+        json=frozenset({"value"}),
+        key=(*_HANGING, "run", "step"),
+        expires="expires_at",
+    ),
     Table("history_marks", (*_HANGING, "hidden_upto", "updated_at"), key=_HANGING),
     Table(
         "events",
@@ -188,7 +198,7 @@ TABLES: tuple[Table, ...] = (
             *_HANGING, "id", "tenant", "app", "user_id", "app_part", "version", "head",
             "left_head", "last_seq", "event_count", "created_at", "updated_at", "last_event_at",
             "ttl", "expires_at", "deleted_at", "title", "author", "agent_type", "tags",
-            "metadata", "parent", "origin", "preview",
+            "metadata", "parent", "origin", "preview", "fence",
         ),
         json=frozenset({"tags", "metadata", "parent", "origin"}),
         key=_HANGING,

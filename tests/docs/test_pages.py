@@ -159,6 +159,7 @@ def test_every_public_name_is_told_of(module: Any) -> None:
         "kv",
         "artifacts",
         "summaries",
+        "steps",
         "memory",
         "history",
         "recovery",

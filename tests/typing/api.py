@@ -27,6 +27,7 @@ from perdure import (
     Hold,
     KeyValue,
     KeyValueHit,
+    LeaseHolder,
     LoadedArtifact,
     Memory,
     MemoryHit,
@@ -41,6 +42,8 @@ from perdure import (
     RecoveryView,
     Remembered,
     Rewritten,
+    RunLease,
+    RunStep,
     SearchHit,
     Session,
     SessionHandle,
@@ -79,6 +82,11 @@ async def async_sessions(store: Store, key: SessionKey) -> None:
     assert_type(await store.sessions.hold(key, by="b", reason="r"), Hold)
     assert_type(await store.sessions.release(UserScope("a", "u")), bool)
     assert_type(await store.sessions.find_hold(key), Hold | None)
+    assert_type(await store.sessions.lease(key, "r"), RunLease[Async])
+    assert_type(await store.sessions.find_lease(key), LeaseHolder | None)
+    async with store.sessions.lease(key, "r") as lease:
+        assert_type(lease, RunLease[Async])
+        assert_type(await lease.release(), bool)
 
 
 def sync_sessions(store: SyncStore, key: SessionKey) -> None:
@@ -97,6 +105,26 @@ def sync_sessions(store: SyncStore, key: SessionKey) -> None:
     assert_type(store.sessions.hold(key, by="b", reason="r"), Hold)
     assert_type(store.sessions.release(UserScope("a", "u")), bool)
     assert_type(store.sessions.find_hold(key), Hold | None)
+    assert_type(store.sessions.find_lease(key), LeaseHolder | None)
+    with store.sessions.lease(key, "r") as lease:
+        assert_type(lease, RunLease[Sync])
+        assert_type(lease.release(), bool)
+
+
+async def async_steps(store: Store) -> None:
+    assert_type(await store.steps.find("r", "n"), RunStep | None)
+    assert_type(await store.steps.list("r"), Page[RunStep])
+    assert_type(await store.steps.delete("r"), int)
+    await store.step("r", "n", len, "x")
+    await store.steps.run("r", "n", len, "x")
+
+
+def sync_steps(store: SyncStore) -> None:
+    assert_type(store.steps.find("r", "n"), RunStep | None)
+    assert_type(store.steps.list("r"), Page[RunStep])
+    assert_type(store.steps.delete("r"), int)
+    store.step("r", "n", len, "x")
+    store.steps.run("r", "n", len, "x")
 
 
 def turn_sessions(turn: Turn[Async], key: SessionKey) -> None:

@@ -64,7 +64,7 @@ def _at_once(call: Append) -> Statement:
     at, drafts = call.at, call.drafts
     preview = preview_of([draft.row for draft in drafts])
     last = drafts[-1].row.timestamp
-    head = (at.now, len(drafts), last, preview, at.part, at.key.id, call.expected)
+    head = (at.now, len(drafts), last, preview, at.part, at.key.id, call.expected, at.fence)
     rows = [(draft.row[3], draft.digest, *draft.row[4:]) for draft in drafts]
     # Ids of our own are new: looking for them would cost as much as storing them.
     known = "named" if any(draft.named for draft in drafts) else "new"
@@ -93,7 +93,7 @@ def _brought(call: Append) -> tuple[str, Sequence[Any]]:
     return ("keys", list(map(list, zip(*state, strict=True)))) if state else ("plain", ())
 
 
-_HEAD = ("now", "added", "last_event_at", "preview", "part", "id", "expected")
+_HEAD = ("now", "added", "last_event_at", "preview", "part", "id", "expected", "fence")
 _COLUMNS = ("event_id", "digest", *EventRow._fields[4:])
 _STATES = {
     "plain": (),
@@ -242,6 +242,7 @@ def _insert(
         id=at.key.id,
         now=at.now,
         expected=shifted(at.key, expected, bumps),
+        fence=at.fence,
         step=step,
         added=len(drafts),
         last_event_at=drafts[-1].row.timestamp,

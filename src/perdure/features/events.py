@@ -64,20 +64,22 @@ class Events(Rewriting[M]):
         expected_version: int | None = None,
         after: int | None = None,
         on_duplicate: str = "raise",
+        fence: int | None = None,
     ) -> Work[Appended]:
         """Store events with their state deltas, all or nothing, as one version of the session.
 
         An event is a `NewEvent`, a message (a mapping: its content) or a text. With
         ``expected_version`` the append fails with `StaleSessionError`, and changes nothing,
-        if somebody else has written since; None appends blindly. ``after`` starts a new line
-        at an older seq (0: from the beginning).
+        if somebody else has written since; None appends blindly. ``fence`` is that of a run lease
+        (`sessions.lease`): once another run has taken the lease it fails in the same way.
+        ``after`` starts a new line at an older seq (0: from the beginning).
 
         The same event id with the same fields gives the stored event back, whatever the
         version: a retry is safe. With other fields it is a `ConflictError`, or, with
         ``on_duplicate="ignore"``, the stored event. A partial event is handed back with seq 0.
         No event at all is a no-op.
         """
-        at = self._at(key)
+        at = self._at(key, fence)
         drafts = [draft(event, self._settings, at.now) for event in events]
         check_batch(drafts, self._settings.limits)
         call = appending.Append(

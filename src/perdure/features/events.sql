@@ -22,6 +22,7 @@ VALUES (:part, :uid, :seq, :prev, :version, :id, :digest, :timestamp, :created_a
     WHERE part = :part AND id = :id AND deleted_at IS NULL
       AND (expires_at IS NULL OR expires_at > :now)
       AND (CAST(:expected AS BIGINT) IS NULL OR version = :expected)
+      AND (CAST(:fence AS BIGINT) IS NULL OR fence = :fence)
       {unless_known}
     RETURNING uid, version, last_seq, left_head
 

@@ -15,13 +15,24 @@ from perdure.records import (
     NewEvent,
     NewKeyValue,
     NewMemory,
+    NewRunStep,
     NewSession,
     NewState,
     Opaque,
     Scope,
 )
 
-R = TypeVar("R", NewEvent, NewState, NewArtifact, NewSession, NewAnnotation, NewMemory, NewKeyValue)
+R = TypeVar(
+    "R",
+    NewEvent,
+    NewState,
+    NewArtifact,
+    NewSession,
+    NewAnnotation,
+    NewMemory,
+    NewKeyValue,
+    NewRunStep,
+)
 
 
 def event_of(event: NewEvent, settings: Settings) -> NewEvent:

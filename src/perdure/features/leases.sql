@@ -21,6 +21,7 @@ WHERE part = :part AND name = :name AND owner = :owner AND token = :token
 -- name: drop
 -- The same where there are many names, and each is wanted seldom.
 DELETE FROM leases WHERE part = :part AND name = :name AND owner = :owner AND token = :token
+RETURNING token
 
 -- name: find
 SELECT owner, token, until FROM leases WHERE part = :part AND name = :name

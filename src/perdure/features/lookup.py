@@ -43,6 +43,7 @@ class SessionRow(NamedTuple):
     parent: str | None
     origin: str | None
     preview: str
+    fence: int
 
     @property
     def key(self) -> SessionKey:
@@ -51,19 +52,23 @@ class SessionRow(NamedTuple):
 
 
 class Target(NamedTuple):
-    """A session that is asked for: its checked key, its place, the time of the call."""
+    """A session that is asked for: its checked key, its place, the time of the call.
+
+    ``fence``: that of the lease under which it is written; None: under none.
+    """
 
     key: SessionKey
     part: str
     app_part: str
     now: int
+    fence: int | None = None
 
 
-def target(tenant: str, key: SessionKey, limit: int, now: int) -> Target:
+def target(tenant: str, key: SessionKey, limit: int, now: int, fence: int | None = None) -> Target:
     """The target of a key; `InvalidError` if it is none."""
     key = check_key(key, limit)
     found: Place = place(tenant, key.app, key.user, limit)
-    return Target(key, found.part, found.app_part, now)
+    return Target(key, found.part, found.app_part, now, fence)
 
 
 def find(at: Target) -> Plan[SessionRow | None]:
@@ -83,11 +88,15 @@ def get(at: Target) -> Plan[SessionRow]:
 def claim(at: Target, expected: int | None, bumps: Bumps) -> Plan[SessionRow]:
     """The session with its next version, held for the rest of the transaction.
 
-    `StaleSessionError` if its version is not the expected one; versions that the same
-    transaction has added do not count.
+    `StaleSessionError` if its version is not the expected one, or its fence not that of the
+    target; versions that the same transaction has added do not count.
     """
     rows = yield SESSIONS.claim(
-        part=at.part, id=at.key.id, now=at.now, expected=shifted(at.key, expected, bumps)
+        part=at.part,
+        id=at.key.id,
+        now=at.now,
+        expected=shifted(at.key, expected, bumps),
+        fence=at.fence,
     )
     if not rows:
         raise (yield from why_not_claimed(at, expected, bumps))
@@ -101,7 +110,11 @@ def hold(at: Target, expected: int | None, bumps: Bumps) -> Plan[SessionRow]:
     Raises as `claim` does: for what turns out to have nothing to change.
     """
     rows = yield SESSIONS.hold(
-        part=at.part, id=at.key.id, now=at.now, expected=shifted(at.key, expected, bumps)
+        part=at.part,
+        id=at.key.id,
+        now=at.now,
+        expected=shifted(at.key, expected, bumps),
+        fence=at.fence,
     )
     if not rows:
         raise (yield from why_not_claimed(at, expected, bumps))
@@ -124,6 +137,12 @@ def why_not_claimed(at: Target, expected: int | None, bumps: Bumps) -> Plan[Perd
     if row is None:
         return not_found(at.key)
     current = row.version - bumps.get(at.key, 0)
+    if at.fence is not None and at.fence != row.fence:
+        message = (
+            f"another run has taken the lease of session {at.key.id!r} since: fence {at.fence} is "
+            f"past, it is at {row.fence}; stop this run, or take a lease again"
+        )
+        return StaleSessionError(message, current)
     message = (
         f"session {at.key.id!r} was changed by another writer: it is at version {current}, "
         f"you expected {expected}; read it again, or pass expected_version=None to append blindly"

@@ -255,7 +255,9 @@ class RecoveryView(Feature[M]):
         telling = notes(self._settings)
 
         def work(_: Bumps) -> Plan[bool]:
-            found = yield SESSIONS.hold(part=at.part, id=at.key.id, now=at.now, expected=None)
+            found = yield SESSIONS.hold(
+                part=at.part, id=at.key.id, now=at.now, expected=None, fence=None
+            )
             # Written to since it was listed: it is not old any more.
             if not found or SessionRow._make(found[0]).updated_at >= before:
                 return False

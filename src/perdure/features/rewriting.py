@@ -37,13 +37,19 @@ class Rewriting(Feature[M]):
 
     name = "events"
 
-    def _at(self, key: SessionKey) -> Target:
+    def _at(self, key: SessionKey, fence: int | None = None) -> Target:
         settings = self._settings
-        return target(settings.tenant, key, settings.limits.text, settings.clock())
+        positive(fence, "fence")
+        return target(settings.tenant, key, settings.limits.text, settings.clock(), fence)
 
     @operation
     def rewind(
-        self, key: SessionKey, to_seq: int, *, expected_version: int | None = None
+        self,
+        key: SessionKey,
+        to_seq: int,
+        *,
+        expected_version: int | None = None,
+        fence: int | None = None,
     ) -> Work[Session]:
         """Make ``to_seq`` the end of the session (0: before the first event).
 
@@ -51,7 +57,7 @@ class Rewriting(Feature[M]):
         deleted: the line that is left is kept in `branches`. Raises `NotFoundError` if there
         is no such event, `StaleSessionError` as `append` does.
         """
-        at = self._at(key)
+        at = self._at(key, fence)
         positive(to_seq, "to_seq")
         positive(expected_version, "expected_version")
         return lambda bumps: self._rewind(at, to_seq, expected_version, bumps)
@@ -65,13 +71,18 @@ class Rewriting(Feature[M]):
 
     @operation
     def pop(
-        self, key: SessionKey, n: int = 1, *, expected_version: int | None = None
+        self,
+        key: SessionKey,
+        n: int = 1,
+        *,
+        expected_version: int | None = None,
+        fence: int | None = None,
     ) -> Work[list[Event]]:
         """Take the last ``n`` events off the active line; they come back newest first.
 
         The same as a `rewind` by n: fewer come back if there are fewer.
         """
-        at = self._at(key)
+        at = self._at(key, fence)
         positive(n, "n")
         positive(expected_version, "expected_version")
         return lambda bumps: self._pop(at, n, expected_version, bumps)
@@ -93,12 +104,13 @@ class Rewriting(Feature[M]):
         events: Sequence[EventInput],
         *,
         expected_version: int | None = None,
+        fence: int | None = None,
     ) -> Work[Appended]:
         """Put these events in the place of all that follows ``after_seq`` (0: everything).
 
         One transaction: a rewind and an append. What was replaced is kept in `branches`.
         """
-        at = self._at(key)
+        at = self._at(key, fence)
         drafts = [draft(event, self._settings, at.now) for event in events]
         check_batch(drafts, self._settings.limits)
         positive(after_seq, "after_seq")
@@ -115,12 +127,14 @@ class Rewriting(Feature[M]):
         return (yield from append(Append(at, drafts, None, None, "raise"), self._settings, bumps))
 
     @operation
-    def clear(self, key: SessionKey, *, expected_version: int | None = None) -> Work[int]:
+    def clear(
+        self, key: SessionKey, *, expected_version: int | None = None, fence: int | None = None
+    ) -> Work[int]:
         """Remove every event of every line and every summary, for good; how many events.
 
         Metadata and state stay as they are; the next event still gets a seq never used before.
         """
-        at = self._at(key)
+        at = self._at(key, fence)
         expected = positive(expected_version, "expected_version")
 
         def work(bumps: Bumps) -> Plan[int]:
@@ -145,6 +159,7 @@ class Rewriting(Feature[M]):
         branch: str | None = None,
         seqs: tuple[int, int] | None = None,
         expected_version: int | None = None,
+        fence: int | None = None,
     ) -> Work[int]:
         """Remove events for good, on whatever line they are; returns how many.
 
@@ -157,7 +172,7 @@ class Rewriting(Feature[M]):
             raise InvalidError("say which events to delete, or call clear() for all", "ids")
         if isinstance(ids, str):
             raise InvalidError(f"ids is a list of event ids, not the text {ids!r}", "ids")
-        at = self._at(key)
+        at = self._at(key, fence)
         low, high = (positive(seq, "seqs") or 0 for seq in seqs or (1, NO_SEQ))
         for event_id in ids or ():
             wanted_text(event_id, "ids")
@@ -189,6 +204,7 @@ class Rewriting(Feature[M]):
         content: JSON | Opaque = "[redacted]",
         *,
         expected_version: int | None = None,
+        fence: int | None = None,
     ) -> Work[Event]:
         """Put another content in the place of an event's, here and in the forks that copied it.
 
@@ -197,7 +213,7 @@ class Rewriting(Feature[M]):
         that stored the event still finds it.
         Raises `NotFoundError`.
         """
-        at = self._at(key)
+        at = self._at(key, fence)
         text = check_text(event_id, "event id", self._settings.limits.text, blank=False)
         content = hooks.content_of(text, content, self._settings)
         columns = _redacted(payload(content, "content", self._settings.limits.event), content)
@@ -220,6 +236,7 @@ class Rewriting(Feature[M]):
         older_than: timedelta | datetime | None = None,
         branches: bool = False,
         beyond_summary: bool = False,
+        fence: int | None = None,
     ) -> Work[int]:
         """Delete the oldest events of the active line, for good; returns how many.
 
@@ -234,7 +251,7 @@ class Rewriting(Feature[M]):
         """
         if keep_last is None and before_seq is None and older_than is None:
             raise InvalidError("say what to keep: keep_last, before_seq or older_than", "prune")
-        at = self._at(key)
+        at = self._at(key, fence)
         cut = Cut(
             positive(keep_last, "keep_last"),
             positive(before_seq, "before_seq"),
@@ -260,13 +277,18 @@ class Rewriting(Feature[M]):
 
     @operation
     def switch(
-        self, key: SessionKey, name: str, *, expected_version: int | None = None
+        self,
+        key: SessionKey,
+        name: str,
+        *,
+        expected_version: int | None = None,
+        fence: int | None = None,
     ) -> Work[Session]:
         """Make a line that was left the active one; the one it replaces is kept.
 
         Raises `NotFoundError` if `branches` has no such name.
         """
-        at = self._at(key)
+        at = self._at(key, fence)
         expected = positive(expected_version, "expected_version")
 
         def work(bumps: Bumps) -> Plan[Session]:
@@ -281,9 +303,9 @@ class Rewriting(Feature[M]):
         return work
 
     @operation
-    def drop_branch(self, key: SessionKey, name: str) -> Work[bool]:
+    def drop_branch(self, key: SessionKey, name: str, *, fence: int | None = None) -> Work[bool]:
         """Forget a line that was left; `prune` deletes the events that only it reached."""
-        at = self._at(key)
+        at = self._at(key, fence)
 
         def work(bumps: Bumps) -> Plan[bool]:
             row = yield from hold(at, None, bumps)

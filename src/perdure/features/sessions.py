@@ -10,7 +10,7 @@ from perdure.errors import AlreadyExistsError, DeniedError, NotFoundError
 from perdure.features import describing, listing
 from perdure.features.cursors import check_limit
 from perdure.features.describing import Text
-from perdure.features.holds import Holding, refuse_if_held
+from perdure.features.holds import refuse_if_held
 from perdure.features.hooks import passed
 from perdure.features.lives import delete, fork, insert, tell_removal
 from perdure.features.lookup import (
@@ -26,6 +26,7 @@ from perdure.features.lookup import (
 )
 from perdure.features.outbox import Notes, notes
 from perdure.features.reading import positive, wanted_text
+from perdure.features.runs import Leasing
 from perdure.features.scopes import STATE, Scoped, rows, split
 from perdure.features.upkeep import UPKEEP, purge
 from perdure.operation import (
@@ -64,14 +65,15 @@ class _New(NamedTuple):
     notes: Notes
 
 
-class Sessions(Holding[M]):
+class Sessions(Leasing[M]):
     """`store.sessions`: making, finding, describing, deleting sessions."""
 
     name = "sessions"
 
-    def _at(self, key: SessionKey) -> Target:
+    def _at(self, key: SessionKey, fence: int | None = None) -> Target:
         settings = self._settings
-        return target(settings.tenant, key, settings.limits.text, settings.clock())
+        positive(fence, "fence")
+        return target(settings.tenant, key, settings.limits.text, settings.clock(), fence)
 
     # -- making ------------------------------------------------------------------------------
 
@@ -195,6 +197,7 @@ class Sessions(Holding[M]):
             parent=describing.key_text(parent, settings.limits.text),
             origin=None,
             preview="",
+            fence=0,
         )
         terms = describing.terms(checked_tags, checked_metadata)
         scoped = split(given.state, settings.limits, "state")
@@ -363,6 +366,7 @@ class Sessions(Holding[M]):
         metadata: Mapping[str, JSON | Marker] | None = None,
         ttl: timedelta | Marker | None = None,
         expected_version: int | None = None,
+        fence: int | None = None,
     ) -> Work[Session]:
         """Change what is given, leave the rest; the session as it is then.
 
@@ -370,7 +374,7 @@ class Sessions(Holding[M]):
         ``ttl=DELETE`` lets the session live for ever. Raises `NotFoundError` (a deleted
         session stays deleted) and `StaleSessionError`.
         """
-        at = self._at(key)
+        at = self._at(key, fence)
         given = NewSession(at.key, title, author, agent_type, tags, metadata)
         given = passed(given, self._settings)
         change = describing.change(
@@ -399,7 +403,9 @@ class Sessions(Holding[M]):
         at, telling = self._at(key), notes(self._settings)
 
         def work(bumps: Bumps) -> Plan[bool]:
-            found = yield SESSIONS.hold(part=at.part, id=at.key.id, now=at.now, expected=None)
+            found = yield SESSIONS.hold(
+                part=at.part, id=at.key.id, now=at.now, expected=None, fence=None
+            )
             if not found:
                 return False
             row = SessionRow._make(found[0])

@@ -3,12 +3,13 @@
 -- define: columns
 s.part, s.uid, s.id, s.tenant, s.app, s.user_id, s.app_part, s.version, s.head, s.left_head,
 s.last_seq, s.event_count, s.created_at, s.updated_at, s.last_event_at, s.ttl, s.expires_at,
-s.deleted_at, s.title, s.author, s.agent_type, s.tags, s.metadata, s.parent, s.origin, s.preview
+s.deleted_at, s.title, s.author, s.agent_type, s.tags, s.metadata, s.parent, s.origin, s.preview,
+s.fence
 
 -- define: returned
 part, uid, id, tenant, app, user_id, app_part, version, head, left_head, last_seq, event_count,
 created_at, updated_at, last_event_at, ttl, expires_at, deleted_at, title, author, agent_type,
-tags, metadata, parent, origin, preview
+tags, metadata, parent, origin, preview, fence
 
 -- name: find
 SELECT {columns} FROM sessions s
@@ -33,6 +34,7 @@ SET version = version + 1, updated_at = :now, expires_at = :now + ttl
 WHERE part = :part AND id = :id AND deleted_at IS NULL
   AND (expires_at IS NULL OR expires_at > :now)
   AND (CAST(:expected AS BIGINT) IS NULL OR version = :expected)
+  AND (CAST(:fence AS BIGINT) IS NULL OR fence = :fence)
 RETURNING {returned}
 
 -- name: hold
@@ -41,6 +43,7 @@ UPDATE sessions SET left_head = left_head
 WHERE part = :part AND id = :id AND deleted_at IS NULL
   AND (expires_at IS NULL OR expires_at > :now)
   AND (CAST(:expected AS BIGINT) IS NULL OR version = :expected)
+  AND (CAST(:fence AS BIGINT) IS NULL OR fence = :fence)
 RETURNING {returned}
 
 -- name: lock[sqlite]
@@ -84,13 +87,15 @@ SET version = version + :step, updated_at = :now, expires_at = :now + ttl,
 WHERE part = :part AND id = :id AND deleted_at IS NULL
   AND (expires_at IS NULL OR expires_at > :now)
   AND (CAST(:expected AS BIGINT) IS NULL OR version = :expected)
+  AND (CAST(:fence AS BIGINT) IS NULL OR fence = :fence)
 RETURNING uid, version, last_seq, left_head, event_count
 
 -- name: insert
 INSERT INTO sessions ({returned})
 VALUES (:part, :uid, :id, :tenant, :app, :user_id, :app_part, :version, :head, :left_head,
         :last_seq, :event_count, :created_at, :updated_at, :last_event_at, :ttl, :expires_at,
-        :deleted_at, :title, :author, :agent_type, :tags, :metadata, :parent, :origin, :preview)
+        :deleted_at, :title, :author, :agent_type, :tags, :metadata, :parent, :origin, :preview,
+        :fence)
 ON CONFLICT (part, id) WHERE deleted_at IS NULL DO NOTHING
 RETURNING uid
 

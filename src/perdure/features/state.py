@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from perdure.errors import ConflictError, InvalidError, NotFoundError, StateKeyError
 from perdure.features.changes import Change, changes, fold
@@ -60,6 +60,7 @@ class _Owner(NamedTuple):
     part: str
     key: SessionKey | None
     now: int
+    fence: int | None = None
 
 
 class State(Feature[M]):
@@ -144,14 +145,16 @@ class State(Feature[M]):
         values: Mapping[str, Value],
         *,
         expected_versions: Mapping[str, int] | None = None,
+        fence: int | None = None,
     ) -> Work[int]:
         """Set several keys in one transaction, `DELETE` removes one; returns how many.
 
         ``expected_versions`` maps names to the version each entry must have (0: it must not
         be there), else `ConflictError` and nothing is changed. For a session it is a change
-        of its own: the session gets a new version, and it stands in `history`.
+        of its own: the session gets a new version, and it stands in `history`. ``fence`` is
+        that of a run lease on the session: `StaleSessionError` if another run has taken it since.
         """
-        owner = self._owner(scope)
+        owner = self._owner(scope, fence)
         values = self._written(scope, values)
         entries = self._entries(values)
         expected = self._expected(expected_versions, values)
@@ -160,36 +163,44 @@ class State(Feature[M]):
         def work(bumps: Bumps) -> Plan[int]:
             uid = ""
             if owner.key is not None and entries:
-                uid = yield from self._note(owner.key, text, owner.now, bumps)
+                uid = yield from self._note(owner, text, bumps)
             return (yield from _put(owner, uid, entries, expected))
 
         return Noted(work, tuple(values))
 
     @operation
-    def delete(self, scope: Scope, name: str) -> Work[bool]:
+    def delete(self, scope: Scope, name: str, *, fence: int | None = None) -> Work[bool]:
         """Remove a key, durably; whether it was there."""
-        owner = self._owner(scope)
+        owner = self._owner(scope, fence)
         self._name(name)
         text = encode_delta({name: DELETE}, "values", self._settings.limits)
 
         def work(bumps: Bumps) -> Plan[bool]:
             uid = ""
             if owner.key is not None:
-                held = yield from hold(self._target(owner.key, owner.now), None, bumps)
+                held = yield from hold(self._at(owner), None, bumps)
                 if not (yield STATE.find(part=owner.part, uid=held.uid, name=name)):
                     return False
-                uid = yield from self._note(owner.key, text, owner.now, bumps)
+                uid = yield from self._note(owner, text, bumps)
             return bool((yield STATE.remove(part=owner.part, uid=uid, name=name, now=owner.now)))
 
         return Noted(work, (name,))
 
-    def _note(self, key: SessionKey, text: str, now: int, bumps: Bumps) -> Plan[str]:
+    def _note(self, owner: _Owner, text: str, bumps: Bumps) -> Plan[str]:
         """A new version of the session with the change in its log; gives the uid."""
-        row = yield from claim(self._target(key, now), None, bumps)
+        row = yield from claim(self._at(owner), None, bumps)
         yield STATE.log(
-            part=row.part, uid=row.uid, seq=row.head, version=row.version, delta=text, now=now
+            part=row.part,
+            uid=row.uid,
+            seq=row.head,
+            version=row.version,
+            delta=text,
+            now=owner.now,
         )
         return row.uid
+
+    def _at(self, owner: _Owner) -> Any:
+        return self._target(cast("SessionKey", owner.key), owner.now)._replace(fence=owner.fence)
 
     # -- the past ----------------------------------------------------------------------------
 
@@ -235,8 +246,11 @@ class State(Feature[M]):
         moment = settings.clock() if now is None else now
         return target(settings.tenant, key, settings.limits.text, moment)
 
-    def _owner(self, scope: Scope) -> _Owner:
+    def _owner(self, scope: Scope, fence: int | None = None) -> _Owner:
         settings = self._settings
+        positive(fence, "fence")
+        if fence is not None and isinstance(scope, AppScope | UserScope):
+            raise InvalidError(f"a lease is on a session, and no fence is on {scope!r}", "fence")
         limit = settings.limits.text
         now = settings.clock()
         if isinstance(scope, AppScope):
@@ -244,7 +258,7 @@ class State(Feature[M]):
         if isinstance(scope, UserScope):
             return _Owner(place(settings.tenant, scope.app, scope.user, limit).part, None, now)
         at = self._target(scope, now)
-        return _Owner(at.part, at.key, now)
+        return _Owner(at.part, at.key, now, fence)
 
     def _name(self, name: str) -> str:
         text = check_text(name, "state key", self._settings.limits.text, blank=False)

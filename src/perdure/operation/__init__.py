@@ -22,6 +22,8 @@ from perdure.operation.flows import (
     Sleep,
     Step,
     Stream,
+    Tend,
+    Tended,
     run,
 )
 from perdure.operation.methods import (
@@ -32,11 +34,13 @@ from perdure.operation.methods import (
     P,
     S,
     Sync,
+    Taking,
     flow,
     operation,
     reading,
     renewing,
     stream,
+    taking,
 )
 from perdure.operation.statements import (
     Bumps,
@@ -87,6 +91,9 @@ __all__ = [
     "Stream",
     "Sync",
     "T",
+    "Taking",
+    "Tend",
+    "Tended",
     "Work",
     "flow",
     "operation",
@@ -94,4 +101,5 @@ __all__ = [
     "renewing",
     "run",
     "stream",
+    "taking",
 ]

@@ -47,6 +47,33 @@ class Sleep:
     about: tuple[str, str] | None = None
 
 
+class Tended(Protocol):
+    """What is kept up by a thread of the store, however busy those who have it are."""
+
+    @property
+    def due(self) -> float:
+        """When to beat next, by `time.monotonic`."""
+
+    #: Given by what tends to it: has it ask `beat` at once, though nobody has it in hand.
+    let_go: Callable[[Tended], None]
+
+    def beat(self) -> Operation[Any] | None:
+        """What to do now; None: nothing any more, it has ended."""
+
+    def told(self, value: Any, error: BaseException | None) -> None:
+        """The outcome of a beat, in any thread."""
+
+    def end(self) -> Operation[Any] | None:
+        """What gives it back, as the store is closed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tend:
+    """A step of a flow: have a thread of the store keep this up from now on."""
+
+    what: Tended
+
+
 @dataclass(frozen=True, slots=True)
 class Settle:
     """A step of a flow: have the engine make unreadable what was removed; what remains of it.
@@ -64,7 +91,7 @@ class Emit(Generic[T]):
     item: T
 
 
-Step: TypeAlias = Operation[Any] | Call | Keeping | Sleep | Settle
+Step: TypeAlias = Operation[Any] | Call | Keeping | Sleep | Settle | Tend
 
 
 Flow: TypeAlias = Generator[Step, Any, T]

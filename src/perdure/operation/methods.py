@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterator
 from dataclasses import replace
 from functools import update_wrapper
+from inspect import iscoroutine
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, cast, overload
 
 from perdure.operation.flows import Flow, Pending, Runner, Settings, Stream
@@ -143,6 +144,57 @@ class flow(Generic[S, P, T]):  # noqa: N801 - used as a decorator
 
         def call(*args: P.args, **kwargs: P.kwargs) -> Any:
             return obj._runner.flow(self._function(obj, *args, **kwargs))
+
+        return _bind(call, self._function, obj)
+
+
+class Taking(Coroutine[Any, Any, T]):
+    """What is awaited for something to hold, or entered for as long as a block lasts."""
+
+    def __init__(self, coming: Coroutine[Any, Any, T]) -> None:
+        self._coming = coming
+        self._held: Any = None
+
+    def send(self, value: Any) -> Any:
+        """Go on, as a coroutine does."""
+        return self._coming.send(value)
+
+    def throw(self, *error: Any) -> Any:
+        """The same with an error."""
+        return self._coming.throw(*error)
+
+    def close(self) -> None:
+        """Do not wait for it any more."""
+        self._coming.close()
+
+    def __await__(self) -> Generator[Any, Any, T]:
+        return self._coming.__await__()
+
+    async def __aenter__(self) -> T:
+        held = await self._coming
+        self._held = held
+        return held
+
+    async def __aexit__(self, *why: object) -> None:
+        await self._held.__aexit__(*why)
+
+
+class taking(flow[S, P, T]):  # noqa: N801 - used as a decorator
+    """The same for what gives something to hold: in async code it may be entered at once."""
+
+    @overload
+    def __get__(self, obj: None, owner: type[Any]) -> taking[S, P, T]: ...
+    @overload
+    def __get__(self, obj: Feature[Async], owner: type[Any]) -> Callable[P, Taking[T]]: ...
+    @overload
+    def __get__(self, obj: Feature[Sync], owner: type[Any]) -> Callable[P, T]: ...
+    def __get__(self, obj: Any, owner: type[Any]) -> Any:
+        if obj is None:
+            return self
+
+        def call(*args: P.args, **kwargs: P.kwargs) -> Any:
+            made = obj._runner.flow(self._function(obj, *args, **kwargs))
+            return Taking(made) if iscoroutine(made) else made
 
         return _bind(call, self._function, obj)
 

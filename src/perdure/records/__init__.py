@@ -59,6 +59,7 @@ from perdure.records.remembered import (
     SummaryTrigger,
     WriteRecord,
 )
+from perdure.records.runs import LeaseHolder, NewRunStep, RunStep
 from perdure.records.upkeep import (
     DiskUse,
     ErasureReceipt,
@@ -95,6 +96,7 @@ __all__ = [
     "Hold",
     "KeyValue",
     "KeyValueHit",
+    "LeaseHolder",
     "LoadedArtifact",
     "Marker",
     "Memory",
@@ -108,6 +110,7 @@ __all__ = [
     "NewEvent",
     "NewKeyValue",
     "NewMemory",
+    "NewRunStep",
     "NewSession",
     "NewState",
     "Opaque",
@@ -115,6 +118,7 @@ __all__ = [
     "Page",
     "Remembered",
     "Rewritten",
+    "RunStep",
     "Scope",
     "SearchHit",
     "Session",

@@ -18,6 +18,7 @@ from perdure.records.conversations import (
     NewState,
 )
 from perdure.records.kept import KeyValue, Namespace, NewKeyValue
+from perdure.records.runs import NewRunStep
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,7 +170,14 @@ class NewMemory:
 MemoryInput: TypeAlias = NewMemory | Mapping[str, JSON] | str
 
 WriteRecord: TypeAlias = (
-    NewSession | NewEvent | NewAnnotation | NewState | NewArtifact | NewMemory | NewKeyValue
+    NewSession
+    | NewEvent
+    | NewAnnotation
+    | NewState
+    | NewArtifact
+    | NewMemory
+    | NewKeyValue
+    | NewRunStep
 )
 """What `on_write` is given, and gives back."""
 

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar, cast
 
 from perdure.handles import SessionHandle
-from perdure.operation import Feature, stream
+from perdure.operation import Feature, Taking, stream, taking
 from perdure.records import Fact
 from perdure.store import Store, SyncStore
 from perdure.subscriptions import SyncSubscription
@@ -51,7 +51,7 @@ class _Awaited:
             return lambda: _AwaitedTurn(value())
         if not callable(value) or name.startswith("_"):
             return value
-        return _iterated(value) if _is_stream(self._target, name) else _called(value)
+        return _in_its_way(self._target, name)(value)
 
     def __iter__(self) -> Iterator[Any]:
         return (_Awaited(item) for item in self._target)
@@ -65,7 +65,7 @@ class _Awaited:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        await asyncio.to_thread(self._target.close)
+        await asyncio.to_thread(self._target.__exit__, kind, error, trace)
 
 
 class _AwaitedSubscription:
@@ -122,6 +122,16 @@ class _AwaitedTurn:
 
 def _is_stream(target: object, name: str) -> bool:
     return name == "export_user" or isinstance(getattr_static(type(target), name, None), stream)
+
+
+def _in_its_way(target: object, name: str) -> Callable[[Callable[..., Any]], Any]:
+    if _is_stream(target, name):
+        return _iterated
+    return _taken if isinstance(getattr_static(type(target), name, None), taking) else _called
+
+
+def _taken(method: Callable[..., Any]) -> Callable[..., Taking[Any]]:
+    return lambda *args, **kwargs: Taking(_called(method)(*args, **kwargs))
 
 
 def _called(method: Callable[..., Any]) -> Callable[..., Any]:

@@ -73,10 +73,11 @@ async def live_a_life(store: Store, user: str, *, mark: str = "") -> list[Sessio
     await store.events.append(brief, mark)
     await store.sessions.hold(key, by=mark, reason=mark)
     await store.sessions.release(key, by=mark)
-    # No feature of a person has taken a lease so far: this is what one will look like.
+    # As it is while a run is under way; one that is released leaves no row.
     part = place(store.tenant, "support", user, 512).part
     lease = take(part, mark, mark, now=to_micros(START, "now"), ttl=1)
     await asyncio.to_thread(store._engine.run, lease)
+    await store.step(mark, mark, lambda: mark, owner=key)
     await search(store, user, mark)
     # What a store with webhooks writes beside each of the above.
     telling = Notes([Webhook(url="https://example.org/", secret="s" * 16)], "", mark, 1)

@@ -1,0 +1,37 @@
+"""Run leases and steps of several processes on PostgreSQL."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.engines import running
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform does not fork")
+
+
+@pytest.fixture
+def url(database: str) -> str:
+    return running.make(database)
+
+
+def test_of_two_processes_one_at_a_time_has_the_lease(url: str, tmp_path: Path) -> None:
+    running.one_run_at_a_time(url, tmp_path)
+
+
+def test_a_stopped_holder_is_refused_when_it_goes_on(url: str) -> None:
+    running.a_stopped_holder_is_refused_when_it_goes_on(url)
+
+
+def test_a_killed_holder_is_gone_when_its_time_is_over(url: str) -> None:
+    running.a_killed_holder_is_gone_when_its_time_is_over(url)
+
+
+def test_every_step_is_run_once_whoever_comes(url: str, tmp_path: Path) -> None:
+    running.every_step_is_run_once(url, tmp_path)
+
+
+def test_a_step_whose_process_was_killed_is_run_again(url: str) -> None:
+    running.a_step_whose_process_was_killed_is_run_again(url)
