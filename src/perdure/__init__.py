@@ -49,6 +49,7 @@ if TYPE_CHECKING:
         AppScope,
         Artifact,
         Branch,
+        Clarification,
         Context,
         ConversationContext,
         DiskUse,
@@ -68,7 +69,9 @@ if TYPE_CHECKING:
         Messages,
         Namespace,
         NewAnnotation,
+        NewAnswer,
         NewArtifact,
+        NewClarification,
         NewEvent,
         NewKeyValue,
         NewMemory,
@@ -77,6 +80,7 @@ if TYPE_CHECKING:
         Opaque,
         Origin,
         Page,
+        RecoveredClarifications,
         Remembered,
         Rewritten,
         SearchHit,
@@ -117,6 +121,7 @@ __all__ = [
     "AsyncSubscription",
     "Branch",
     "BusyError",
+    "Clarification",
     "ClosedError",
     "Config",
     "ConflictError",
@@ -150,7 +155,9 @@ __all__ = [
     "MissingExtraError",
     "Namespace",
     "NewAnnotation",
+    "NewAnswer",
     "NewArtifact",
+    "NewClarification",
     "NewEvent",
     "NewKeyValue",
     "NewMemory",
@@ -163,6 +170,7 @@ __all__ = [
     "Pending",
     "PerdureError",
     "ReadOnlyError",
+    "RecoveredClarifications",
     "RecoveryView",
     "Remembered",
     "RetentionConfig",
@@ -229,7 +237,8 @@ _PLACES = {
             "Remembered "
             "Rewritten SearchHit Session SessionKey SessionSummary Size StateChange "
             "StateEntry Summary SummaryJob SummaryRun SummaryTrigger Swept Tally Usage "
-            "UserScope"
+            "UserScope "
+            "Clarification NewAnswer NewClarification RecoveredClarifications"
         ),
         "perdure.retention": "RetentionConfig",
         "perdure.opening": "open open_sync",

@@ -167,6 +167,16 @@ TABLES: tuple[Table, ...] = (
         json=frozenset({"options", "error"}),
         key=(*_HANGING, "filter_key"),
     ),
+    Table(
+        "clarifications",
+        (
+            *_HANGING, "id", "tenant", "app", "user_id", "app_part", "session_id", "digest",
+            "question", "context", "options", "sender_context", "status", "answer", "answered_by",
+            "created_at", "answered_at", "expires_at",
+        ),
+        json=frozenset({"options"}),
+        key=(*_HANGING, "id"),
+    ),
     Table("history_marks", (*_HANGING, "hidden_upto", "updated_at"), key=_HANGING),
     Table(
         "events",

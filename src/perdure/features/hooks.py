@@ -11,7 +11,9 @@ from perdure.operation import Settings
 from perdure.records import (
     JSON,
     NewAnnotation,
+    NewAnswer,
     NewArtifact,
+    NewClarification,
     NewEvent,
     NewKeyValue,
     NewMemory,
@@ -21,7 +23,10 @@ from perdure.records import (
     Scope,
 )
 
-R = TypeVar("R", NewEvent, NewState, NewArtifact, NewSession, NewAnnotation, NewMemory, NewKeyValue)
+R = TypeVar(
+    "R", NewEvent, NewState, NewArtifact, NewSession, NewAnnotation, NewMemory, NewKeyValue,
+    NewClarification, NewAnswer,
+)  # fmt: skip
 
 
 def event_of(event: NewEvent, settings: Settings) -> NewEvent:

@@ -19,6 +19,13 @@ from perdure.records.basics import (
     T,
     UserScope,
 )
+from perdure.records.clarifications import (
+    Clarification,
+    ClarificationStatus,
+    NewAnswer,
+    NewClarification,
+    RecoveredClarifications,
+)
 from perdure.records.conversations import (
     Annotation,
     Appended,
@@ -82,6 +89,8 @@ __all__ = [
     "Artifact",
     "ArtifactScope",
     "Branch",
+    "Clarification",
+    "ClarificationStatus",
     "Context",
     "ConversationContext",
     "DiskUse",
@@ -104,7 +113,9 @@ __all__ = [
     "Messages",
     "Namespace",
     "NewAnnotation",
+    "NewAnswer",
     "NewArtifact",
+    "NewClarification",
     "NewEvent",
     "NewKeyValue",
     "NewMemory",
@@ -113,6 +124,7 @@ __all__ = [
     "Opaque",
     "Origin",
     "Page",
+    "RecoveredClarifications",
     "Remembered",
     "Rewritten",
     "Scope",
