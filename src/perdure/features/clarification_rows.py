@@ -261,7 +261,9 @@ def lease_of(clarification_id: str, waiter: str = "") -> str:
 def is_waited_for(at: Where) -> Plan[bool]:
     """Whether some live process waits for the answer."""
     low = lease_of(at.id)
-    rows = yield CLARIFICATIONS.waiters(part=at.part, low=low, high=f"{low[:-1]}!", now=at.now)
+    rows = yield CLARIFICATIONS.waiters(
+        part=at.part, from_name=low, to_name=f"{low[:-1]}!", now=at.now
+    )
     return bool(rows)
 
 

@@ -10,8 +10,10 @@ part, uid, id, tenant, app, user_id, app_part, session_id, digest, question, con
 sender_context, status, answer, answered_by, created_at, answered_at, expires_at
 
 -- define: there
-(c.uid = '' OR EXISTS (
-    SELECT 1 FROM sessions s WHERE s.part = c.part AND s.uid = c.uid AND s.deleted_at IS NULL
+-- Counted, since PostgreSQL would answer EXISTS behind an OR by reading all sessions once.
+(c.uid = '' OR 1 = (
+    SELECT COUNT(*) FROM sessions s
+    WHERE s.part = c.part AND s.uid = c.uid AND s.deleted_at IS NULL
       AND (s.expires_at IS NULL OR s.expires_at > :now)))
 
 -- define: pending
@@ -55,7 +57,7 @@ RETURNING {returned}
 -- name: waiters
 -- Leases of those who wait, by the name that they begin with.
 SELECT 1 FROM leases l
-WHERE l.part = :part AND l.name >= :low AND l.name < :high AND l.until > :now LIMIT 1
+WHERE l.part = :part AND l.name >= :from_name AND l.name < :to_name AND l.until > :now LIMIT 1
 
 -- name: leave
 DELETE FROM leases WHERE part = :part AND name = :name AND owner = :owner
@@ -89,7 +91,7 @@ ORDER BY c.expires_at LIMIT :limit
 SELECT COUNT(*) FROM clarifications c
 WHERE c.tenant = :tenant AND c.status = 'pending' AND c.expires_at <= :now
 
--- define: old
+-- define: ended_long_ago
 c.tenant = :tenant AND c.status <> 'pending' AND c.answered_at <= :before
   AND NOT EXISTS (SELECT 1 FROM holds h
                   WHERE h.part = c.part AND h.uid IN ('', c.uid) AND h.released_at IS NULL)
@@ -97,11 +99,11 @@ c.tenant = :tenant AND c.status <> 'pending' AND c.answered_at <= :before
 -- name: old
 -- for: table, size = @clarifications
 SELECT {size}, c.part, c.id FROM clarifications c
-WHERE {old} ORDER BY c.answered_at LIMIT :limit
+WHERE {ended_long_ago} ORDER BY c.answered_at LIMIT :limit
 
 -- name: weigh_old
 -- for: table, size = @clarifications
-SELECT COUNT(*), CAST(COALESCE(SUM({size}), 0) AS BIGINT) FROM clarifications c WHERE {old}
+SELECT COUNT(*), CAST(COALESCE(SUM({size}), 0) AS BIGINT) FROM clarifications c WHERE {ended_long_ago}
 
 -- name: drop_old
-DELETE FROM clarifications AS c WHERE c.part = :part AND c.id = :id AND {old}
+DELETE FROM clarifications AS c WHERE c.part = :part AND c.id = :id AND {ended_long_ago}
