@@ -50,6 +50,7 @@ if TYPE_CHECKING:
         AppScope,
         Artifact,
         Branch,
+        Clarification,
         Context,
         ConversationContext,
         DiskUse,
@@ -70,7 +71,9 @@ if TYPE_CHECKING:
         Messages,
         Namespace,
         NewAnnotation,
+        NewAnswer,
         NewArtifact,
+        NewClarification,
         NewEvent,
         NewKeyValue,
         NewMemory,
@@ -80,6 +83,7 @@ if TYPE_CHECKING:
         Opaque,
         Origin,
         Page,
+        RecoveredClarifications,
         Remembered,
         Rewritten,
         RunStep,
@@ -121,6 +125,7 @@ __all__ = [
     "AsyncSubscription",
     "Branch",
     "BusyError",
+    "Clarification",
     "ClosedError",
     "Config",
     "ConflictError",
@@ -155,7 +160,9 @@ __all__ = [
     "MissingExtraError",
     "Namespace",
     "NewAnnotation",
+    "NewAnswer",
     "NewArtifact",
+    "NewClarification",
     "NewEvent",
     "NewKeyValue",
     "NewMemory",
@@ -169,6 +176,7 @@ __all__ = [
     "Pending",
     "PerdureError",
     "ReadOnlyError",
+    "RecoveredClarifications",
     "RecoveryView",
     "Remembered",
     "RetentionConfig",
@@ -239,7 +247,8 @@ _PLACES = {
             "Rewritten SearchHit Session SessionKey SessionSummary Size StateChange "
             "StateEntry Summary SummaryJob SummaryRun SummaryTrigger Swept Tally Usage "
             "UserScope "
-            "LeaseHolder NewRunStep RunStep"
+            "Clarification LeaseHolder NewAnswer NewClarification NewRunStep "
+            "RecoveredClarifications RunStep"
         ),
         "perdure.retention": "RetentionConfig",
         "perdure.opening": "open open_sync",

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from perdure.operation import Composed, Noted, Operation
-from perdure.records import AppScope, Artifact, Event, Fact, Scope, Session, SessionKey
+from perdure.records import (
+    AppScope,
+    Artifact,
+    Clarification,
+    Event,
+    Fact,
+    Scope,
+    Session,
+    SessionKey,
+)
 
 KINDS = (
     "session.created",
@@ -21,6 +30,10 @@ KINDS = (
     "artifact.saved",
     "artifact.deleted",
     "user.erased",
+    "clarification.asked",
+    "clarification.answered",
+    "clarification.expired",
+    "clarification.cancelled",
 )
 
 Operations: TypeAlias = Operation[Any]
@@ -122,6 +135,37 @@ def _erased(op: Operations, removed: Any) -> Iterator[Fact]:
         yield Fact("user.erased", app, user, value=removed)
 
 
+def _clarification(kind: str, one: Clarification) -> Fact:
+    session = None if one.session is None else one.session.id
+    return Fact(kind, one.app, one.user, session, value=one)
+
+
+def _asked(op: Operations, one: Clarification) -> Iterator[Fact]:
+    # Another id: the same question was pending before.
+    if isinstance(op.work, Noted) and op.work.note == one.id:
+        yield _clarification("clarification.asked", one)
+
+
+def _ended(kind: str) -> Callable[[Operations, Any], Iterator[Fact]]:
+    def make(op: Operations, one: Clarification) -> Iterator[Fact]:
+        # Another time: it had ended so before, and this call gave it back.
+        if isinstance(op.work, Noted) and op.work.note == one.answered_at:
+            yield _clarification(kind, one)
+
+    return make
+
+
+def _expired(_: Operations, ended: Sequence[Clarification]) -> Iterator[Fact]:
+    for one in ended:
+        yield _clarification("clarification.expired", one)
+
+
+def _recovered(_: Operations, found: tuple[str, Clarification | None]) -> Iterator[Fact]:
+    what, one = found
+    if what == "expired" and one is not None:
+        yield _clarification("clarification.expired", one)
+
+
 _FACTS: Mapping[str, Callable[[Operations, Any], Iterator[Fact]]] = {
     "sessions.create": _session("session.created"),
     "sessions.get_or_create": _got_or_created,
@@ -143,4 +187,9 @@ _FACTS: Mapping[str, Callable[[Operations, Any], Iterator[Fact]]] = {
     "artifacts.save": _saved,
     "artifacts.delete": _unsaved,
     "store.erase_user": _erased,
+    "clarifications.ask": _asked,
+    "clarifications.answer": _ended("clarification.answered"),
+    "clarifications.cancel": _ended("clarification.cancelled"),
+    "clarifications.expire": _expired,
+    "clarifications.recover_pending": _recovered,
 }

@@ -178,6 +178,16 @@ TABLES: tuple[Table, ...] = (
         key=(*_HANGING, "run", "step"),
         expires="expires_at",
     ),
+    Table(
+        "clarifications",
+        (
+            *_HANGING, "id", "tenant", "app", "user_id", "app_part", "session_id", "digest",
+            "question", "context", "options", "sender_context", "status", "answer", "answered_by",
+            "created_at", "answered_at", "expires_at",
+        ),
+        json=frozenset({"options"}),
+        key=(*_HANGING, "id"),
+    ),
     Table("history_marks", (*_HANGING, "hidden_upto", "updated_at"), key=_HANGING),
     Table(
         "events",

@@ -26,6 +26,8 @@ KINDS = {
     "session.deleted": "a session was deleted, purged or swept",
     "session.restored": "a deleted session was brought back",
     "user.erased": "a person was erased",
+    "clarification.asked": "an agent has asked a person",
+    "clarification.answered": "a question was answered",
 }
 
 _SHORTEST_SECRET = 16

@@ -161,6 +161,7 @@ def test_every_public_name_is_told_of(module: Any) -> None:
         "summaries",
         "steps",
         "memory",
+        "clarifications",
         "history",
         "recovery",
     ],

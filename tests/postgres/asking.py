@@ -95,6 +95,13 @@ _FILL = [
     INSERT INTO outbox
     SELECT part, id, 'h1', 'kind', 'tenant', '{{}}', 1, 0, 1, 2000000, '' FROM sessions
     """,
+    """
+    INSERT INTO clarifications
+    SELECT part, uid, id, 'tenant', app, user_id, app_part, id, 'd' || id, 'question', '', '[]', '',
+        CASE created_at % 3 WHEN 0 THEN 'answered' ELSE 'pending' END, NULL, '', created_at, 5,
+        CASE created_at % 3 WHEN 1 THEN 10 END
+    FROM sessions WHERE uid <> 'u2'
+    """,
     "INSERT INTO erasures SELECT md5('user' || u), 1 FROM generate_series(1, {u}) u",
 ]
 
@@ -249,6 +256,8 @@ _OF_STATEMENT: Mapping[str, Mapping[str, object]] = {
     "memory.revive": {"digest": "gone1"},
     "memory.ingest_first": {"uid": "u2"},
     "memory.ingest_more": {"version": 1},
+    "clarifications.insert": {"id": "new", "digest": "new", "question": "x", "context": ""},
+    "clarifications.waiters": {"from_name": "k0", "to_name": "k9"},
     "sizes.grown": {"since": 0}, "sizes.held": {"after_part": "", "upto_part": "g"},
     "sizes.owners": {"after_part": ""},
     "usage.spent": {"since": 0, "until": 1000, "after_seq": 0},

@@ -39,6 +39,12 @@ BY_MANY_PARTS = {
     "sizes.grown": "the same",
     "sizes.held": "the same",
     "sizes.owners": "the same",
+    "clarifications.list app": "of an app",
+    "clarifications.list tenant": "of a tenant",
+    "clarifications.overdue": "a sweep",
+    "clarifications.count_overdue": "a sweep",
+    "clarifications.old": "a sweep",
+    "clarifications.weigh_old": "a sweep",
     "usage.sessions app": "a report of an app",
     "usage.sessions tenant": "a report of a tenant",
 }

@@ -108,6 +108,10 @@ def test_what_may_touch_them_all_does(partitioned: Asked, listed: str) -> None:
 
 #: What every conversation asks again and again, and what a person opens first.
 HOT = [
+    "clarifications.asked",
+    "clarifications.find",
+    "clarifications.finish",
+    "clarifications.list user pending *",
     "artifacts.add",
     "artifacts.blobs_of",
     "artifacts.drop_blob",

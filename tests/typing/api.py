@@ -15,6 +15,7 @@ from perdure import (
     Async,
     AsyncSubscription,
     Branch,
+    Clarification,
     Context,
     ConversationContext,
     DiskUse,
@@ -39,6 +40,7 @@ from perdure import (
     NewMemory,
     Page,
     Pending,
+    RecoveredClarifications,
     RecoveryView,
     Remembered,
     Rewritten,
@@ -628,3 +630,48 @@ def sync_facts(store: SyncStore) -> None:
     assert_type(store.subscribe().get(), Fact | None)
     for fact in store.subscribe(["event.appended"]):
         assert_type(fact, Fact)
+
+
+async def async_clarifications(store: Store, key: SessionKey) -> None:
+    assert_type(await store.clarifications.ask(key, "Which?", options=["a"]), Clarification)
+    assert_type(await store.clarifications.answer("i", "", by="me"), Clarification)
+    assert_type(await store.clarifications.cancel("i"), Clarification)
+    assert_type(await store.clarifications.wait("i", timeout=1.5), Clarification)
+    assert_type(await store.clarifications.get("i"), Clarification)
+    assert_type(await store.clarifications.find("i"), Clarification | None)
+    assert_type(await store.clarifications.find_pending(key, "x"), Clarification | None)
+    assert_type(await store.clarifications.list(status="pending"), Page[Clarification])
+    assert_type(store.clarifications.iter("app", "user"), AsyncIterator[Clarification])
+    assert_type(await store.clarifications.expire(), int)
+    assert_type(await store.clarifications.recover_pending(), RecoveredClarifications)
+
+
+def sync_clarifications(store: SyncStore, key: SessionKey) -> None:
+    assert_type(store.clarifications.ask(key, "Which?", options=["a"]), Clarification)
+    assert_type(store.clarifications.answer("i", "", by="me"), Clarification)
+    assert_type(store.clarifications.cancel("i"), Clarification)
+    assert_type(store.clarifications.wait("i", timeout=1.5), Clarification)
+    assert_type(store.clarifications.get("i"), Clarification)
+    assert_type(store.clarifications.find("i"), Clarification | None)
+    assert_type(store.clarifications.find_pending(key, "x"), Clarification | None)
+    assert_type(store.clarifications.list(status="pending"), Page[Clarification])
+    assert_type(store.clarifications.iter("app", "user"), Iterator[Clarification])
+    assert_type(store.clarifications.expire(), int)
+    assert_type(store.clarifications.recover_pending(), RecoveredClarifications)
+
+
+def turn_clarifications(turn: Turn[Async], key: SessionKey) -> None:
+    assert_type(turn.clarifications.ask(key, "Which?"), Pending[Clarification])
+    assert_type(turn.clarifications.answer("i", ""), Pending[Clarification])
+    assert_type(turn.clarifications.cancel("i"), Pending[Clarification])
+
+
+def no_reads_in_a_turn_of_clarifications(turn: Turn[Async], key: SessionKey) -> None:
+    turn.clarifications.wait("i")  # type: ignore[arg-type, unused-coroutine]
+    turn.clarifications.get("i")  # type: ignore[arg-type, unused-coroutine]
+    turn.clarifications.find("i")  # type: ignore[arg-type, unused-coroutine]
+    turn.clarifications.find_pending(key, "x")  # type: ignore[arg-type, unused-coroutine]
+    turn.clarifications.list()  # type: ignore[arg-type, unused-coroutine]
+    turn.clarifications.iter()  # type: ignore[arg-type]
+    turn.clarifications.expire()  # type: ignore[arg-type, unused-coroutine]
+    turn.clarifications.recover_pending()  # type: ignore[arg-type, unused-coroutine]

@@ -16,6 +16,9 @@ _LAZY = {
     "kv": Lazy("keyvalues:kv", "List, show, set and remove key-values."),
     "artifacts": Lazy("artifacts:artifacts", "The files of a session or a user."),
     "memory": Lazy("memory:memory", "What is remembered of a user: list, find, add, edit, remove."),
+    "clarifications": Lazy(
+        "clarifications:clarifications", "What agents ask people: list, show, answer."
+    ),
     "search": Lazy("searching:search", "What answers a query, of a user or an app."),
     "import": Lazy("importing:importing", "Bring in conversations that are kept elsewhere."),
     "export": Lazy("people:export", "Everything of a person, as JSON lines."),

@@ -11,7 +11,9 @@ from perdure.operation import Settings
 from perdure.records import (
     JSON,
     NewAnnotation,
+    NewAnswer,
     NewArtifact,
+    NewClarification,
     NewEvent,
     NewKeyValue,
     NewMemory,
@@ -32,6 +34,8 @@ R = TypeVar(
     NewMemory,
     NewKeyValue,
     NewRunStep,
+    NewClarification,
+    NewAnswer,
 )
 
 

@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any, NamedTuple, ParamSpec, Protocol, TypeVar
 
 from perdure.errors import DeniedError, NotFoundError
+from perdure.features import clarification_ends
 from perdure.features.holds import is_held
 from perdure.features.keeping import forget_expired
 from perdure.features.line import EVENTS
@@ -192,7 +193,8 @@ def sweep(
         steps.append(_sessions(settings, at, "idle", found, dry_run, keep))
     if at.events_before is not None:
         steps.append(_events(settings, at, found, dry_run, keep))
-    steps += [_kind(kind, at.now, found, dry_run, keep) for kind in KINDS]
+    kinds = [*KINDS, *clarification_ends.swept(settings.tenant, config, at.now)]
+    steps += [_kind(kind, at.now, found, dry_run, keep) for kind in kinds]
     finished = True
     for step in steps:
         # Each of them: a generator that was never begun closes in silence.

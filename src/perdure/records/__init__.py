@@ -19,6 +19,13 @@ from perdure.records.basics import (
     T,
     UserScope,
 )
+from perdure.records.clarifications import (
+    Clarification,
+    ClarificationStatus,
+    NewAnswer,
+    NewClarification,
+    RecoveredClarifications,
+)
 from perdure.records.conversations import (
     Annotation,
     Appended,
@@ -83,6 +90,8 @@ __all__ = [
     "Artifact",
     "ArtifactScope",
     "Branch",
+    "Clarification",
+    "ClarificationStatus",
     "Context",
     "ConversationContext",
     "DiskUse",
@@ -106,7 +115,9 @@ __all__ = [
     "Messages",
     "Namespace",
     "NewAnnotation",
+    "NewAnswer",
     "NewArtifact",
+    "NewClarification",
     "NewEvent",
     "NewKeyValue",
     "NewMemory",
@@ -116,6 +127,7 @@ __all__ = [
     "Opaque",
     "Origin",
     "Page",
+    "RecoveredClarifications",
     "Remembered",
     "Rewritten",
     "RunStep",

@@ -78,6 +78,7 @@ async def live_a_life(store: Store, user: str, *, mark: str = "") -> list[Sessio
     lease = take(part, mark, mark, now=to_micros(START, "now"), ttl=1)
     await asyncio.to_thread(store._engine.run, lease)
     await store.step(mark, mark, lambda: mark, owner=key)
+    await store.clarifications.ask(key, mark, context=mark, options=[mark], sender_context=mark)
     await search(store, user, mark)
     # What a store with webhooks writes beside each of the above.
     telling = Notes([Webhook(url="https://example.org/", secret="s" * 16)], "", mark, 1)

@@ -1,0 +1,629 @@
+"""Clarifications: asked once, answered once, and gone with whoever asked."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from perdure import (
+    Clarification,
+    ConflictError,
+    InvalidError,
+    Limits,
+    NewAnswer,
+    NewClarification,
+    NewEvent,
+    NotFoundError,
+    RetentionConfig,
+    SessionKey,
+    Store,
+    TooLargeError,
+    UserScope,
+    Webhook,
+)
+from perdure.facts import KINDS
+from perdure.testing.clocks import FixedClock
+from perdure.testing.contract.test_subscribe import rest
+from perdure.testing.databases import Dump, OpenStore, Reopen
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+ADA = UserScope("support", "ada")
+HOUR = timedelta(hours=1)
+QUESTION = "Which parcel do you mean?"
+
+
+async def ids(store: Store, **wanted: Any) -> list[str]:
+    return [one.id async for one in store.clarifications.iter(**wanted)]
+
+
+# -- asking ----------------------------------------------------------------------------------
+
+
+async def test_a_question_has_every_field(
+    store: Store, key: SessionKey, clock: FixedClock, reopen: Reopen
+) -> None:
+    clock.step = timedelta(0)
+    clock.set(START)
+
+    asked = await store.clarifications.ask(
+        key,
+        QUESTION,
+        context="There are two.",
+        options=["GX5", "GX6"],
+        sender_context="slack:C1:ada",
+        ttl=HOUR,
+    )
+
+    assert asked == Clarification(
+        id=asked.id,
+        app="support",
+        user="ada",
+        session=key,
+        question=QUESTION,
+        context="There are two.",
+        options=("GX5", "GX6"),
+        sender_context="slack:C1:ada",
+        status="pending",
+        answer=None,
+        answered_by="",
+        created_at=START,
+        answered_at=None,
+        expires_at=START + HOUR,
+    )
+    store = await reopen()
+    assert await store.clarifications.get(asked.id) == asked
+    assert await store.clarifications.find(asked.id) == asked
+
+
+async def test_a_question_of_no_session_has_none(store: Store) -> None:
+    asked = await store.clarifications.ask(ADA, QUESTION)
+
+    assert (asked.app, asked.user, asked.session) == ("support", "ada", None)
+    assert (asked.context, asked.options, asked.sender_context) == ("", (), "")
+    assert asked.expires_at is None
+    assert await store.clarifications.get(asked.id) == asked
+
+
+async def test_the_same_pending_question_is_the_same_clarification(
+    store: Store, key: SessionKey, dump: Dump
+) -> None:
+    first = await store.clarifications.ask(key, QUESTION, context="first")
+    again = await store.clarifications.ask(key, QUESTION, context="again", options=["a"])
+
+    assert again == first
+    assert await store.clarifications.find_pending(key, QUESTION) == first
+    assert len((await dump())["clarifications"]) == 1
+
+
+async def test_the_same_question_of_another_session_or_user_is_another(
+    store: Store, key: SessionKey, open_store: OpenStore
+) -> None:
+    sibling = (await store.sessions.create("support", "ada")).key
+    colleague = (await store.sessions.create("support", "eve", "chat")).key
+    acme = await open_store(tenant="acme")
+    stranger = (await acme.sessions.create("support", "ada", "chat")).key
+
+    asked = [
+        await store.clarifications.ask(key, QUESTION),
+        await store.clarifications.ask(sibling, QUESTION),
+        await store.clarifications.ask(colleague, QUESTION),
+        await store.clarifications.ask(ADA, QUESTION),
+        await store.clarifications.ask(UserScope("support", "eve"), QUESTION),
+        await acme.clarifications.ask(stranger, QUESTION),
+    ]
+
+    assert len({one.id for one in asked}) == 6
+    assert await store.clarifications.find_pending(sibling, QUESTION) == asked[1]
+    assert await store.clarifications.find_pending(ADA, QUESTION) == asked[3]
+
+
+async def test_a_question_that_has_ended_can_be_asked_anew(
+    store: Store, key: SessionKey, clock: FixedClock
+) -> None:
+    answered = await store.clarifications.ask(key, QUESTION)
+    await store.clarifications.answer(answered.id, "GX5")
+    cancelled = await store.clarifications.ask(key, QUESTION)
+    await store.clarifications.cancel(cancelled.id)
+    expired = await store.clarifications.ask(key, QUESTION, ttl=HOUR)
+    clock.advance(2 * HOUR)
+    assert await store.clarifications.find_pending(key, QUESTION) is None
+    new = await store.clarifications.ask(key, QUESTION)
+
+    assert len({answered.id, cancelled.id, expired.id, new.id}) == 4
+    assert await store.clarifications.find_pending(key, QUESTION) == new
+    assert (await store.clarifications.get(expired.id)).status == "expired"
+
+
+async def test_asked_at_once_by_many_it_is_stored_once(
+    store: Store, key: SessionKey, dump: Dump
+) -> None:
+    of_session = await asyncio.gather(*(store.clarifications.ask(key, QUESTION) for _ in range(12)))
+    of_person = await asyncio.gather(*(store.clarifications.ask(ADA, QUESTION) for _ in range(12)))
+
+    assert len({one.id for one in of_session}) == len({one.id for one in of_person}) == 1
+    assert len((await dump())["clarifications"]) == 2
+
+
+async def test_a_session_that_is_not_there_asks_nothing(store: Store, dump: Dump) -> None:
+    with pytest.raises(NotFoundError, match="'nowhere'"):
+        await store.clarifications.ask(SessionKey("support", "ada", "nowhere"), QUESTION)
+
+    assert (await dump())["clarifications"] == []
+    missing = SessionKey("support", "ada", "nowhere")
+    assert await store.clarifications.find_pending(missing, QUESTION) is None
+    assert await ids(store, session=missing) == []
+
+
+@pytest.mark.parametrize(
+    ("of", "options", "path"),
+    [
+        ("ada", {}, "of"),
+        (ADA, {"question": " "}, "question"),
+        (ADA, {"question": 7}, "question"),
+        (ADA, {"question": "a\0b"}, "question"),
+        (ADA, {"context": "\ud800"}, "context"),
+        (ADA, {"sender_context": None}, "sender_context"),
+        (ADA, {"options": "ab"}, "options"),
+        (ADA, {"options": ["a", "a"]}, "options"),
+        (ADA, {"options": ["a", ""]}, "an option"),
+        (ADA, {"options": [str(n) for n in range(101)]}, "options"),
+        (ADA, {"ttl": timedelta(0)}, "ttl"),
+        (ADA, {"ttl": -HOUR}, "ttl"),
+        (ADA, {"ttl": 60}, "ttl"),
+        (ADA, {"ttl": timedelta.max}, "ttl"),
+    ],
+)
+async def test_what_cannot_be_asked_is_refused_before_anything_is_written(
+    store: Store, dump: Dump, of: Any, options: dict[str, Any], path: str
+) -> None:
+    with pytest.raises(InvalidError) as refused:
+        await store.clarifications.ask(of, **{"question": QUESTION, **options})
+
+    assert refused.value.path == path
+    assert (await dump())["clarifications"] == []
+
+
+async def test_long_texts_come_back_whole_and_longer_ones_are_refused(
+    open_store: OpenStore,
+) -> None:
+    store = await open_store(limits=Limits(event=100_000))
+    long = "é" * 50_000
+
+    asked = await store.clarifications.ask(ADA, long, context=long, sender_context=long)
+    answered = await store.clarifications.answer(asked.id, long)
+
+    assert (asked.question, asked.context, answered.answer) == (long, long, long)
+    assert await store.clarifications.find_pending(ADA, long) is None
+    with pytest.raises(TooLargeError, match="'event'"):
+        await store.clarifications.ask(ADA, long + "x")
+    with pytest.raises(TooLargeError, match="'event'"):
+        await store.clarifications.answer(asked.id, long + "x")
+
+
+# -- answering -------------------------------------------------------------------------------
+
+
+async def test_an_answer_is_stored_with_who_gave_it_and_when(
+    store: Store, key: SessionKey, clock: FixedClock, reopen: Reopen
+) -> None:
+    asked = await store.clarifications.ask(key, QUESTION, ttl=HOUR)
+    clock.step = timedelta(0)
+    clock.set(START + HOUR / 2)
+
+    answered = await store.clarifications.answer(asked.id, "GX5", by="eve")
+
+    assert answered == replace(
+        asked, status="answered", answer="GX5", answered_by="eve", answered_at=START + HOUR / 2
+    )
+    store = await reopen()
+    assert await store.clarifications.get(asked.id) == answered
+
+
+async def test_an_empty_answer_is_an_answer(store: Store) -> None:
+    asked = await store.clarifications.ask(ADA, QUESTION, options=["a", "b"])
+
+    answered = await store.clarifications.answer(asked.id, "")
+
+    assert (answered.status, answered.answer) == ("answered", "")
+    with pytest.raises(ConflictError, match="was answered"):
+        await store.clarifications.answer(asked.id, "a")
+
+
+async def test_a_second_answer_is_a_conflict_and_changes_nothing(store: Store) -> None:
+    asked = await store.clarifications.ask(ADA, QUESTION)
+    first = await store.clarifications.answer(asked.id, "GX5", by="eve")
+
+    for answer, by in (("GX6", "eve"), ("GX5", "bob"), ("GX5", "")):
+        with pytest.raises(ConflictError, match="was answered by 'eve'"):
+            await store.clarifications.answer(asked.id, answer, by=by)
+
+    assert await store.clarifications.get(asked.id) == first
+
+
+async def test_the_same_answer_by_the_same_person_once_more_is_no_error(
+    store: Store, clock: FixedClock
+) -> None:
+    asked = await store.clarifications.ask(ADA, QUESTION, ttl=HOUR)
+    first = await store.clarifications.answer(asked.id, "GX5", by="eve")
+    clock.advance(2 * HOUR)
+
+    assert await store.clarifications.answer(asked.id, "GX5", by="eve") == first
+
+
+async def test_of_many_who_answer_at_once_exactly_one_does(store: Store) -> None:
+    asked = [await store.clarifications.ask(ADA, f"{QUESTION} {n}") for n in range(10)]
+
+    outcomes = await asyncio.gather(
+        *(
+            store.clarifications.answer(one.id, by, by=by)
+            for one in asked
+            for by in ("eve", "bob", "cat")
+        ),
+        return_exceptions=True,
+    )
+
+    winners = [one for one in outcomes if isinstance(one, Clarification)]
+    losers = [one for one in outcomes if isinstance(one, ConflictError)]
+    assert (len(winners), len(losers)) == (10, 20)
+    for winner in winners:
+        assert await store.clarifications.get(winner.id) == winner
+        assert winner.answer == winner.answered_by
+
+
+async def test_what_has_expired_cannot_be_answered_nor_cancelled(
+    store: Store, clock: FixedClock
+) -> None:
+    clock.step = timedelta(0)
+    asked = await store.clarifications.ask(ADA, QUESTION, ttl=HOUR)
+    clock.advance(HOUR)
+
+    with pytest.raises(ConflictError, match="was expired"):
+        await store.clarifications.answer(asked.id, "GX5")
+    with pytest.raises(ConflictError, match="was expired"):
+        await store.clarifications.cancel(asked.id)
+
+    expired = await store.clarifications.get(asked.id)
+    assert (expired.status, expired.answer) == ("expired", None)
+    assert expired.answered_at == asked.expires_at
+
+
+async def test_a_cancelled_question_cannot_be_answered(store: Store) -> None:
+    asked = await store.clarifications.ask(ADA, QUESTION)
+
+    cancelled = await store.clarifications.cancel(asked.id, by="agent")
+
+    assert (cancelled.status, cancelled.answered_by) == ("cancelled", "agent")
+    assert cancelled.answered_at is not None
+    assert await store.clarifications.cancel(asked.id, by="other") == cancelled
+    with pytest.raises(ConflictError, match="was cancelled by 'agent'"):
+        await store.clarifications.answer(asked.id, "GX5")
+
+
+async def test_an_answered_question_cannot_be_cancelled(store: Store) -> None:
+    asked = await store.clarifications.ask(ADA, QUESTION)
+    answered = await store.clarifications.answer(asked.id, "GX5")
+
+    with pytest.raises(ConflictError, match="cannot be cancelled"):
+        await store.clarifications.cancel(asked.id)
+
+    assert await store.clarifications.get(asked.id) == answered
+
+
+@pytest.mark.parametrize("id", ["nothing", "clr_", "clr_" + "0" * 68])
+async def test_an_unknown_id_is_not_found(store: Store, id: str) -> None:
+    assert await store.clarifications.find(id) is None
+    for call in (
+        store.clarifications.get(id),
+        store.clarifications.answer(id, "x"),
+        store.clarifications.cancel(id),
+        store.clarifications.wait(id, timeout=0),
+        store.clarifications.wait(id),
+    ):
+        with pytest.raises(NotFoundError, match="no clarification"):
+            await call
+    with pytest.raises(InvalidError, match="blank"):
+        await store.clarifications.get(" ")
+
+
+async def test_the_id_of_another_tenant_is_not_found(store: Store, open_store: OpenStore) -> None:
+    acme = await open_store(tenant="acme")
+    asked = await acme.clarifications.ask(ADA, QUESTION)
+
+    assert await store.clarifications.find(asked.id) is None
+    with pytest.raises(NotFoundError):
+        await store.clarifications.answer(asked.id, "GX5")
+    assert await ids(store) == []
+    assert await ids(acme) == [asked.id]
+
+
+# -- lists -----------------------------------------------------------------------------------
+
+
+async def test_lists_are_of_a_session_a_user_an_app_or_the_tenant_newest_first(
+    store: Store, key: SessionKey
+) -> None:
+    sibling = (await store.sessions.create("support", "ada")).key
+    asked = [
+        await store.clarifications.ask(key, "1"),
+        await store.clarifications.ask(sibling, "2"),
+        await store.clarifications.ask(ADA, "3"),
+        await store.clarifications.ask(UserScope("support", "eve"), "4"),
+        await store.clarifications.ask(UserScope("sales", "ada"), "5"),
+    ]
+    one, two, three, four, five = [found.id for found in asked]
+
+    assert await ids(store) == [five, four, three, two, one]
+    assert await ids(store, app="support") == [four, three, two, one]
+    assert await ids(store, app="support", user="ada") == [three, two, one]
+    assert await ids(store, session=key) == [one]
+    assert (await store.clarifications.list(session=sibling)).items == [asked[1]]
+
+
+async def test_a_status_is_what_it_is_now_noted_or_not(store: Store, clock: FixedClock) -> None:
+    clock.step = timedelta(seconds=1)
+    asked = {
+        name: await store.clarifications.ask(ADA, name, ttl=HOUR)
+        for name in ("answered", "cancelled", "expired")
+    }
+    asked["pending"] = await store.clarifications.ask(ADA, "pending")
+    await store.clarifications.answer(asked["answered"].id, "")
+    await store.clarifications.cancel(asked["cancelled"].id)
+    clock.advance(HOUR)
+
+    async def by_status() -> dict[str, list[str]]:
+        return {name: await ids(store, status=name) for name in asked}
+
+    before = await by_status()
+    everything = (await store.clarifications.list()).items
+    assert await store.clarifications.expire() == 1
+    assert await store.clarifications.expire() == 0
+
+    assert before == {name: [one.id] for name, one in asked.items()}
+    assert await by_status() == before
+    assert (await store.clarifications.list()).items == everything
+
+
+async def test_pages_follow_each_other_without_a_gap(store: Store, clock: FixedClock) -> None:
+    clock.step = timedelta(0)
+    asked = [(await store.clarifications.ask(ADA, f"{n}")).id for n in range(7)]
+
+    found: list[str] = []
+    cursor = None
+    while True:
+        page = await store.clarifications.list(status="pending", cursor=cursor, limit=3)
+        found += [one.id for one in page.items]
+        cursor = page.next_cursor
+        if cursor is None:
+            break
+
+    assert found == sorted(asked, reverse=True)
+
+
+async def test_a_list_that_cannot_be_is_refused(store: Store, key: SessionKey) -> None:
+    clarifications: Any = store.clarifications
+    for wanted in (
+        {"status": "open"},
+        {"user": "ada"},
+        {"session": "chat"},
+        {"session": ADA},
+        {"session": key, "user": "eve"},
+        {"limit": 0},
+        {"cursor": "x"},
+    ):
+        with pytest.raises(InvalidError):
+            await clarifications.list(**wanted)
+
+
+# -- with others -----------------------------------------------------------------------------
+
+
+async def test_in_a_turn_a_question_is_stored_with_the_event_or_not_at_all(
+    store: Store, key: SessionKey
+) -> None:
+    async with store.turn() as turn:
+        turn.events.append(key, "I have to ask.")
+        asked = turn.clarifications.ask(key, QUESTION)
+        again = turn.clarifications.ask(key, QUESTION)
+    with pytest.raises(ConflictError):  # noqa: PT012 - nothing of the turn is stored
+        async with store.turn() as turn:
+            turn.clarifications.ask(key, "another")
+            turn.clarifications.answer(asked.value.id, "GX5")
+            turn.events.append(key, NewEvent("stale"), expected_version=99)
+
+    assert again.value == asked.value
+    assert await store.events.count(key) == 1
+    assert await store.clarifications.get(asked.value.id) == asked.value
+    assert await ids(store, session=key) == [asked.value.id]
+
+
+async def test_the_version_of_the_session_stays(store: Store, key: SessionKey) -> None:
+    before = await store.sessions.get(key)
+
+    asked = await store.clarifications.ask(key, QUESTION)
+    await store.clarifications.answer(asked.id, "GX5")
+
+    assert await store.sessions.get(key) == before
+
+
+async def test_what_a_deleted_session_asked_is_not_there_until_it_is_restored(
+    store: Store, key: SessionKey, dump: Dump
+) -> None:
+    asked = await store.clarifications.ask(key, QUESTION)
+    await store.sessions.delete(key)
+    recreated = (await store.sessions.create(*key)).key
+
+    assert await store.clarifications.find(asked.id) is None
+    assert await ids(store) == []
+    with pytest.raises(NotFoundError):
+        await store.clarifications.answer(asked.id, "GX5")
+    assert await store.clarifications.find_pending(recreated, QUESTION) is None
+    await store.sessions.purge(recreated)
+    assert (await dump())["clarifications"] == []
+
+
+async def test_a_restored_session_has_its_questions_again(store: Store, key: SessionKey) -> None:
+    asked = await store.clarifications.ask(key, QUESTION)
+    await store.sessions.delete(key)
+    await store.sessions.restore(key)
+
+    assert await store.clarifications.get(asked.id) == asked
+
+
+async def test_a_fork_does_not_copy_questions(store: Store, key: SessionKey) -> None:
+    await store.clarifications.ask(key, QUESTION)
+    fork = (await store.sessions.fork(key)).key
+
+    assert await ids(store, session=fork) == []
+
+
+async def test_the_hook_sees_questions_and_answers_before_they_are_stored(
+    open_store: OpenStore, dump: Dump
+) -> None:
+    seen: list[Any] = []
+
+    def on_write(record: Any) -> Any:
+        seen.append(record)
+        if isinstance(record, NewClarification):
+            return replace(record, question=record.question.replace("sk-1", "[key]"))
+        if isinstance(record, NewAnswer):
+            return replace(record, answer=record.answer.replace("sk-2", "[key]"))
+        return record
+
+    store = await open_store(on_write=on_write)
+    asked = await store.clarifications.ask(ADA, "Is it sk-1?", options=["a"])
+    again = await store.clarifications.ask(ADA, "Is it sk-1?")
+    answered = await store.clarifications.answer(asked.id, "No, sk-2.")
+
+    assert again == asked
+    assert (asked.question, answered.answer) == ("Is it [key]?", "No, [key].")
+    assert seen[0] == NewClarification(ADA, "Is it sk-1?", "", ["a"], "")
+    assert seen[2] == NewAnswer(asked.id, "No, sk-2.")
+    assert "sk-" not in str((await dump())["clarifications"])
+
+
+async def test_those_who_subscribe_are_told_of_each_step_once(
+    store: Store, key: SessionKey, clock: FixedClock
+) -> None:
+    clock.step = timedelta(microseconds=1)
+    facts = store.subscribe([kind for kind in KINDS if kind.startswith("clarification.")])
+    asked = await store.clarifications.ask(key, QUESTION)
+    await store.clarifications.ask(key, QUESTION)
+    answered = await store.clarifications.answer(asked.id, "GX5")
+    await store.clarifications.answer(asked.id, "GX5")
+    other = await store.clarifications.ask(ADA, "1")
+    cancelled = await store.clarifications.cancel(other.id)
+    await store.clarifications.cancel(other.id)
+    third = await store.clarifications.ask(ADA, "2", ttl=HOUR)
+    clock.advance(2 * HOUR)
+    await store.clarifications.expire()
+    async with store.turn() as turn:
+        fourth = turn.clarifications.ask(ADA, "3")
+
+    assert [(fact.kind, fact.value) for fact in await rest(facts)] == [
+        ("clarification.asked", asked),
+        ("clarification.answered", answered),
+        ("clarification.asked", other),
+        ("clarification.cancelled", cancelled),
+        ("clarification.asked", third),
+        ("clarification.expired", await store.clarifications.get(third.id)),
+        ("clarification.asked", fourth.value),
+    ]
+
+
+async def test_webhooks_are_told_that_something_was_asked_and_answered_and_not_what(
+    open_store: OpenStore, dump: Dump, key: SessionKey
+) -> None:
+    store = await open_store(
+        webhooks=[Webhook(url="https://example.org/", secret="s" * 16, kinds=["clarification.*"])]
+    )
+    asked = await store.clarifications.ask(key, QUESTION)
+    await store.clarifications.ask(key, QUESTION)
+    await store.clarifications.answer(asked.id, "GX5")
+    await store.clarifications.answer(asked.id, "GX5")
+    await store.clarifications.ask(ADA, QUESTION)
+
+    outbox = sorted((await dump())["outbox"], key=lambda row: (row[6], row[3]))
+    assert [(row[3], row[5]) for row in outbox][:2] == [
+        (kind, f'{{"app":"support","user":"ada","session":"chat","id":"{asked.id}"}}')
+        for kind in ("clarification.asked", "clarification.answered")
+    ]
+    assert len(outbox) == 3
+    assert "GX5" not in str(outbox)
+
+
+# -- ends ------------------------------------------------------------------------------------
+
+
+async def test_a_sweep_notes_what_is_overdue_and_removes_nothing_by_itself(
+    store: Store, clock: FixedClock, dump: Dump
+) -> None:
+    asked = await store.clarifications.ask(ADA, QUESTION, ttl=HOUR)
+    answered = await store.clarifications.ask(ADA, "2")
+    await store.clarifications.answer(answered.id, "x")
+    clock.advance(timedelta(days=4000))
+    expired = await store.clarifications.get(asked.id)
+
+    looked = await store.sweep(dry_run=True)
+    swept = await store.sweep()
+
+    assert looked.kinds == swept.kinds
+    assert swept.kinds["overdue clarifications"].count == 1
+    assert "expired" in {row[13] for row in (await dump())["clarifications"]}
+    assert await store.clarifications.get(asked.id) == expired
+    assert (await store.sweep()).kinds == {}
+
+
+async def test_a_sweep_removes_what_ended_longer_ago_than_the_retention_says(
+    open_store: OpenStore, clock: FixedClock, key: SessionKey
+) -> None:
+    store = await open_store(
+        retention=RetentionConfig(retention_days=None, clarifications=timedelta(days=7))
+    )
+    acme = await open_store(tenant="acme")
+    old = await store.clarifications.ask(key, "old")
+    await store.clarifications.answer(old.id, "x")
+    pending = await store.clarifications.ask(key, "pending")
+    theirs = await acme.clarifications.ask(ADA, "theirs")
+    await acme.clarifications.cancel(theirs.id)
+    clock.advance(timedelta(days=6))
+    young = await store.clarifications.ask(ADA, "young")
+    await store.clarifications.cancel(young.id)
+    clock.advance(timedelta(days=2))
+
+    looked = await store.sweep(dry_run=True)
+    swept = await store.sweep()
+
+    assert looked == swept
+    assert swept.kinds["clarifications"].count == 1
+    assert swept.kinds["clarifications"].bytes > 0
+    assert await ids(store) == [young.id, pending.id]
+    assert await ids(acme) == [theirs.id]
+
+
+@pytest.mark.parametrize("whole", [False, True], ids=["session", "user"])
+async def test_a_sweep_passes_over_what_is_held(
+    open_store: OpenStore, clock: FixedClock, key: SessionKey, whole: bool
+) -> None:
+    config = RetentionConfig(retention_days=None, clarifications=timedelta(days=7))
+    store = await open_store(retention=config)
+    asked = await store.clarifications.ask(key, QUESTION)
+    await store.clarifications.answer(asked.id, "x")
+    await store.sessions.hold(ADA if whole else key, by="legal", reason="case")
+    clock.advance(timedelta(days=8))
+
+    await store.sweep()
+    assert await ids(store) == [asked.id]
+
+    await store.sessions.release(ADA if whole else key)
+    await store.sweep()
+    assert await ids(store) == []
+
+
+@pytest.mark.parametrize("value", [timedelta(0), -HOUR, 7])
+def test_a_retention_of_nothing_is_refused(value: Any) -> None:
+    with pytest.raises(InvalidError, match="clarifications"):
+        RetentionConfig(clarifications=value)

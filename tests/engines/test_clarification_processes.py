@@ -1,0 +1,34 @@
+"""Questions to people in one file, used by several processes at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.engines import asking_people
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path}/store.db"
+
+
+def test_of_two_processes_that_answer_exactly_one_wins_each_time(url: str) -> None:
+    asking_people.each_has_one_winner(url, count=200, answerers=2)
+
+
+def test_six_processes_that_ask_the_same_ask_once(url: str) -> None:
+    asking_people.one_question_is_one_row(url, count=20, processes=6)
+
+
+def test_five_pairs_of_processes_that_ask_and_answer_do_not_mix(url: str) -> None:
+    asking_people.pairs_do_not_mix(url, pairs=5, rounds=5)
+
+
+def test_an_answer_of_another_process_is_seen_within_250_ms(url: str) -> None:
+    asking_people.an_answer_is_seen_within(url, 0.25, count=12)
+
+
+def test_a_killed_process_waits_no_longer_than_its_lease(url: str) -> None:
+    asking_people.the_lease_of_a_killed_waiter_ends(url)
