@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from perdure.engines import register_engine
     from perdure.errors import (
         AlreadyExistsError,
+        ApprovalPendingError,
         BusyError,
         ClosedError,
         ConflictError,
@@ -35,17 +36,21 @@ if TYPE_CHECKING:
         UnknownOutcomeError,
         UnsupportedError,
     )
+    from perdure.features.gating import Gate
     from perdure.features.history import HistoryView
     from perdure.features.memory_tools import MemoryTools
     from perdure.features.recovery import RecoveryView
     from perdure.handles import HandleState, SessionHandle
     from perdure.opening import open, open_sync
     from perdure.operation import Async, Deferred, Pending, Sync
+    from perdure.policy import ApprovalPolicy
     from perdure.records import (
         ALL,
         DELETE,
         Annotation,
         Appended,
+        Approval,
+        ApprovalStep,
         AppScope,
         Artifact,
         Branch,
@@ -68,16 +73,21 @@ if TYPE_CHECKING:
         Messages,
         Namespace,
         NewAnnotation,
+        NewApproval,
         NewArtifact,
         NewEvent,
         NewKeyValue,
         NewMemory,
+        NewResolution,
         NewSession,
         NewState,
         Opaque,
         Origin,
         Page,
+        Principal,
+        RecoveredApprovals,
         Remembered,
+        RememberedApproval,
         Rewritten,
         SearchHit,
         Session,
@@ -112,6 +122,10 @@ __all__ = [
     "Annotation",
     "AppScope",
     "Appended",
+    "Approval",
+    "ApprovalPendingError",
+    "ApprovalPolicy",
+    "ApprovalStep",
     "Artifact",
     "Async",
     "AsyncSubscription",
@@ -132,6 +146,7 @@ __all__ = [
     "Event",
     "EventError",
     "Fact",
+    "Gate",
     "Growth",
     "HandleState",
     "History",
@@ -150,10 +165,12 @@ __all__ = [
     "MissingExtraError",
     "Namespace",
     "NewAnnotation",
+    "NewApproval",
     "NewArtifact",
     "NewEvent",
     "NewKeyValue",
     "NewMemory",
+    "NewResolution",
     "NewSession",
     "NewState",
     "NotFoundError",
@@ -162,9 +179,12 @@ __all__ = [
     "Page",
     "Pending",
     "PerdureError",
+    "Principal",
     "ReadOnlyError",
+    "RecoveredApprovals",
     "RecoveryView",
     "Remembered",
+    "RememberedApproval",
     "RetentionConfig",
     "Rewritten",
     "SchemaTooNewError",
@@ -210,11 +230,13 @@ _PLACES = {
         "perdure.embedded_postgres": "EmbeddedPostgres",
         "perdure.engines": "register_engine",
         "perdure.errors": (
-            "AlreadyExistsError BusyError ClosedError ConflictError CorruptError DeniedError "
+            "AlreadyExistsError ApprovalPendingError BusyError ClosedError ConflictError "
+            "CorruptError DeniedError "
             "EmbedderError InvalidError MissingExtraError NotFoundError PerdureError ReadOnlyError "
             "SchemaTooNewError StaleSessionError StateKeyError StorageFullError TooLargeError "
             "UnknownOutcomeError UnsupportedError"
         ),
+        "perdure.features.gating": "Gate",
         "perdure.features.history": "HistoryView",
         "perdure.features.memory_tools": "MemoryTools",
         "perdure.features.recovery": "RecoveryView",
@@ -229,8 +251,11 @@ _PLACES = {
             "Remembered "
             "Rewritten SearchHit Session SessionKey SessionSummary Size StateChange "
             "StateEntry Summary SummaryJob SummaryRun SummaryTrigger Swept Tally Usage "
-            "UserScope"
+            "UserScope "
+            "Approval ApprovalStep NewApproval NewResolution Principal RecoveredApprovals "
+            "RememberedApproval"
         ),
+        "perdure.policy": "ApprovalPolicy",
         "perdure.retention": "RetentionConfig",
         "perdure.opening": "open open_sync",
         "perdure.store": "Store SyncStore",

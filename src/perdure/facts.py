@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeAlias
 
 from perdure.operation import Composed, Noted, Operation
-from perdure.records import AppScope, Artifact, Event, Fact, Scope, Session, SessionKey
+from perdure.records import Approval, AppScope, Artifact, Event, Fact, Scope, Session, SessionKey
 
 KINDS = (
     "session.created",
@@ -21,6 +21,8 @@ KINDS = (
     "artifact.saved",
     "artifact.deleted",
     "user.erased",
+    "approval.requested",
+    "approval.resolved",
 )
 
 Operations: TypeAlias = Operation[Any]
@@ -115,6 +117,23 @@ def _unsaved(op: Operations, something: bool) -> Iterator[Fact]:
         yield _of_scope("artifact.deleted", scope, tuple(which))
 
 
+def _requested(op: Operations, approval: Approval) -> Iterator[Fact]:
+    # Another id than that of the call: it was there before.
+    if isinstance(op.work, Noted) and op.work.note == approval.id:
+        kind = "approval.requested" if approval.status == "pending" else "approval.resolved"
+        yield _of_approval(kind, approval)
+
+
+def _resolved(_: Operations, approval: Approval | None) -> Iterator[Fact]:
+    if approval is not None:
+        yield _of_approval("approval.resolved", approval)
+
+
+def _of_approval(kind: str, approval: Approval) -> Fact:
+    session = None if approval.session is None else approval.session.id
+    return Fact(kind, approval.app, approval.user, session, None, approval)
+
+
 def _erased(op: Operations, removed: Any) -> Iterator[Fact]:
     # The tombstone that is stored before is none yet.
     if removed is not None:
@@ -143,4 +162,8 @@ _FACTS: Mapping[str, Callable[[Operations, Any], Iterator[Fact]]] = {
     "artifacts.save": _saved,
     "artifacts.delete": _unsaved,
     "store.erase_user": _erased,
+    "approvals.request": _requested,
+    "approvals.resolve": _resolved,
+    "approvals.cancel": _resolved,
+    "approvals.expire": _resolved,
 }

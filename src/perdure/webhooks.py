@@ -26,6 +26,8 @@ KINDS = {
     "session.deleted": "a session was deleted, purged or swept",
     "session.restored": "a deleted session was brought back",
     "user.erased": "a person was erased",
+    "approval.requested": "somebody is asked to approve something",
+    "approval.resolved": "an approval was approved, rejected or cancelled, or has expired",
 }
 
 _SHORTEST_SECRET = 16

@@ -11,17 +11,30 @@ from perdure.operation import Settings
 from perdure.records import (
     JSON,
     NewAnnotation,
+    NewApproval,
     NewArtifact,
     NewEvent,
     NewKeyValue,
     NewMemory,
+    NewResolution,
     NewSession,
     NewState,
     Opaque,
     Scope,
 )
 
-R = TypeVar("R", NewEvent, NewState, NewArtifact, NewSession, NewAnnotation, NewMemory, NewKeyValue)
+R = TypeVar(
+    "R",
+    NewEvent,
+    NewState,
+    NewArtifact,
+    NewSession,
+    NewAnnotation,
+    NewMemory,
+    NewKeyValue,
+    NewApproval,
+    NewResolution,
+)
 
 
 def event_of(event: NewEvent, settings: Settings) -> NewEvent:

@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any, NamedTuple, ParamSpec, Protocol, TypeVar
 
 from perdure.errors import DeniedError, NotFoundError
+from perdure.features.approval_sweeps import sweeps
 from perdure.features.holds import is_held
 from perdure.features.keeping import forget_expired
 from perdure.features.line import EVENTS
@@ -192,7 +193,9 @@ def sweep(
         steps.append(_sessions(settings, at, "idle", found, dry_run, keep))
     if at.events_before is not None:
         steps.append(_events(settings, at, found, dry_run, keep))
-    steps += [_kind(kind, at.now, found, dry_run, keep) for kind in KINDS]
+    age = None if config is None or config.approvals is None else _micros(config.approvals)
+    kinds: list[Kind] = [*sweeps(settings, age), *KINDS]
+    steps += [_kind(kind, at.now, found, dry_run, keep) for kind in kinds]
     finished = True
     for step in steps:
         # Each of them: a generator that was never begun closes in silence.

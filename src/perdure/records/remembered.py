@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Literal, TypeAlias
 
+from perdure.records.approvals import NewApproval, NewResolution
 from perdure.records.basics import JSON, SessionKey
 from perdure.records.conversations import (
     Event,
@@ -169,7 +170,15 @@ class NewMemory:
 MemoryInput: TypeAlias = NewMemory | Mapping[str, JSON] | str
 
 WriteRecord: TypeAlias = (
-    NewSession | NewEvent | NewAnnotation | NewState | NewArtifact | NewMemory | NewKeyValue
+    NewSession
+    | NewEvent
+    | NewAnnotation
+    | NewState
+    | NewArtifact
+    | NewMemory
+    | NewKeyValue
+    | NewApproval
+    | NewResolution
 )
 """What `on_write` is given, and gives back."""
 
