@@ -8,8 +8,9 @@ from inspect import getattr_static
 from types import TracebackType
 from typing import Any, Self, TypeVar, cast
 
+from perdure.features.gating import Gate
 from perdure.handles import SessionHandle
-from perdure.operation import Feature, stream
+from perdure.operation import Feature, Sync, stream
 from perdure.records import Fact
 from perdure.store import Store, SyncStore
 from perdure.subscriptions import SyncSubscription
@@ -49,6 +50,10 @@ class _Awaited:
             return lambda *args, **kwargs: _Awaited(value(*args, **kwargs))
         if name == "turn":
             return lambda: _AwaitedTurn(value())
+        if name == "gate":
+            return lambda *args, **kwargs: _AwaitedGate(value(*args, **kwargs))
+        if name == "required":
+            return value
         if not callable(value) or name.startswith("_"):
             return value
         return _iterated(value) if _is_stream(self._target, name) else _called(value)
@@ -118,6 +123,24 @@ class _AwaitedTurn:
         trace: TracebackType | None,
     ) -> None:
         await asyncio.to_thread(self._turn.__exit__, kind, error, trace)
+
+
+class _AwaitedGate:
+    """A gate of a sync store; what is waited for is waited for in a thread."""
+
+    def __init__(self, gate: Gate[Sync]) -> None:
+        self._gate = gate
+
+    async def __aenter__(self) -> Gate[Sync]:
+        return await asyncio.to_thread(self._gate.__enter__)
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._gate.__exit__(kind, error, trace)
 
 
 def _is_stream(target: object, name: str) -> bool:
