@@ -66,6 +66,9 @@ def test_the_registry_has_every_column_of_json_and_no_other(database: apsw.Conne
         "released_by", "namespace", "key", "same_by", "agent", "session_id",
         "superseded_by", "heir", "sha256", "mime_type", "hook", "failure", "lease",
         "block", "low_key", "high_key", "words", "model", "doc",
+        "thread_id", "tool_name", "tool_call_id", "args_sha256", "edited_sha256", "call_key",
+        "request", "question", "sender_context", "status", "created_by", "resolved_by",
+        "feedback", "rule", "from_status", "to_status", "approval_id",
     }  # fmt: skip
 
     for table in TABLES:

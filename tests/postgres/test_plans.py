@@ -106,6 +106,14 @@ def test_what_may_touch_them_all_does(partitioned: Asked, listed: str) -> None:
 
 #: What every conversation asks again and again, and what a person opens first.
 HOT = [
+    "approvals.audit",
+    "approvals.consume",
+    "approvals.covering",
+    "approvals.find",
+    "approvals.list user * *",
+    "approvals.list tenant pending *",
+    "approvals.of_call",
+    "approvals.resolve",
     "artifacts.add",
     "artifacts.blobs_of",
     "artifacts.drop_blob",

@@ -124,7 +124,7 @@ def _unattended(
     settings: Settings, app: str | None, now: int, after: tuple[int, str]
 ) -> Operation[list[Row]]:
     def plan() -> Plan[list[Row]]:
-        found = yield APPROVALS.unattended(
+        found = yield APPROVALS.pick("unattended", "anywhere")(
             tenant=settings.tenant, app=app, now=now, after_at=after[0], after_id=after[1],
             limit=_PAGE,
         )  # fmt: skip

@@ -12,11 +12,14 @@ part = :part AND id = :id AND tenant = :tenant
 -- define: unexpired
 (approvals.expires_at IS NULL OR approvals.expires_at > :now)
 
+-- define: near
+s.part = :part
+
 -- define: live
 -- Those of a session are there for nobody while it is not.
 (approvals.uid = '' OR EXISTS (
     SELECT 1 FROM sessions s
-    WHERE s.part = approvals.part AND s.uid = approvals.uid AND s.deleted_at IS NULL
+    WHERE {near} AND s.uid = approvals.uid AND s.deleted_at IS NULL
       AND (s.expires_at IS NULL OR s.expires_at > :now)))
 
 -- define: held
@@ -77,6 +80,7 @@ WHERE {mine} AND status = 'pending' AND created_at <= :before
 RETURNING {columns}
 
 -- name: unattended
+-- for: near = anywhere: s.part = approvals.part
 -- In all parts: after a restart.
 SELECT {columns} FROM approvals
 WHERE tenant = :tenant AND status = 'pending' AND {unexpired} AND {live}
@@ -97,7 +101,7 @@ AND status = 'approved' AND {unexpired}
 AND (status = 'expired' OR status IN ('pending', 'approved') AND expires_at <= :now)
 
 -- name: list
--- for: owner = user: part = :part | app: app_part = :app_part | tenant: tenant = :tenant
+-- for: owner, near = user: part = :part, s.part = :part | app: app_part = :app_part, s.part = approvals.part | tenant: tenant = :tenant, s.part = approvals.part
 -- for: what = every: | pending: {is_pending} | approved: {is_approved} | expired: {is_expired} | closed: AND status = :status
 -- for: start = first: | next: AND (created_at, id) < (:after_at, :after_id)
 SELECT {columns} FROM approvals
