@@ -16,9 +16,10 @@ part = :part AND id = :id AND tenant = :tenant
 s.part = :part
 
 -- define: live
--- Those of a session are there for nobody while it is not.
-(approvals.uid = '' OR EXISTS (
-    SELECT 1 FROM sessions s
+-- Those of a session are there for nobody while it is not. Not EXISTS: of many rows PostgreSQL would
+-- read all sessions once for that.
+(approvals.uid = '' OR approvals.uid = (
+    SELECT s.uid FROM sessions s
     WHERE {near} AND s.uid = approvals.uid AND s.deleted_at IS NULL
       AND (s.expires_at IS NULL OR s.expires_at > :now)))
 
