@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from perdure.engines import register_engine
     from perdure.errors import (
         AlreadyExistsError,
+        ApprovalPendingError,
         BusyError,
         ClosedError,
         ConflictError,
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
         UnknownOutcomeError,
         UnsupportedError,
     )
+    from perdure.features.gating import Gate
     from perdure.features.history import HistoryView
     from perdure.features.memory_tools import MemoryTools
     from perdure.features.recovery import RecoveryView
@@ -42,11 +44,14 @@ if TYPE_CHECKING:
     from perdure.handles import HandleState, SessionHandle
     from perdure.opening import open, open_sync
     from perdure.operation import Async, Deferred, Pending, Sync
+    from perdure.policy import ApprovalPolicy
     from perdure.records import (
         ALL,
         DELETE,
         Annotation,
         Appended,
+        Approval,
+        ApprovalStep,
         AppScope,
         Artifact,
         Branch,
@@ -72,19 +77,24 @@ if TYPE_CHECKING:
         Namespace,
         NewAnnotation,
         NewAnswer,
+        NewApproval,
         NewArtifact,
         NewClarification,
         NewEvent,
         NewKeyValue,
         NewMemory,
+        NewResolution,
         NewRunStep,
         NewSession,
         NewState,
         Opaque,
         Origin,
         Page,
+        Principal,
+        RecoveredApprovals,
         RecoveredClarifications,
         Remembered,
+        RememberedApproval,
         Rewritten,
         RunStep,
         SearchHit,
@@ -120,6 +130,10 @@ __all__ = [
     "Annotation",
     "AppScope",
     "Appended",
+    "Approval",
+    "ApprovalPendingError",
+    "ApprovalPolicy",
+    "ApprovalStep",
     "Artifact",
     "Async",
     "AsyncSubscription",
@@ -141,6 +155,7 @@ __all__ = [
     "Event",
     "EventError",
     "Fact",
+    "Gate",
     "Growth",
     "HandleState",
     "History",
@@ -161,11 +176,13 @@ __all__ = [
     "Namespace",
     "NewAnnotation",
     "NewAnswer",
+    "NewApproval",
     "NewArtifact",
     "NewClarification",
     "NewEvent",
     "NewKeyValue",
     "NewMemory",
+    "NewResolution",
     "NewRunStep",
     "NewSession",
     "NewState",
@@ -175,10 +192,13 @@ __all__ = [
     "Page",
     "Pending",
     "PerdureError",
+    "Principal",
     "ReadOnlyError",
+    "RecoveredApprovals",
     "RecoveredClarifications",
     "RecoveryView",
     "Remembered",
+    "RememberedApproval",
     "RetentionConfig",
     "Rewritten",
     "RunLease",
@@ -226,11 +246,13 @@ _PLACES = {
         "perdure.embedded_postgres": "EmbeddedPostgres",
         "perdure.engines": "register_engine",
         "perdure.errors": (
-            "AlreadyExistsError BusyError ClosedError ConflictError CorruptError DeniedError "
+            "AlreadyExistsError ApprovalPendingError BusyError ClosedError ConflictError "
+            "CorruptError DeniedError "
             "EmbedderError InvalidError MissingExtraError NotFoundError PerdureError ReadOnlyError "
             "SchemaTooNewError StaleSessionError StateKeyError StorageFullError TooLargeError "
             "UnknownOutcomeError UnsupportedError"
         ),
+        "perdure.features.gating": "Gate",
         "perdure.features.history": "HistoryView",
         "perdure.features.memory_tools": "MemoryTools",
         "perdure.features.recovery": "RecoveryView",
@@ -247,9 +269,11 @@ _PLACES = {
             "Rewritten SearchHit Session SessionKey SessionSummary Size StateChange "
             "StateEntry Summary SummaryJob SummaryRun SummaryTrigger Swept Tally Usage "
             "UserScope "
-            "Clarification LeaseHolder NewAnswer NewClarification NewRunStep "
-            "RecoveredClarifications RunStep"
+            "Approval ApprovalStep Clarification LeaseHolder NewAnswer NewApproval "
+            "NewClarification NewResolution NewRunStep Principal RecoveredApprovals "
+            "RecoveredClarifications RememberedApproval RunStep"
         ),
+        "perdure.policy": "ApprovalPolicy",
         "perdure.retention": "RetentionConfig",
         "perdure.opening": "open open_sync",
         "perdure.store": "Store SyncStore",

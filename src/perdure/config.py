@@ -16,6 +16,7 @@ from urllib.parse import parse_qsl
 from perdure.errors import InvalidError
 from perdure.ids import UuidV7
 from perdure.operation import Settings
+from perdure.policy import ApprovalPolicy
 from perdure.retention import RetentionConfig
 from perdure.values import Limits, check_text, to_micros
 from perdure.webhooks import Webhook
@@ -58,6 +59,10 @@ class Config:
     was deleted). ``webhooks``: who is told what happened (default None: nobody).
     ``on_write``: a plain function that gets each `NewEvent`, `NewMemory` and so on before
     it is stored, and gives back what is to be stored in its place, or raises to refuse it.
+    ``approval_policy``: which tools need an approval, for gates that are given none of their own
+    (default None: all of them). ``can_resolve``: a function, sync or async, that gets a
+    `Principal` and an `Approval`, and returns True if that one may answer it (default None: who
+    it was asked for, or who has the role ``approver``).
     """
 
     url: str | None = None
@@ -83,6 +88,8 @@ class Config:
     retention: RetentionConfig | None = None
     on_write: Callable[[Any], Any] | None = None
     webhooks: Sequence[Webhook] | None = None
+    approval_policy: ApprovalPolicy | None = None
+    can_resolve: Callable[..., Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +140,8 @@ def resolve(config: Config, environment: Mapping[str, str] | None = None) -> Res
             webhooks=_webhooks(given["webhooks"]),
             **{name: _callable(given[name], name) for name in _CALLABLES},
             on_write=_hook(given["on_write"]),
+            approval_policy=_policy(given["approval_policy"]),
+            can_resolve=_callable(given["can_resolve"], "can_resolve"),
         ),
         schema=_schema(_in_url(url) or given["schema"] or "public"),
         pool_min=min(_whole(given["pool_min"], "pool_min") or 2, pool_max),
@@ -151,6 +160,13 @@ def _callable(value: Any, name: str) -> Callable[..., Any] | None:
 def _retention(value: RetentionConfig | None) -> RetentionConfig | None:
     if value is not None and not isinstance(value, RetentionConfig):
         raise InvalidError(f"retention must be a RetentionConfig, not {value!r}", "retention")
+    return value
+
+
+def _policy(value: ApprovalPolicy | None) -> ApprovalPolicy | None:
+    if value is not None and not isinstance(value, ApprovalPolicy):
+        message = f"approval_policy must be an ApprovalPolicy, not {value!r}"
+        raise InvalidError(message, "approval_policy")
     return value
 
 

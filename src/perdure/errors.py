@@ -9,6 +9,7 @@ PerdureError
 ├── InvalidError             the value cannot be stored as it is
 │   └── TooLargeError        a limit was passed
 ├── DeniedError              not allowed
+├── ApprovalPendingError     nobody has said yes or no yet
 ├── BusyError                the store is locked by others; try again
 ├── UnknownOutcomeError      the server was lost at commit; look before you do it again
 ├── StorageFullError         no space left
@@ -126,11 +127,27 @@ class TooLargeError(InvalidError):
 
 
 class DeniedError(PerdureError, PermissionError):
-    """The store's rules do not allow that."""
+    """The store's rules do not allow that; ``feedback`` is what the person said who refused it."""
 
     code = "denied"
     http_status = 403
     exit_code = 6
+    feedback = ""
+
+
+class ApprovalPendingError(PerdureError):
+    """Nobody has said yes or no yet, so the tool did not run; ``approval_id`` is what waits.
+
+    Ask again with the same ``tool_call_id``, or wait for the approval.
+    """
+
+    code = "approval_pending"
+    http_status = 409
+    exit_code = 8
+
+    def __init__(self, message: str, approval_id: str) -> None:
+        super().__init__(message)
+        self.approval_id = approval_id
 
 
 class BusyError(PerdureError, TimeoutError):

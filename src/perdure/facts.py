@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 
 from perdure.operation import Composed, Noted, Operation
 from perdure.records import (
+    Approval,
     AppScope,
     Artifact,
     Clarification,
@@ -34,6 +35,8 @@ KINDS = (
     "clarification.answered",
     "clarification.expired",
     "clarification.cancelled",
+    "approval.requested",
+    "approval.resolved",
 )
 
 Operations: TypeAlias = Operation[Any]
@@ -128,6 +131,23 @@ def _unsaved(op: Operations, something: bool) -> Iterator[Fact]:
         yield _of_scope("artifact.deleted", scope, tuple(which))
 
 
+def _requested(op: Operations, approval: Approval) -> Iterator[Fact]:
+    # Another id than that of the call: it was there before.
+    if isinstance(op.work, Noted) and op.work.note == approval.id:
+        kind = "approval.requested" if approval.status == "pending" else "approval.resolved"
+        yield _of_approval(kind, approval)
+
+
+def _resolved(_: Operations, approval: Approval | None) -> Iterator[Fact]:
+    if approval is not None:
+        yield _of_approval("approval.resolved", approval)
+
+
+def _of_approval(kind: str, approval: Approval) -> Fact:
+    session = None if approval.session is None else approval.session.id
+    return Fact(kind, approval.app, approval.user, session, None, approval)
+
+
 def _erased(op: Operations, removed: Any) -> Iterator[Fact]:
     # The tombstone that is stored before is none yet.
     if removed is not None:
@@ -192,4 +212,8 @@ _FACTS: Mapping[str, Callable[[Operations, Any], Iterator[Fact]]] = {
     "clarifications.cancel": _ended("clarification.cancelled"),
     "clarifications.expire": _expired,
     "clarifications.recover_pending": _recovered,
+    "approvals.request": _requested,
+    "approvals.resolve": _resolved,
+    "approvals.cancel": _resolved,
+    "approvals.expire": _resolved,
 }

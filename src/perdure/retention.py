@@ -15,8 +15,8 @@ class RetentionConfig:
     ``retention_days``: sessions that were not written to for so many days go, with all that hangs
     on them (None: however old). ``deleted_grace``: deleted sessions go after it (None: as the
     store says, 30 days). ``events``: events that are older go, as `events.prune(older_than=)`
-    removes them (None: none). ``clarifications``: questions that ended longer ago go (None: none).
-    ``interval``: how long the worker waits from sweep to sweep.
+    removes them (None: none). ``clarifications`` and ``approvals``: those that ended longer ago go
+    (None: none). ``interval``: how long the worker waits from sweep to sweep.
     `InvalidError` for 0 or less.
     """
 
@@ -25,6 +25,7 @@ class RetentionConfig:
     deleted_grace: timedelta | None = None
     events: timedelta | None = None
     clarifications: timedelta | None = None
+    approvals: timedelta | None = None
 
     def __post_init__(self) -> None:
         days = self.retention_days
@@ -34,7 +35,7 @@ class RetentionConfig:
                 "retention_days",
             )
         _time(self.interval, "interval")
-        for name in ("deleted_grace", "events", "clarifications"):
+        for name in ("deleted_grace", "events", "clarifications", "approvals"):
             if getattr(self, name) is not None:
                 _time(getattr(self, name), name)
 

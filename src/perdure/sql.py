@@ -30,6 +30,7 @@ _REGISTRY = {
     "@expiring": [table for table in TABLES if table.expires],
     "@events": [table for table in TABLES if table.name == "events"],
     "@clarifications": [table for table in TABLES if table.name == "clarifications"],
+    "@approvals": [table for table in TABLES if table.name == "approvals"],
     "@many": [table for table in TABLES if table.session and table.key[2:] and not table.together],
     "@sized": [table for table in TABLES if not table.passing],
     "@dated": [table for table in TABLES if table.moment and not table.passing],

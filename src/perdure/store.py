@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar
 
 from perdure.config import Config, Resolved, resolve
 from perdure.engines import engine_for
+from perdure.features.approvals import Approvals
 from perdure.features.artifacts import Artifacts
 from perdure.features.clarifications import Clarifications
 from perdure.features.events import Events
@@ -98,6 +99,7 @@ class _Store(Generic[M]):
         self.summaries: Summaries[M] = Summaries(self._runner, settings)
         self.steps: Steps[M] = Steps(self._runner, settings)
         self.clarifications: Clarifications[M] = Clarifications(self._runner, settings)
+        self.approvals: Approvals[M] = Approvals(self._runner, settings)
         self._usages: Usages[M] = Usages(self._runner, settings)
         self._sizes: Sizes[M] = Sizes(self._runner, settings)
         self._upkeep: Upkeep[M] = Upkeep(self._runner, settings)

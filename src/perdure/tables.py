@@ -186,6 +186,33 @@ TABLES: tuple[Table, ...] = (
             "created_at", "answered_at", "expires_at",
         ),
         json=frozenset({"options"}),
+    ),
+    Table(
+        "approval_audit",
+        (
+            *_HANGING, "id", "number", "created_at", "author", "from_status", "to_status", "rule",
+        ),
+        key=(*_HANGING, "id", "number"),
+    ),
+    Table(
+        "approvals_remembered",
+        (
+            *_HANGING, "digest", "tenant", "app", "user_id", "session_id", "thread_id", "tool_name",
+            "args_sha256", "approval_id", "created_by", "created_at", "expires_at",
+        ),
+        key=(*_HANGING, "digest"),
+        expires="expires_at",
+    ),
+    Table(
+        "approvals",
+        (
+            *_HANGING, "id", "tenant", "app", "user_id", "app_part", "session_id", "kind",
+            "tool_name", "args", "args_sha256", "status", "thread_id", "run_id", "tool_call_id",
+            "call_key", "request", "payload", "codec", "data", "question", "sender_context",
+            "created_by", "agent", "created_at", "expires_at", "resolved_at", "resolved_by",
+            "feedback", "edited_args", "edited_sha256", "rule", "consumed_at", "closed_at", "steps",
+        ),
+        json=frozenset({"args", "payload", "edited_args"}),
         key=(*_HANGING, "id"),
     ),
     Table("history_marks", (*_HANGING, "hidden_upto", "updated_at"), key=_HANGING),

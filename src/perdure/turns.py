@@ -6,6 +6,7 @@ from types import TracebackType
 from typing import Any, Generic, Self
 
 from perdure.errors import ClosedError, InvalidError
+from perdure.features.approvals import Approvals
 from perdure.features.artifacts import Artifacts
 from perdure.features.clarifications import Clarifications
 from perdure.features.events import Events
@@ -82,6 +83,7 @@ class Turn(Generic[M]):
         self.artifacts: Artifacts[Deferred] = Artifacts(self._collector, settings)
         self.summaries: Summaries[Deferred] = Summaries(self._collector, settings)
         self.clarifications: Clarifications[Deferred] = Clarifications(self._collector, settings)
+        self.approvals: Approvals[Deferred] = Approvals(self._collector, settings)
 
     def _operation(self) -> Operation[list[Any]]:
         operations = tuple(self._collector.operations)
@@ -132,7 +134,8 @@ class SyncTurn(Turn[Sync]):
 
 def _rows_of(operations: tuple[Operation[Any], ...], settings: Settings) -> list[tuple[str, str]]:
     """Part and id of the sessions that are written, in the order in which all turns lock them."""
-    keys = {op.args[0] for op in operations if op.args and isinstance(op.args[0], SessionKey)}
+    named = [value for op in operations for value in (*op.args[:1], op.kwargs.get("session"))]
+    keys = {key for key in named if isinstance(key, SessionKey)}
     if len(keys) < 2:  # noqa: PLR2004 - one cannot be locked in another order
         return []
     targets = [target(settings.tenant, key, settings.limits.text, 0) for key in keys]

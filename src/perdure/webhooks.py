@@ -28,6 +28,8 @@ KINDS = {
     "user.erased": "a person was erased",
     "clarification.asked": "an agent has asked a person",
     "clarification.answered": "a question was answered",
+    "approval.requested": "somebody is asked to approve something",
+    "approval.resolved": "an approval was approved, rejected or cancelled, or has expired",
 }
 
 _SHORTEST_SECRET = 16

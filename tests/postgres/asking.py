@@ -102,6 +102,21 @@ _FILL = [
         CASE created_at % 3 WHEN 1 THEN 10 END
     FROM sessions WHERE uid <> 'u2'
     """,
+    """
+    INSERT INTO approvals
+    SELECT part, uid, CASE uid WHEN 'u1' THEN 'a' || n ELSE uid || '-' || n END, tenant, app, user_id,
+        app_part, id, 'tool', 'send', '{{}}', 'd1',
+        CASE n % 3 WHEN 0 THEN 'pending' WHEN 1 THEN 'approved' ELSE 'rejected' END, 't1', 'run',
+        'c', uid || '-' || n, 'r', 'null', NULL, NULL::BYTEA, '', '', '', '', n, CASE n WHEN 4 THEN 2 END, NULL,
+        '', '', NULL, NULL, '', NULL, CASE n % 3 WHEN 2 THEN n END, 1
+    FROM sessions, generate_series(1, 12) n
+    """,
+    "INSERT INTO approval_audit SELECT part, uid, id, 1, 1, '', '', 'pending', '' FROM approvals",
+    """
+    INSERT INTO approvals_remembered
+    SELECT part, uid, 'd' || n, tenant, app, user_id, id, 't1', 'send', NULL, 'a1', '', 500, 2000000
+    FROM sessions, generate_series(1, 6) n
+    """,
     "INSERT INTO erasures SELECT md5('user' || u), 1 FROM generate_series(1, {u}) u",
 ]
 
@@ -199,10 +214,29 @@ _VALUES: Mapping[str, object] = {
     "filter_key": "f1",
     "kinds": " events ", "kind": "events", "block": "0-u1", "low_key": "1", "high_key": "9",
     "small": 128, "characters": 100, "uid_a": "u1", "key_a": "5", "model": "model",
-    "hook": "h1",
+    "hook": "h1", "thread_id": None, "closed_at": None,
 }  # fmt: skip
 #: What a statement needs of its own, so that it finds or makes a row.
 _OF_STATEMENT: Mapping[str, Mapping[str, object]] = {
+    "approvals.add": {
+        "id": "new", "call_key": "new", "payload": "null", "edited_digest": None,
+        "thread_id": "t1", "run_id": "run", "app": "app",
+    },
+    "approvals.find": {"id": "a3"},
+    "approvals.of_call": {"call_key": "u1-3"},
+    "approvals.resolve": {"id": "a3", "edited_digest": None, "edited_args": None},
+    "approvals.consume": {"id": "a1", "args_digest": "d1"},
+    "approvals.give_up": {"id": "a3"},
+    "approvals.audit": {"id": "a3"},
+    "approvals.note": {"id": "new", "number": 9},
+    "approvals.list": {"status": "rejected", "uid": None, "run_id": None, "after_at": 9},
+    "approvals.covering": {"exact": "d1", "any": "d2", "since": 0},
+    "approvals.remember": {"digest": "new", "thread_id": "t1", "app": "app"},
+    "approvals.remembered": {"app": None, "after_part": "", "after_uid": "", "after_digest": ""},
+    "approvals.forget": {"digest": "d1"},
+    "approvals.unattended": {"app": None, "after_at": 0, "after_id": ""},
+    "approvals.drop": {"id": "a5"},
+    "approvals.drop_audit": {"id": "a5"},
     "artifacts.add": {"version": 99, "data": "x"},
     "artifacts.put_blob": {"size": 5},
     "artifacts.pieces_after": {"digest": "d4", "number": -1},

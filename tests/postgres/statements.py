@@ -12,6 +12,14 @@ from perdure.sql import load
 #: Reads that go through a whole app, a whole tenant or everything. A sharded database asks all
 #: its machines for them; all others ask one.
 BY_MANY_PARTS = {
+    "approvals.closed": "a sweep",
+    "approvals.count_overdue": "a sweep",
+    "approvals.list app": "of an app",
+    "approvals.list tenant": "of a tenant",
+    "approvals.overdue": "a sweep",
+    "approvals.remembered tenant": "of a tenant",
+    "approvals.unattended": "what is pending in a tenant, after a restart",
+    "approvals.weigh_closed": "a sweep",
     "fulltext.newest app": "a search in all of an app",
     "events.locate": "an event by its id alone, in all sessions of an app",
     "keyvalues.count_expired": "a sweep",

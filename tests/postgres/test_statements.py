@@ -22,7 +22,8 @@ _BIGINT = {
     "number", "prev", "seq", "since", "step", "timestamp", "ttl", "until", "updated_after",
     "updated_at", "version", "as_of", "dimension", "documents", "length", "pinned", "small",
     "valid_from", "valid_until", "after_version", "size", "anchor", "asked", "covers_seq",
-    "due_at", "hidden_upto", "after_seq", "after_at", "fence", "answered_at",
+    "due_at", "hidden_upto", "after_seq", "after_at", "fence", "answered_at", "resolved_at",
+    "closed_at", "steps",
 }  # fmt: skip
 _OTHERS = {
     "characters": "integer",

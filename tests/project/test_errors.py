@@ -10,6 +10,7 @@ import pytest
 
 from perdure import errors
 from perdure.errors import (
+    ApprovalPendingError,
     BusyError,
     InvalidError,
     PerdureError,
@@ -23,6 +24,7 @@ WITH_MORE: list[tuple[PerdureError, dict[str, object]]] = [
     (InvalidError("invalid"), {"path": ""}),
     (TooLargeError("large", "records"), {"limit": "records", "path": ""}),
     (TooLargeError("large", limit="text", path="title"), {"limit": "text", "path": "title"}),
+    (ApprovalPendingError("waits", "apr_1"), {"approval_id": "apr_1"}),
     (BusyError("busy"), {"retry_after": 1.0}),
     (BusyError("busy", retry_after=2.5), {"retry_after": 2.5}),
 ]

@@ -12,11 +12,13 @@ from perdure.records import (
     JSON,
     NewAnnotation,
     NewAnswer,
+    NewApproval,
     NewArtifact,
     NewClarification,
     NewEvent,
     NewKeyValue,
     NewMemory,
+    NewResolution,
     NewRunStep,
     NewSession,
     NewState,
@@ -36,6 +38,8 @@ R = TypeVar(
     NewRunStep,
     NewClarification,
     NewAnswer,
+    NewApproval,
+    NewResolution,
 )
 
 

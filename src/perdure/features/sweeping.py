@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, ParamSpec, Protocol, TypeVar
 
 from perdure.errors import DeniedError, NotFoundError
 from perdure.features import clarification_ends
+from perdure.features.approval_sweeps import sweeps
 from perdure.features.holds import is_held
 from perdure.features.keeping import forget_expired
 from perdure.features.line import EVENTS
@@ -193,7 +194,9 @@ def sweep(
         steps.append(_sessions(settings, at, "idle", found, dry_run, keep))
     if at.events_before is not None:
         steps.append(_events(settings, at, found, dry_run, keep))
-    kinds = [*KINDS, *clarification_ends.swept(settings.tenant, config, at.now)]
+    age = None if config is None or config.approvals is None else _micros(config.approvals)
+    asked = clarification_ends.swept(settings.tenant, config, at.now)
+    kinds: list[Kind] = [*sweeps(settings, age), *KINDS, *asked]
     steps += [_kind(kind, at.now, found, dry_run, keep) for kind in kinds]
     finished = True
     for step in steps:

@@ -10,6 +10,7 @@ from perdure.errors import ClosedError
 from perdure.operation.statements import Operation, T
 
 if TYPE_CHECKING:
+    from perdure.policy import ApprovalPolicy
     from perdure.retention import RetentionConfig
     from perdure.values import Limits
     from perdure.webhooks import Webhook
@@ -162,3 +163,5 @@ class Settings:
     retention: RetentionConfig | None = None
     on_write: Callable[[Any], Any] | None = None
     webhooks: tuple[Webhook, ...] = ()
+    approval_policy: ApprovalPolicy | None = None
+    can_resolve: Callable[..., Any] | None = None

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Literal, TypeAlias
 
+from perdure.records.approvals import NewApproval, NewResolution
 from perdure.records.basics import JSON, SessionKey
 from perdure.records.clarifications import NewAnswer, NewClarification
 from perdure.records.conversations import (
@@ -181,6 +182,8 @@ WriteRecord: TypeAlias = (
     | NewRunStep
     | NewClarification
     | NewAnswer
+    | NewApproval
+    | NewResolution
 )
 """What `on_write` is given, and gives back."""
 

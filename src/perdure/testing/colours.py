@@ -8,8 +8,9 @@ from inspect import getattr_static
 from types import TracebackType
 from typing import Any, Self, TypeVar, cast
 
+from perdure.features.gating import Gate
 from perdure.handles import SessionHandle
-from perdure.operation import Feature, Taking, stream, taking
+from perdure.operation import Feature, Sync, Taking, stream, taking
 from perdure.records import Fact
 from perdure.store import Store, SyncStore
 from perdure.subscriptions import SyncSubscription
@@ -42,13 +43,13 @@ class _Awaited:
         value = getattr(self._target, name)
         if isinstance(value, Feature):
             return _Awaited(value)
-        if name == "subscribe":
-            return lambda *args, **kwargs: _AwaitedSubscription(value(*args, **kwargs))
-        makes_a_view = name in {"history", "recovery"} and isinstance(self._target, SyncStore)
-        if makes_a_view or name == "tools":
-            return lambda *args, **kwargs: _Awaited(value(*args, **kwargs))
-        if name == "turn":
-            return lambda: _AwaitedTurn(value())
+        makes = _MAKES.get(name)
+        if name in {"history", "recovery"} and not isinstance(self._target, SyncStore):
+            makes = None
+        if makes is not None:
+            return lambda *args, **kwargs: makes(value(*args, **kwargs))
+        if name == "required":
+            return value
         if not callable(value) or name.startswith("_"):
             return value
         return _in_its_way(self._target, name)(value)
@@ -120,6 +121,24 @@ class _AwaitedTurn:
         await asyncio.to_thread(self._turn.__exit__, kind, error, trace)
 
 
+class _AwaitedGate:
+    """A gate of a sync store; what is waited for is waited for in a thread."""
+
+    def __init__(self, gate: Gate[Sync]) -> None:
+        self._gate = gate
+
+    async def __aenter__(self) -> Gate[Sync]:
+        return await asyncio.to_thread(self._gate.__enter__)
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._gate.__exit__(kind, error, trace)
+
+
 def _is_stream(target: object, name: str) -> bool:
     return name == "export_user" or isinstance(getattr_static(type(target), name, None), stream)
 
@@ -155,3 +174,14 @@ async def _items(items: Iterator[Any]) -> AsyncIterator[Any]:
             yield item
     finally:
         cast("Any", items).close()
+
+
+#: Methods that are not awaited, and what stands around what they make.
+_MAKES: dict[str, Callable[[Any], Any]] = {
+    "subscribe": _AwaitedSubscription,
+    "history": _Awaited,
+    "recovery": _Awaited,
+    "tools": _Awaited,
+    "turn": _AwaitedTurn,
+    "gate": _AwaitedGate,
+}

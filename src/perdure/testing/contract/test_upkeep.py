@@ -63,6 +63,8 @@ async def live_a_life(store: Store, user: str, *, mark: str = "") -> list[Sessio
     await store.memory.update("support", user, noted.id, content=f"More about {mark}.")
     await store.artifacts.save(key, "file", mark.encode(), metadata={"m": mark})
     await store.artifacts.save(UserScope("support", user), "file", mark.encode())
+    asked = await store.approvals.request(mark, {"m": mark}, session=key, question=mark)
+    await store.approvals.approve(asked.id, by=user, remember=timedelta(days=9999), feedback=mark)
     fork = (await store.sessions.fork(key, id="fork")).key
     gone = (await store.sessions.create("support", user, "gone", state=state)).key
     await store.events.append(gone, mark)

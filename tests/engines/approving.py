@@ -1,0 +1,346 @@
+"""What processes do to the approvals of one store, whatever engine it is on."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections import Counter
+from datetime import timedelta
+from pathlib import Path
+from subprocess import Popen
+
+import pytest
+
+import perdure
+from perdure import (
+    ALL,
+    ApprovalPendingError,
+    ClosedError,
+    ConflictError,
+    DeniedError,
+    Principal,
+    SyncStore,
+)
+from tests.engines.processes import in_a_process, meet, python, side_by_side
+
+APPROVALS = 300
+ARGS = {"n": 1}
+
+
+def open_store(url: str) -> SyncStore:
+    return perdure.open_sync(url, durability="normal")
+
+
+def pending(url: str, count: int, **given: object) -> list[str]:
+    with open_store(url) as store:
+        return [store.approvals.request("send", ARGS, **given).id for _ in range(count)]  # type: ignore[arg-type]
+
+
+# -- two resolvers ---------------------------------------------------------------------------------
+
+
+def answer_all(url: str, name: str, decision: str, ids: list[str]) -> list[str]:
+    """Answer every one at the same time as the others; those that were won."""
+    won = []
+    who = Principal(name, ["approver"])
+    with open_store(url) as store:
+        for number, approval_id in enumerate(ids):
+            if number % 10 == 0:
+                meet()
+            try:
+                store.approvals.resolve(approval_id, decision, by=who)  # type: ignore[arg-type]
+                won.append(approval_id)
+            except ConflictError as error:
+                other = "two" if name == "one" else "one"
+                assert repr(other) in str(error), error
+    return won
+
+
+def every_approval_has_one_answer(url: str) -> None:
+    ids = pending(url, APPROVALS)
+
+    one, two = side_by_side(answer_all, [(url, "one", "approve", ids), (url, "two", "reject", ids)])
+
+    assert len(one) + len(two) == APPROVALS
+    assert {*one, *two} == {*ids}
+    # Else nobody was in anybody's way.
+    assert one
+    assert two
+    with open_store(url) as store:
+        for approval_id in ids:
+            found = store.approvals.get(approval_id)
+            won = ("approved", "one") if approval_id in one else ("rejected", "two")
+            assert (found.status, found.resolved_by) == won
+            assert len(store.approvals.audit(approval_id)) == 2
+
+
+# -- answer against expiry -------------------------------------------------------------------------
+
+
+def ask_and_answer(url: str, count: int) -> dict[str, bool]:
+    """Approve each about when it expires, and use it at once; whether it might run."""
+    ran = {}
+    who = Principal("boss", ["approver"])
+    with open_store(url) as store:
+        meet()
+        for number in range(count):
+            ttl = timedelta(milliseconds=2 + number % 7)
+            made = store.approvals.request("send", ARGS, ttl=ttl)
+            # From well before the moment to well after it.
+            time.sleep(max(0.0, ttl.total_seconds() + (number % 11 - 7) / 2000))
+            try:
+                store.approvals.approve(made.id, by=who)
+                ran[made.id] = store.approvals.consume(made.id, ARGS)
+            except ConflictError as error:
+                assert "expired" in str(error), error
+                ran[made.id] = False
+    return ran
+
+
+def sweep_meanwhile(url: str, seconds: float) -> dict[str, bool]:
+    with open_store(url) as store:
+        meet()
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            store.sweep()
+            time.sleep(0.001)
+    return {}
+
+
+def an_approval_is_answered_or_expires_and_never_both(url: str) -> None:
+    calls: list[tuple[object, ...]] = [(url, "ask"), (url, "sweep"), (url, "sweep")]
+    ran, *_ = side_by_side(_race, calls)
+
+    outcomes: Counter[str] = Counter()
+    with open_store(url) as store:
+        store.sweep()
+        for approval_id, did in ran.items():
+            steps = [step.to_status for step in store.approvals.audit(approval_id)]
+            outcomes[steps[-1]] += 1
+            assert steps in (
+                ["pending", "approved", "consumed"],
+                ["pending", "approved", "expired"],
+                ["pending", "expired"],
+            ), steps
+            assert did is (steps[-1] == "consumed")
+    assert sum(outcomes.values()) == APPROVALS
+    # Both happen, or it was no race.
+    assert min(outcomes["consumed"], outcomes["expired"]) > 10, outcomes
+
+
+def _race(url: str, role: str) -> dict[str, bool]:
+    return ask_and_answer(url, APPROVALS) if role == "ask" else sweep_meanwhile(url, 4)
+
+
+# -- kill -9 ---------------------------------------------------------------------------------------
+
+_DIES = """
+import os, signal, sys, time
+import perdure
+url, folder, where, approval_id = sys.argv[1:5]
+with perdure.open_sync(url) as store:
+    found = store.approvals.wait(approval_id, 30)
+    assert found.status == "approved", found.status
+    if where == "before":
+        os.kill(os.getpid(), signal.SIGKILL)
+    ran = store.approvals.consume(approval_id, {"n": 1}, by="first")
+    if where == "after":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if ran:
+        open(f"{folder}/{approval_id}.{os.getpid()}", "w").close()
+    if where == "anywhere":
+        time.sleep(30)
+"""
+
+
+def who_is_killed_runs_a_tool_at_most_once(url: str, folder: Path) -> None:
+    for where, status in (("before", "approved"), ("after", "consumed")):
+        [approval_id] = pending(url, 1)
+        with python(_DIES, url, str(folder), where, approval_id) as process:
+            with open_store(url) as store:
+                store.approvals.approve(approval_id, by=Principal("boss", ["approver"]))
+            assert process.wait(30) == -signal.SIGKILL
+        ran = len(list(folder.glob(f"{approval_id}.*")))
+        with open_store(url) as store:
+            found = store.approvals.get(approval_id)
+            # The record says which: what is approved did not run, what is consumed may have.
+            assert (found.status, ran) == (status, 0)
+            again = store.approvals.consume(approval_id, ARGS, by="second")
+            by = store.approvals.audit(approval_id)[-1].by
+        assert again is (where == "before")
+        assert by == ("second" if again else "first")
+
+
+def killed_at_random_it_runs_at_most_once(url: str, folder: Path, rounds: int) -> None:
+    """Two processes in a row that would run it: the first is killed at some moment."""
+    seen: Counter[str] = Counter()
+    for number in range(rounds):
+        [approval_id] = pending(url, 1)
+        with open_store(url) as store:
+            store.approvals.approve(approval_id, by=Principal("boss", ["approver"]))
+        with python(_DIES, url, str(folder), "anywhere", approval_id) as process:
+            _kill_about_when_it_is_used(url, approval_id, process, number)
+        with open_store(url) as store:
+            before = store.approvals.get(approval_id).status
+            again = store.approvals.consume(approval_id, ARGS)
+        ran = len(list(folder.glob(f"{approval_id}.*")))
+        assert again is (before == "approved")
+        assert ran + again <= 1, (before, ran, again)
+        seen[before] += 1
+    assert set(seen) <= {"approved", "consumed"}
+
+
+def _kill_about_when_it_is_used(
+    url: str, approval_id: str, process: Popen[bytes], number: int
+) -> None:
+    with open_store(url) as store:
+        end = time.monotonic() + 10
+        while number % 2 and time.monotonic() < end:
+            if store.approvals.get(approval_id).status == "consumed":
+                break
+        else:
+            time.sleep(0.15 + number * 0.01)
+    process.kill()
+    process.wait(30)
+
+
+# -- restart, close --------------------------------------------------------------------------------
+
+
+def approve_one(url: str, approval_id: str) -> None:
+    with open_store(url) as store:
+        store.approvals.approve(approval_id, by=Principal("boss", ["approver"]))
+
+
+def what_was_approved_while_nobody_waited_is_found(url: str) -> None:
+    """The one who asked is gone; another process says yes; the next one runs it."""
+    ran: list[int] = []
+
+    def once() -> None:
+        with open_store(url) as store:
+            about = {"thread_id": "t", "tool_call_id": "c1"}
+
+            @store.approvals.required(about=about, wait=False)
+            def send(n: int) -> None:
+                ran.append(n)
+
+            send(1)
+
+    with pytest.raises(ApprovalPendingError) as waiting:
+        once()
+    in_a_process(approve_one, url, waiting.value.approval_id)
+    once()
+    with pytest.raises(DeniedError, match="used already"):
+        once()
+    assert ran == [1]
+
+
+def a_tool_that_waits_does_not_run_when_the_store_is_closed(url: str) -> None:
+    ran: list[int] = []
+    outcome: list[BaseException] = []
+    store = open_store(url)
+
+    @store.approvals.required(about={"thread_id": "t"})
+    def send(n: int) -> None:
+        ran.append(n)
+
+    def work() -> None:
+        try:
+            send(1)
+        except ClosedError as error:
+            outcome.append(error)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    while not (found := store.approvals.list(app=ALL).items):
+        time.sleep(0.01)
+    time.sleep(0.1)
+    store.close()
+    in_a_process(approve_one, url, found[0].id)
+    thread.join(20)
+
+    assert [type(error) for error in outcome] == [ClosedError]
+    assert ran == []
+    with open_store(url) as again:
+        # It may still run, for whoever asks for the same call: nobody has used it.
+        assert again.approvals.get(found[0].id).status == "approved"
+
+
+def wait_long(url: str, approval_id: str, seconds: float) -> str:
+    with open_store(url) as store:
+        meet()
+        return store.approvals.wait(approval_id, seconds).status
+
+
+def recover(url: str, approval_id: str, seconds: float) -> list[str]:
+    """Restart again and again beside a process that waits."""
+    del approval_id
+    expired: list[str] = []
+    with open_store(url) as store:
+        meet()
+        time.sleep(0.5)
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            found = store.approvals.recover_pending(max_age=timedelta(microseconds=1))
+            expired += [one.id for one in found.expired]
+            assert [one.id for one in found.pending] == []
+            store.sweep()
+            time.sleep(0.02)
+    return expired
+
+
+def nobody_expires_what_a_living_process_waits_for(url: str, seconds: float = 7) -> None:
+    """Longer than a sign of life holds without the next."""
+    waited, left = pending(url, 2)
+
+    status, expired = side_by_side(
+        _wait_or_recover,
+        [(url, waited, seconds + 3, "wait"), (url, waited, seconds, "recover")],
+    )
+
+    assert status == "pending"
+    assert expired == [left]
+
+
+def _wait_or_recover(url: str, approval_id: str, seconds: float, role: str) -> object:
+    return (wait_long if role == "wait" else recover)(url, approval_id, seconds)
+
+
+# -- how soon --------------------------------------------------------------------------------------
+
+
+def wait_for_each(url: str, ids: list[str]) -> list[float]:
+    """When each answer was here."""
+    here = []
+    with open_store(url) as store:
+        for approval_id in ids:
+            meet()
+            assert store.approvals.wait(approval_id, 30).status == "approved"
+            here.append(time.time())
+    return here
+
+
+def answer_each(url: str, ids: list[str]) -> list[float]:
+    """When each answer was given."""
+    given = []
+    who = Principal("boss", ["approver"])
+    with open_store(url) as store:
+        for number, approval_id in enumerate(ids):
+            meet()
+            # The one who waits has looked often by then, and looks seldom.
+            time.sleep(0.35 + number * 0.013)
+            store.approvals.approve(approval_id, by=who)
+            given.append(time.time())
+    return given
+
+
+def delays(url: str, count: int = 20) -> list[float]:
+    """How long after an answer who waits in another process has it, in seconds, sorted."""
+    ids = pending(url, count)
+    here, given = side_by_side(_wait_or_answer, [(url, ids, "wait"), (url, ids, "answer")])
+    return sorted(max(0.0, h - g) for h, g in zip(here, given, strict=True))
+
+
+def _wait_or_answer(url: str, ids: list[str], role: str) -> list[float]:
+    return (wait_for_each if role == "wait" else answer_each)(url, ids)
