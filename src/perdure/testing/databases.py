@@ -22,6 +22,11 @@ SCHEME = "perdure-contract-shared"
 
 _engines: dict[str, Engine] = {}
 _numbers = count(1)
+#: Options that an engine is made with: who gives one gets an engine of his own.
+_OWN_ENGINE = {
+    "url", "durability", "busy_timeout", "schema", "pool_min", "pool_max", "prepared_statements",
+    "unhurried", "pool",
+}  # fmt: skip
 
 
 class OpenStore(Protocol):
@@ -84,6 +89,10 @@ class _Shared:
     def settle(self, thorough: bool | None) -> list[str]:
         return settled(self._engine, Settle(thorough))
 
+    def __getattr__(self, name: str) -> Any:
+        # What only some engines have.
+        return getattr(self._engine, name)
+
     def close(self) -> None:
         self._closed = True
 
@@ -99,23 +108,49 @@ def _shared(options: EngineOptions, setup: Setup) -> Engine:
     return _Shared(_engines[name], setup)
 
 
+def kept_engine(url: str) -> Engine | None:
+    """The engine that tests one after another have on that URL, if there is one."""
+    return _engines.get(_kept_name(url))
+
+
+def drop_engine(url: str) -> None:
+    """Close it; the next test that wants one gets a new one."""
+    if engine := _engines.pop(_kept_name(url), None):
+        engine.close()
+
+
+def _kept_name(url: str) -> str:
+    return url.replace(":", "_")
+
+
 class Database:
     """One database: a URL, whether its stores are sync, and the stores opened on it.
 
-    An engine whose data lives in the store object alone is shared by all of them.
+    An engine whose data lives in the store object alone is shared by all of them. ``kept``: so is
+    another one, and by the tests that follow, since to open it takes longer than a test.
     """
 
-    def __init__(self, url: str, *, sync: bool, shared: bool, defaults: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        sync: bool,
+        shared: bool,
+        defaults: dict[str, Any],
+        kept: bool = False,
+    ) -> None:
         self.url = url
         self.sync = sync
         self.shared = shared
         self._defaults = defaults
-        self._name = f"{next(_numbers)}"
+        self._kept = kept
+        self._name = _kept_name(url) if kept else f"{next(_numbers)}"
         self._opened: list[Store | SyncStore] = []
 
     def open(self, **options: Any) -> Store:
         """A store on it, to be awaited whatever its colour; opened by its first call."""
-        url = f"{SCHEME}:{self._name}:{self.url}" if self.shared else self.url
+        shares = self.shared or (self._kept and _OWN_ENGINE.isdisjoint(options))
+        url = f"{SCHEME}:{self._name}:{self.url}" if shares else self.url
         config = Config(**{"url": url, **self._defaults, **options})
         store: Store | SyncStore = SyncStore(config) if self.sync else Store(config)
         self._opened.append(store)
@@ -134,7 +169,7 @@ class Database:
     async def close(self) -> None:
         """Close every store, and the engine that they shared."""
         await self.close_stores()
-        if engine := _engines.pop(self._name, None):
+        if not self._kept and (engine := _engines.pop(self._name, None)):
             await asyncio.to_thread(engine.close)
 
     async def dump(self) -> dict[str, list[Row]]:

@@ -18,6 +18,7 @@ from perdure.engines import Engine, EngineOptions, Setup, at_url, engine_for, re
 from perdure.errors import MissingExtraError, UnsupportedError
 from perdure.migrations import LEDGER, migrations
 from perdure.tables import TABLES
+from perdure.testing.databases import drop_engine, kept_engine
 
 T = TypeVar("T")
 
@@ -61,13 +62,25 @@ def empty_schema(form: str, *, with_tables: bool = True) -> Iterator[str]:
     """The URL of a schema with nothing in it, in one of the `FORMS`; emptied for the next."""
     schemas = _schemas(form)
     name = schemas.take() if with_tables else new_name()
+    url = f"{FORMS[form]}{schemas.address}{'&' if '?' in schemas.address else '?'}schema={name}"
     try:
-        yield f"{FORMS[form]}{schemas.address}{'&' if '?' in schemas.address else '?'}schema={name}"
+        yield url
     finally:
-        if with_tables:
-            schemas.give_back(name)
-        else:
+        _let_finish(kept_engine(url))
+        if not (with_tables and schemas.give_back(name)):
+            drop_engine(url)
             schemas.drop(name)
+
+
+def _let_finish(engine: Any) -> None:
+    """Wait for what a test has left running: in its own engine, closing it would have."""
+
+    async def finished() -> None:
+        while engine._running:
+            await asyncio.wait(engine._running)
+
+    if engine is not None and engine._loop is not None:
+        asyncio.run_coroutine_threadsafe(finished(), engine._loop).result(60)
 
 
 def new_name() -> str:
@@ -98,10 +111,12 @@ class _Schemas:
         self._run(lambda connection: self._make(connection, name))
         return name
 
-    def give_back(self, name: str) -> None:
-        """Empty it; one in which a test has changed more than rows is dropped."""
-        if self._run(lambda connection: _emptied(connection, name)):
+    def give_back(self, name: str) -> bool:
+        """Empty it; False if a test has changed more than rows: then it is for nobody."""
+        emptied = self._run(lambda connection: _emptied(connection, name))
+        if emptied:
             self._free.append(name)
+        return emptied
 
     def drop(self, name: str) -> None:
         """Remove a schema, if it is there."""
@@ -116,7 +131,9 @@ class _Schemas:
         if self._connection is None or self._connection.is_closed():
             if self._connection is None:
                 atexit.register(self._close)
-            self._connection = await asyncpg.connect(self.address)
+            # One question is asked after each test: it is not to be planned each time.
+            settings = {"plan_cache_mode": "force_generic_plan"}
+            self._connection = await asyncpg.connect(self.address, server_settings=settings)
         return await work(self._connection)
 
     def _close(self) -> None:
@@ -150,14 +167,18 @@ def _partitioned_text(statement: str) -> list[str]:
 
 async def _emptied(connection: Any, name: str) -> bool:
     # Not TRUNCATE: that makes new files for each table, partition and index.
-    empty = "; ".join(f"DELETE FROM {name}.{table.name}" for table in TABLES)  # noqa: S608
+    full = " UNION ALL ".join(
+        f"SELECT {number} WHERE EXISTS (SELECT FROM {name}.{table.name})"  # noqa: S608
+        for number, table in enumerate(TABLES)
+    )
     known = [(migration.number, migration.name, migration.checksum) for migration in migrations()]
     try:
-        await connection.execute(empty)
+        found = [TABLES[number].name for (number,) in await connection.fetch(full)]
+        # In one transaction: what hangs on others goes before them.
+        await connection.execute("; ".join(f"DELETE FROM {name}.{table}" for table in found))  # noqa: S608
         ledger = f"SELECT number, name, checksum FROM {name}.perdure_migrations"  # noqa: S608
         if sorted(map(tuple, await connection.fetch(ledger))) == known:
             return True
     except Exception:  # noqa: BLE001 - whatever it was, the schema is not what it should be
         await connection.execute("ROLLBACK")
-    await connection.execute(f"DROP SCHEMA {name} CASCADE")
     return False

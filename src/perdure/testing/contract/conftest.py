@@ -71,9 +71,11 @@ def database(
     defaults = {"clock": clock, "durability": "normal", "pool_min": 1}
     # Those who open it by themselves find nothing at all.
     alone = not {"lone", "engine_url"}.isdisjoint(request.fixturenames)
+    own = "reopen" in request.fixturenames or request.node.get_closest_marker("own_engine")
     with _fresh(url, tmp_path, with_tables=not alone) as fresh:
+        kept = url.endswith(":{schema}") and not alone and not own
         shared = url == fresh
-        made = Database(fresh, sync=sync, shared=shared, defaults=defaults)
+        made = Database(fresh, sync=sync, shared=shared, defaults=defaults, kept=kept)
         yield made
         asyncio.run(made.close())
 

@@ -27,6 +27,8 @@ from perdure import (
 from perdure.testing.clocks import FixedClock
 from perdure.testing.databases import Database, Dump, OpenStore
 
+pytestmark = pytest.mark.own_engine
+
 ARGS = {"to": "bob"}
 ADA = {"user": "ada", "thread_id": "t"}
 BOSS = Principal("boss", ["approver"])

@@ -21,6 +21,8 @@ from perdure import (
 from perdure.testing.clocks import FixedClock
 from perdure.testing.databases import Database, Dump, OpenStore
 
+pytestmark = pytest.mark.own_engine
+
 ADA = UserScope("support", "ada")
 HOUR = timedelta(hours=1)
 QUESTION = "Which parcel do you mean?"

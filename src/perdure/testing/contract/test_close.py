@@ -14,6 +14,8 @@ from perdure.features.sessions import Sessions
 from perdure.features.state import State
 from perdure.testing.databases import Database, Reopen
 
+pytestmark = pytest.mark.own_engine
+
 KEY = SessionKey("support", "ada", "chat")
 
 

@@ -23,6 +23,8 @@ from perdure.operation import Async
 from perdure.testing.clocks import FixedClock
 from perdure.testing.databases import Dump, OpenStore, Reopen
 
+pytestmark = pytest.mark.own_engine
+
 START = datetime(2026, 1, 1, tzinfo=UTC)
 KEY = "telegram:42/general"
 WHOLE: list[dict[str, Any]] = [

@@ -29,6 +29,8 @@ from perdure.operation import Operation, Plan, Query, Statement
 from perdure.schema import missing_migrations
 from perdure.testing.databases import Database, OpenStore
 
+pytestmark = pytest.mark.own_engine
+
 KEY = SessionKey("support", "ada", "chat")
 
 

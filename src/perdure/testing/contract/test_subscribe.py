@@ -21,6 +21,8 @@ from perdure import (
 )
 from perdure.testing.databases import NewKey, OpenStore
 
+pytestmark = pytest.mark.own_engine
+
 USER = UserScope("support", "ada")
 KEY = SessionKey("support", "ada", "chat")
 NOTHING_MORE = 0.05
