@@ -49,6 +49,11 @@ if TYPE_CHECKING:
         AppScope,
         Artifact,
         Branch,
+        Checkpoint,
+        CheckpointKey,
+        CheckpointNode,
+        CheckpointTuple,
+        CheckpointWrite,
         Context,
         ConversationContext,
         DiskUse,
@@ -61,6 +66,7 @@ if TYPE_CHECKING:
         Hold,
         KeyValue,
         KeyValueHit,
+        Lineage,
         LoadedArtifact,
         Memory,
         MemoryHit,
@@ -73,10 +79,12 @@ if TYPE_CHECKING:
         NewKeyValue,
         NewMemory,
         NewSession,
+        NewWrite,
         NewState,
         Opaque,
         Origin,
         Page,
+        PrunedCheckpoints,
         Remembered,
         Rewritten,
         SearchHit,
@@ -116,6 +124,11 @@ __all__ = [
     "Async",
     "AsyncSubscription",
     "Branch",
+    "Checkpoint",
+    "CheckpointKey",
+    "CheckpointNode",
+    "CheckpointTuple",
+    "CheckpointWrite",
     "BusyError",
     "ClosedError",
     "Config",
@@ -140,6 +153,7 @@ __all__ = [
     "InvalidError",
     "KeyValue",
     "KeyValueHit",
+    "Lineage",
     "Limits",
     "LoadedArtifact",
     "Memory",
@@ -155,11 +169,13 @@ __all__ = [
     "NewKeyValue",
     "NewMemory",
     "NewSession",
+    "NewWrite",
     "NewState",
     "NotFoundError",
     "Opaque",
     "Origin",
     "Page",
+    "PrunedCheckpoints",
     "Pending",
     "PerdureError",
     "ReadOnlyError",
@@ -221,11 +237,13 @@ _PLACES = {
         "perdure.handles": "HandleState SessionHandle",
         "perdure.operation": "Async Deferred Pending Sync",
         "perdure.records": (
-            "ALL Annotation AppScope Appended Artifact Branch Context ConversationContext "
+            "ALL Annotation AppScope Appended Artifact Branch Checkpoint CheckpointKey "
+            "CheckpointNode CheckpointTuple CheckpointWrite Context ConversationContext "
             "DELETE DiskUse ErasureReceipt Event EventError Fact Growth History Hold KeyValue "
             "KeyValueHit "
-            "LoadedArtifact Memory MemoryHit Message Messages Namespace NewAnnotation "
-            "NewArtifact NewEvent NewKeyValue NewMemory NewSession NewState Opaque Origin Page "
+            "Lineage LoadedArtifact Memory MemoryHit Message Messages Namespace NewAnnotation "
+            "NewArtifact NewEvent NewKeyValue NewMemory NewSession NewState NewWrite Opaque Origin "
+            "Page PrunedCheckpoints "
             "Remembered "
             "Rewritten SearchHit Session SessionKey SessionSummary Size StateChange "
             "StateEntry Summary SummaryJob SummaryRun SummaryTrigger Swept Tally Usage "
