@@ -192,7 +192,9 @@ def _digest(
 
 def run_digest(tenant: str, run_id: JSON) -> str | None:
     """What a run is found by."""
-    return digest("run", tenant, run_id) if isinstance(run_id, str) and run_id else None
+    if not isinstance(run_id, str) or not run_id:
+        return None
+    return digest("run", tenant, run_id)[:_DIGEST_DIGITS]
 
 
 def linked(

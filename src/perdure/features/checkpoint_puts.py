@@ -17,6 +17,7 @@ from perdure.features.checkpoint_bodies import (
     chain_number,
     encode_body,
 )
+from perdure.features.checkpoint_prunes import collect
 from perdure.features.checkpoint_reads import known_of
 from perdure.features.deltas import LONGEST, change, checksum, whole
 from perdure.features.lineages import (
@@ -25,6 +26,7 @@ from perdure.features.lineages import (
     link,
     refuse_if_fenced,
     refuse_if_not_latest,
+    take,
 )
 from perdure.operation import Bumps, Fused, Plan, Rows, Settings, Statement, Work
 from perdure.records import CheckpointKey
@@ -142,8 +144,8 @@ def work(draft: Draft, settings: Settings) -> Work[CheckpointKey]:
     """The work of a put; one statement can do the usual ones."""
     memory = Memory(settings.cache, draft.part)
 
-    def plain(bumps: Bumps) -> Plan[CheckpointKey]:
-        return _put(draft, memory, bumps)
+    def plain(_: Bumps) -> Plan[CheckpointKey]:
+        return put(draft, memory)
 
     basis = _basis(draft, memory)
     if not _fits(draft, basis):
@@ -328,8 +330,8 @@ def at_once(written: Written) -> dict[str, Any]:
 # -- the plan --------------------------------------------------------------------------------
 
 
-def _put(draft: Draft, memory: Memory, bumps: Bumps) -> Plan[CheckpointKey]:
-    del bumps
+def put(draft: Draft, memory: Memory) -> Plan[CheckpointKey]:
+    """Store a checkpoint, or find that it is stored."""
     if draft.linked is not None:
         draft = draft._replace(linked=(yield from draft.linked.resolved()))
     if draft.fence:
@@ -358,6 +360,11 @@ def _put(draft: Draft, memory: Memory, bumps: Bumps) -> Plan[CheckpointKey]:
         yield CHECKPOINTS.renew(part=draft.part, ns=draft.ns)
     yield CHECKPOINTS.add(**_columns_of_row(draft), number=number, **layout.body.ref._asdict())
     yield from write(draft.part, draft.ns, draft.id, draft.writes)
+    if draft.id in stored and layout.body.depth == 0:
+        # Now and then what replacements have left behind goes.
+        yield from take(draft.part)
+        yield from collect(draft.part, memory.cache)
+        epoch += 1
     _learn(draft, memory, layout, epoch)
     return draft.key
 
@@ -431,8 +438,7 @@ def write_work(late: Late) -> Work[CheckpointKey]:
     """The work of writes alone; one statement can do them in a namespace that is there."""
     key = CheckpointKey(late.lineage, late.namespace, late.id)
 
-    def plain(bumps: Bumps) -> Plan[CheckpointKey]:
-        del bumps
+    def plain(_: Bumps) -> Plan[CheckpointKey]:
         linked = late.linked
         if linked is not None:
             linked = yield from linked.resolved()

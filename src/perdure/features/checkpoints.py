@@ -9,13 +9,13 @@ from perdure.errors import InvalidError, NotFoundError
 from perdure.features import checkpoint_drafts as drafts
 from perdure.features import checkpoint_lists as lists
 from perdure.features import checkpoint_puts as puts
-from perdure.features.checkpoint_drafts import Parent, Place
+from perdure.features.checkpoint_drafts import Place
 from perdure.features.checkpoint_reads import LAST_ID, LAST_NUMBER, Wanted, one
 from perdure.features.cursors import check_limit
+from perdure.features.lineage_keeping import LineageKeeping
 from perdure.operation import (
     Bumps,
     Emit,
-    Feature,
     M,
     Plan,
     Stream,
@@ -42,16 +42,13 @@ Order = Literal["put", "id"]
 OnDuplicate = Literal["keep", "replace"]
 
 
-class Checkpoints(Feature[M]):
+class Checkpoints(LineageKeeping[M]):
     """`store.checkpoints`: the steps of graphs, by lineage, namespace and id.
 
     A lineage is one thread of work; its namespaces are those of the graphs inside of the graph,
     ``""`` that of the outer one. The latest checkpoint is the one that was put last, whatever
     its id and whatever a clock says.
     """
-
-    name = "checkpoints"
-    _of_sessions = False
 
     # -- putting -----------------------------------------------------------------------------
 
@@ -336,6 +333,3 @@ def _there(
         what = "no checkpoint" if id is None else f"no checkpoint {id!r}"
         raise NotFoundError(f"{what} in namespace {namespace!r} of lineage {lineage!r}")
     return found
-
-
-__all__ = ["Checkpoints", "Parent"]

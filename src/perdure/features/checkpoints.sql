@@ -295,3 +295,120 @@ WHERE c.part = :part AND c.ns = :ns ORDER BY c.number DESC LIMIT 1
 -- The first place of an id in a list.
 SELECT l.lineage, n.namespace, c.number, c.id
 {of_one} WHERE {scope} AND c.id = :id ORDER BY l.lineage, n.namespace LIMIT :limit
+
+-- name: renew_all
+-- Every namespace for this transaction alone; what processes remember of them counts no more.
+UPDATE checkpoint_namespaces SET epoch = epoch + 1 WHERE part = :part
+
+-- name: owners
+SELECT o.owner_part, o.uid FROM checkpoint_owners o WHERE o.part = :part
+ORDER BY o.owner_part, o.uid
+
+-- name: unlink
+DELETE FROM checkpoint_links
+WHERE part = :owner_part AND uid = :uid AND lineage_part = :lineage_part
+
+-- name: disown
+DELETE FROM checkpoint_owners
+WHERE part = :part AND owner_part = :owner_part AND uid = :uid
+
+-- name: links
+SELECT k.uid, k.lineage_part, k.lineage FROM checkpoint_links k
+WHERE k.part = :owner_part AND (CAST(:uid AS TEXT) IS NULL OR k.uid = :uid)
+ORDER BY k.lineage_part, k.uid
+
+-- name: counted
+-- for: table = @lineage
+SELECT COUNT(*) FROM {table} WHERE part = :part
+
+-- name: remove
+-- for: table = @lineage
+DELETE FROM {table} WHERE part = :part
+
+-- name: bury
+-- The lineage is deleted; its row stays, without a name.
+UPDATE checkpoint_lineages SET tenant = '', lineage = '', deleted_at = :now WHERE part = :part
+
+-- name: outline
+-- Every checkpoint of a lineage, without its body.
+SELECT c.ns, n.namespace, c.id, c.number, c.parent_ns, c.parent, c.chain, c.depth, c.checksum,
+    c.created_at, c.run
+FROM checkpoints c JOIN checkpoint_namespaces n ON n.part = c.part AND n.ns = c.ns
+WHERE c.part = :part ORDER BY n.namespace, c.number
+
+-- name: sizes_of_values
+SELECT v.chain, v.depth, OCTET_LENGTH(v.data) FROM checkpoint_values v WHERE v.part = :part
+
+-- name: size_of_writes
+SELECT COUNT(*), CAST(COALESCE(SUM(
+    COALESCE(OCTET_LENGTH(w.value), 0) + COALESCE(OCTET_LENGTH(w.data), 0)), 0) AS BIGINT)
+FROM checkpoint_writes w WHERE w.part = :part AND w.ns = :ns AND w.id = :id
+
+-- name: drop_checkpoint
+DELETE FROM checkpoints WHERE part = :part AND ns = :ns AND id = :id
+
+-- name: drop_writes
+DELETE FROM checkpoint_writes WHERE part = :part AND ns = :ns AND id = :id
+
+-- name: drop_values
+DELETE FROM checkpoint_values WHERE part = :part AND chain = :chain AND depth > :depth
+
+-- name: relink
+UPDATE checkpoints SET parent_ns = :parent_ns, parent = :parent
+WHERE part = :part AND ns = :ns AND id = :id
+
+-- name: of_run
+-- In every lineage of a tenant: a sharded database asks all its machines.
+SELECT c.part, c.ns, c.id FROM checkpoints c WHERE c.run = :run ORDER BY c.part, c.ns, c.id
+
+-- name: any
+SELECT 1 FROM checkpoints c WHERE c.part = :part LIMIT 1
+
+-- name: copy_namespaces
+INSERT INTO checkpoint_namespaces (part, ns, namespace, last, epoch, updated_at)
+SELECT CAST(:target AS TEXT), ns, namespace, last, CAST(:epoch AS BIGINT), CAST(:now AS BIGINT)
+FROM checkpoint_namespaces WHERE part = :part
+ON CONFLICT (part, ns) DO UPDATE
+SET last = excluded.last, epoch = excluded.epoch, updated_at = excluded.updated_at
+
+-- name: copy_checkpoints
+INSERT INTO checkpoints
+    (part, ns, id, number, parent_ns, parent, digest, run, chain, depth, checksum, created_at)
+SELECT CAST(:target AS TEXT), ns, id, number, parent_ns, parent, digest, run, chain, depth,
+    checksum, created_at
+FROM checkpoints WHERE part = :part
+
+-- name: copy_values
+INSERT INTO checkpoint_values
+    (part, chain, depth, named, number, head, tail, form, checksum, codec, data)
+SELECT CAST(:target AS TEXT), chain, depth, named, number, head, tail, form, checksum, codec, data
+FROM checkpoint_values WHERE part = :part
+
+-- name: copy_writes
+INSERT INTO checkpoint_writes (part, ns, id, task, idx, path, channel, value, codec, data)
+SELECT CAST(:target AS TEXT), ns, id, task, idx, path, channel, value, codec, data
+FROM checkpoint_writes WHERE part = :part
+
+-- define: about_lineage
+SELECT l.part, l.lineage, l.created_at,
+    (SELECT COUNT(*) FROM checkpoint_namespaces n WHERE n.part = l.part),
+    (SELECT MAX(n.updated_at) FROM checkpoint_namespaces n WHERE n.part = l.part),
+    (SELECT COUNT(*) FROM checkpoints c WHERE c.part = l.part),
+    (SELECT CAST(COALESCE(SUM(OCTET_LENGTH(v.data)), 0) AS BIGINT)
+     FROM checkpoint_values v WHERE v.part = l.part)
+FROM checkpoint_lineages l
+
+-- name: lineages
+{about_lineage}
+WHERE l.tenant = :tenant AND l.lineage > :after AND l.deleted_at IS NULL
+ORDER BY l.lineage LIMIT :limit
+
+-- name: lineage
+{about_lineage} WHERE l.part = :part AND l.deleted_at IS NULL
+
+-- name: worth_pruning
+-- The next lineages in which there may be something to remove.
+SELECT l.part, l.lineage FROM checkpoint_lineages l
+WHERE l.tenant = :tenant AND l.lineage > :after AND l.deleted_at IS NULL
+  AND EXISTS (SELECT 1 FROM checkpoints c WHERE c.part = l.part AND c.created_at < :before)
+ORDER BY l.lineage LIMIT :limit

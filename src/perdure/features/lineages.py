@@ -6,8 +6,13 @@ from typing import Any, NamedTuple, Protocol
 
 from perdure.errors import ConflictError
 from perdure.features.checkpoint_bodies import CHECKPOINTS
-from perdure.features.lookup import Target, get, hold
+from perdure.features.holds import refuse_if_held
+from perdure.features.lookup import Target, hold
 from perdure.operation import Plan
+from perdure.tables import TABLES
+
+#: What goes with a lineage; its own row stays, so that what comes late is known.
+_ITS = [table.name for table in TABLES if table.lineage and table.name != "checkpoint_lineages"]
 
 
 class Comer(Protocol):
@@ -96,3 +101,46 @@ def refuse_if_not_latest(comer: Any) -> Plan[None]:
             f"checkpoint {comer.id!r} follows {parent!r}, but the latest of {comer.lineage!r} in "
             f"{comer.namespace!r} is {latest!r}: read it again, or put without the fence"
         )
+
+
+# -- going -----------------------------------------------------------------------------------
+
+
+def take(part: str) -> Plan[bool]:
+    """The lineage with all its namespaces for this transaction alone; whether it is there.
+
+    What processes remember of it counts no more.
+    """
+    held = yield CHECKPOINTS.hold_lineage(part=part)
+    yield CHECKPOINTS.renew_all(part=part)
+    return bool(held) and held[0][0] is None
+
+
+def refuse_if_kept(part: str, what: str) -> Plan[None]:
+    """`DeniedError` if somebody whose lineage it is, or their session, is held."""
+    for owner_part, uid in (yield CHECKPOINTS.owners(part=part)):
+        yield from refuse_if_held(owner_part, uid, what)
+
+
+def remove(part: str, now: int) -> Plan[dict[str, int]]:
+    """Remove a lineage that is taken, from those whose it was as well; its rows by table."""
+    removed = {}
+    for owner_part, uid in (yield CHECKPOINTS.owners(part=part)):
+        yield CHECKPOINTS.unlink(owner_part=owner_part, uid=uid, lineage_part=part)
+    for name in _ITS:
+        counted = yield CHECKPOINTS.pick("counted", name)(part=part)
+        removed[name] = counted[0][0]
+        yield CHECKPOINTS.pick("remove", name)(part=part)
+    yield CHECKPOINTS.bury(part=part, now=now)
+    return removed
+
+
+def remove_linked(owner_part: str, uid: str | None, now: int) -> Plan[dict[str, int]]:
+    """Remove the lineages of a session, or (None) all of a person; their rows by table."""
+    removed = dict.fromkeys(_ITS, 0)
+    links = yield CHECKPOINTS.links(owner_part=owner_part, uid=uid)
+    for part in sorted({lineage_part for _, lineage_part, _ in links}):
+        yield from take(part)
+        for name, count in (yield from remove(part, now)).items():
+            removed[name] += count
+    return removed

@@ -215,7 +215,7 @@ async def test_a_read_loads_only_the_channels_that_are_asked_for(store: Store) -
 async def test_a_put_with_the_same_id_replaces_and_the_same_again_changes_nothing(
     store: Store, dump: Dump
 ) -> None:
-    first = {"id": "a", "versions": {"m": 1}, "values": {"m": 1}}
+    first: dict[str, Any] = {"id": "a", "versions": {"m": 1}, "values": {"m": 1}}
     await store.checkpoints.put("graph", {"n": 1}, **first)
     await store.checkpoints.put("graph", {"n": 2}, id="b", parent="a")
     before = await dump()
@@ -294,19 +294,20 @@ async def test_a_list_goes_on_where_its_cursor_stands(store: Store) -> None:
     for number in range(7):
         await store.checkpoints.put("graph", number, id=f"{number * 3 % 7}", values={"m": number})
 
-    for order in ("put", "id"):
+    orders: list[Any] = ["put", "id"]
+    for order in orders:
         found: list[Any] = []
         cursor = None
         while True:
-            page = await store.checkpoints.list("graph", order=order, limit=3, cursor=cursor)  # type: ignore[arg-type]
+            page = await store.checkpoints.list("graph", order=order, limit=3, cursor=cursor)
             found += page.items
             cursor = page.next_cursor
             if cursor is None:
                 break
         assert [one.key.id for one in found] == await ids(store, order=order)
         assert all(one.checkpoint.values["m"] == one.checkpoint.payload for one in found)
+    page = await store.checkpoints.list("graph", limit=3)
     with pytest.raises(InvalidError, match="cursor"):
-        page = await store.checkpoints.list("graph", limit=3)
         await store.checkpoints.list("graph", order="id", cursor=page.next_cursor)
 
 
@@ -387,9 +388,10 @@ async def test_names_have_limits_in_bytes(store: Store) -> None:
     found = await store.checkpoints.get_tuple(longest, longest, namespace="é" * 512)
     assert (found.checkpoint.payload, found.writes[0].channel) == (1, longest)
 
-    for fields in ({"id": longest + "a"}, {"namespace": "é" * 512 + "a"}):
+    wrong: list[Any] = [{"id": longest + "a"}, {"namespace": "é" * 512 + "a"}]
+    for fields in wrong:
         with pytest.raises(TooLargeError):
-            await store.checkpoints.put("graph", **fields)  # type: ignore[arg-type]
+            await store.checkpoints.put("graph", **fields)
     with pytest.raises(TooLargeError):
         await store.checkpoints.put(longest + "a")
 
