@@ -103,7 +103,7 @@ if TYPE_CHECKING:
         Usage,
         UserScope,
     )
-    from perdure.retention import RetentionConfig
+    from perdure.retention import KeepCheckpoints, RetentionConfig
     from perdure.store import Store, SyncStore
     from perdure.subscriptions import AsyncSubscription, SyncSubscription
     from perdure.turns import Turn
@@ -151,6 +151,7 @@ __all__ = [
     "HistoryView",
     "Hold",
     "InvalidError",
+    "KeepCheckpoints",
     "KeyValue",
     "KeyValueHit",
     "Lineage",
@@ -249,7 +250,7 @@ _PLACES = {
             "StateEntry Summary SummaryJob SummaryRun SummaryTrigger Swept Tally Usage "
             "UserScope"
         ),
-        "perdure.retention": "RetentionConfig",
+        "perdure.retention": "KeepCheckpoints RetentionConfig",
         "perdure.opening": "open open_sync",
         "perdure.store": "Store SyncStore",
         "perdure.subscriptions": "AsyncSubscription SyncSubscription",

@@ -125,8 +125,7 @@ def prune(
     doomed = choose(rows)
     if not doomed:
         return PrunedCheckpoints(checkpoints=0, values=0, writes=0, bytes=0)
-    if not dry_run:
-        yield from refuse_if_kept(part, f"prune lineage {lineage!r}")
+    yield from refuse_if_kept(part, f"prune lineage {lineage!r}")
     names = {row.name for row in doomed}
     unneeded, size = yield from _unneeded(part, [r for r in rows if r.name not in names], cache)
     writes = 0

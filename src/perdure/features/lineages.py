@@ -122,11 +122,15 @@ def refuse_if_kept(part: str, what: str) -> Plan[None]:
         yield from refuse_if_held(owner_part, uid, what)
 
 
-def remove(part: str, now: int) -> Plan[dict[str, int]]:
-    """Remove a lineage that is taken, from those whose it was as well; its rows by table."""
+def remove(part: str, now: int, *, but: str = "") -> Plan[dict[str, int]]:
+    """Remove a lineage that is taken, from those whose it was as well; its rows by table.
+
+    What the part ``but`` says of it is removed by who calls.
+    """
     removed = {}
     for owner_part, uid in (yield CHECKPOINTS.owners(part=part)):
-        yield CHECKPOINTS.unlink(owner_part=owner_part, uid=uid, lineage_part=part)
+        if owner_part != but:
+            yield CHECKPOINTS.unlink(owner_part=owner_part, uid=uid, lineage_part=part)
     for name in _ITS:
         counted = yield CHECKPOINTS.pick("counted", name)(part=part)
         removed[name] = counted[0][0]
@@ -135,12 +139,14 @@ def remove(part: str, now: int) -> Plan[dict[str, int]]:
     return removed
 
 
-def remove_linked(owner_part: str, uid: str | None, now: int) -> Plan[dict[str, int]]:
+def remove_linked(
+    owner_part: str, uid: str | None, now: int, *, but: str = ""
+) -> Plan[dict[str, int]]:
     """Remove the lineages of a session, or (None) all of a person; their rows by table."""
     removed = dict.fromkeys(_ITS, 0)
     links = yield CHECKPOINTS.links(owner_part=owner_part, uid=uid)
     for part in sorted({lineage_part for _, lineage_part, _ in links}):
         yield from take(part)
-        for name, count in (yield from remove(part, now)).items():
+        for name, count in (yield from remove(part, now, but=but)).items():
             removed[name] += count
     return removed
