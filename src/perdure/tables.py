@@ -280,8 +280,8 @@ TABLES: tuple[Table, ...] = (
     Table(
         "checkpoint_values",
         (
-            "part", "chain", "depth", "named", "number", "head", "tail", "form", "checksum", "codec",
-            "data",
+            "part", "chain", "depth", "named", "number", "head", "tail", "form", "checksum",
+            "codec", "data",
         ),
         session=False,
         person=False,

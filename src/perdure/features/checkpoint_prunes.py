@@ -151,10 +151,10 @@ def prune(
 def _relink(part: str, rows: Sequence[Outlined], doomed: Collection[Name]) -> Plan[None]:
     keys = {row.namespace: row.ns for row in rows}
     changes = []
-    for (ns, id), heir in heirs(rows, doomed, keys).items():
+    for (ns, of), heir in heirs(rows, doomed, keys).items():
         other = heir is not None and heir.ns != ns
         namespace = heir.namespace if heir is not None and other else None
-        changes.append((namespace, heir.id if heir else None, part, ns, id))
+        changes.append((namespace, heir.id if heir else None, part, ns, of))
     if changes:
         yield CHECKPOINTS.relink.many(changes)
 

@@ -289,7 +289,7 @@ def _at_once(draft: Draft, layout: _Layout, basis: Known | None) -> Statement:
     entries = _entries(draft, basis, {})
     rows = [*layout.rows, layout.body]
     columns = dict(zip(Row._fields, map(list, zip(*rows, strict=True)), strict=True))
-    values = {f"v_{name}": column for name, column in columns.items()}
+    values: dict[str, Any] = {f"v_{name}": column for name, column in columns.items()}
     values |= _columns(draft) | at_once(draft.writes) | layout.body.ref._asdict()
     values |= {
         "absent": [named for _, named in _unsure(draft, entries)],
@@ -343,7 +343,7 @@ def put(draft: Draft, memory: Memory) -> Plan[CheckpointKey]:
     bodies = yield CHECKPOINTS.bodies(
         part=draft.part, ns=draft.ns, id=draft.id, base_id=basis.id if basis else draft.id
     )
-    stored = {id: (digest, Ref(*ref)) for id, digest, *ref in bodies}
+    stored = {found: (digest, Ref(*ref)) for found, digest, *ref in bodies}
     if draft.id in stored and stored[draft.id][0] == draft.digest:
         # A retry of what was acknowledged to nobody: nothing moves.
         yield from write(draft.part, draft.ns, draft.id, draft.writes)

@@ -122,17 +122,17 @@ def _sorted_out(
                 Link(chain, depth, Packed(head, tail, form, data), checksum, codec)
             )
         else:
-            ns, id, task, path, *rest = values
-            writes.setdefault((part, ns, id), []).append((path, task, rest[3], rest))
+            ns, of, task, path, *rest = values
+            writes.setdefault((part, ns, of), []).append((path, task, rest[3], rest))
     sorted_writes = {key: _writes(some) for key, some in writes.items()}
     return rows, links, sorted_writes
 
 
 def _row(part: str, values: Sequence[Any]) -> CheckpointRow:
-    ns, id, namespace, lineage, parent, parent_ns, _ = values[:7]
+    ns, name, namespace, lineage, parent, parent_ns, _ = values[:7]
     number, chain, depth, checksum, created_at, epoch, _ = values[7:]
     return CheckpointRow(
-        part, ns, id, namespace, lineage, parent, parent_ns, number, Ref(chain, depth, checksum),
+        part, ns, name, namespace, lineage, parent, parent_ns, number, Ref(chain, depth, checksum),
         created_at, epoch,
     )  # fmt: skip
 

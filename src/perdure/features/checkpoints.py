@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from perdure.errors import InvalidError, NotFoundError
+from perdure.errors import NotFoundError
 from perdure.features import checkpoint_drafts as drafts
 from perdure.features import checkpoint_lists as lists
 from perdure.features import checkpoint_puts as puts
@@ -26,7 +26,6 @@ from perdure.operation import (
     stream,
 )
 from perdure.records import (
-    ALL,
     JSON,
     AllType,
     Checkpoint,
@@ -310,8 +309,6 @@ class Checkpoints(LineageKeeping[M]):
     ) -> Any:
         at = Place(self._settings, lineage, namespace)
         lists.check_order(order)
-        if lineage is ALL or namespace is ALL:
-            raise InvalidError("one checkpoint is in one namespace of one lineage", "namespace")
         values = {"part": at.part, "ns": at.ns}
         found = f"one_{order}"
         if id is not None:

@@ -173,7 +173,7 @@ def _shared_end(one: bytes, other: bytes, most: int) -> int:
             # From the back: as from the front of what is turned round.
             return shared + _first_difference(ours[::-1], theirs[::-1], 0, step)
         shared += step
-    return most if most > 0 else 0
+    return max(0, most)
 
 
 def _before(value: bytes, end: int, step: int) -> bytes:

@@ -85,8 +85,8 @@ class LineageKeeping(Feature[M]):
         def work(_: Bumps) -> Plan[int]:
             by_part: dict[str, set[Name]] = {}
             for of_run in runs:
-                for part, ns, id in (yield CHECKPOINTS.of_run(run=of_run)):
-                    by_part.setdefault(part, set()).add((ns, id))
+                for part, ns, name in (yield CHECKPOINTS.of_run(run=of_run)):
+                    by_part.setdefault(part, set()).add((ns, name))
             removed = 0
             for part, names in sorted(by_part.items()):
                 done = yield from prune(
@@ -137,7 +137,7 @@ class LineageKeeping(Feature[M]):
         settings = self._settings
         ns = None
         if namespace is not ALL:
-            ns = namespace_key(drafts.check_namespace(settings, namespace))  # type: ignore[arg-type]
+            ns = namespace_key(drafts.check_namespace(settings, namespace))
         kept = {(namespace_key(key.namespace), key.id) for key in keep}
         return Cut(*kept_of(keep_last, older_than, settings.clock()), ns, kept)
 
@@ -204,7 +204,7 @@ class LineageKeeping(Feature[M]):
         part = self._part(lineage)
         ns = None
         if namespace is not ALL:
-            ns = namespace_key(drafts.check_namespace(self._settings, namespace))  # type: ignore[arg-type]
+            ns = namespace_key(drafts.check_namespace(self._settings, namespace))
         return lambda _: tree(part, ns, self._settings.cache)
 
     @reading

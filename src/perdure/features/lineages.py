@@ -19,17 +19,28 @@ class Comer(Protocol):
     """What comes to a namespace of a lineage."""
 
     @property
-    def part(self) -> str: ...
+    def part(self) -> str:
+        """That of the lineage."""
+
     @property
-    def ns(self) -> str: ...
+    def ns(self) -> str:
+        """The key of the namespace."""
+
     @property
-    def namespace(self) -> str: ...
+    def namespace(self) -> str:
+        """Its name."""
+
     @property
-    def tenant(self) -> str: ...
+    def tenant(self) -> str:
+        """Whose store it is."""
+
     @property
-    def lineage(self) -> str: ...
+    def lineage(self) -> str:
+        """The id of the lineage."""
+
     @property
-    def now(self) -> int: ...
+    def now(self) -> int:
+        """The time of the call."""
 
 
 class Linked(NamedTuple):

@@ -278,7 +278,7 @@ async def test_checkpoints_of_a_turn_are_stored_with_it_or_not_at_all(
     store: Store, key: SessionKey, dump: Dump
 ) -> None:
     before = await dump()
-    with pytest.raises(NotFoundError):
+    with pytest.raises(NotFoundError):  # noqa: PT012 - the block is what fails
         async with store.turn() as turn:
             turn.events.append(key, NewEvent("hello"))
             turn.checkpoints.put("graph", 1, id="a", values={"m": ["x"] * 99})
@@ -306,7 +306,7 @@ async def test_a_turn_that_failed_leaves_nothing_that_later_puts_build_on(
     store: Store, key: SessionKey
 ) -> None:
     await store.checkpoints.put("graph", id="a", versions={"m": 1}, values={"m": ["x"] * 50})
-    with pytest.raises(NotFoundError):
+    with pytest.raises(NotFoundError):  # noqa: PT012 - the block is what fails
         async with store.turn() as turn:
             turn.checkpoints.put(
                 "graph", id="b", parent="a", versions={"m": 2}, values={"m": ["x"] * 51}
@@ -345,15 +345,15 @@ class Model:
 
     def remove(self, where: tuple[str, str], ids: list[str]) -> None:
         there = self.rows[where]
-        parents = {id: row["parent"] for id, row in there.items()}
+        parents = {name: row["parent"] for name, row in there.items()}
         for row in there.values():
             parent, seen = row["parent"], set()
             while parent in ids and parent not in seen:
                 seen.add(parent)
                 parent = parents.get(parent)
             row["parent"] = parent
-        for id in ids:
-            del there[id]
+        for name in ids:
+            del there[name]
 
 
 class Walk:
@@ -400,12 +400,12 @@ class Walk:
             "payload": self.content(before["payload"]), "versions": versions, "values": values,
             "parent": parent, "run": f"run-{draw.randint(0, 9)}",
         }  # fmt: skip
-        id = draw.choice([*there]) if there and draw.random() < 0.1 else f"id {self.count}"
+        name = draw.choice([*there]) if there and draw.random() < 0.1 else f"id {self.count}"
         await self.store.checkpoints.put(
-            where[0], row["payload"], id=id, namespace=where[1], parent=parent,
+            where[0], row["payload"], id=name, namespace=where[1], parent=parent,
             metadata={"run_id": row["run"]}, versions=versions, values=new,
         )  # fmt: skip
-        self.model.put(where, id, row)
+        self.model.put(where, name, row)
 
     async def prune(self, where: tuple[str, str]) -> None:
         there = [*self.model.rows.get(where, {})]
@@ -418,15 +418,15 @@ class Walk:
         there = self.model.rows.get(where)
         if there:
             self.count += 1
-            of, id = self.draw.choice([*there]), f"id {self.count}"
-            await self.store.checkpoints.branch(where[0], of, new_id=id, namespace=where[1])
-            self.model.put(where, id, {**there[of], "parent": of})
+            of, new = self.draw.choice([*there]), f"id {self.count}"
+            await self.store.checkpoints.branch(where[0], of, new_id=new, namespace=where[1])
+            self.model.put(where, new, {**there[of], "parent": of})
 
     async def runs(self, _: tuple[str, str]) -> None:
         run = f"run-{self.draw.randint(0, 9)}"
         await self.store.checkpoints.delete_for_runs([run])
         for where, rows in self.model.rows.items():
-            self.model.remove(where, [id for id, row in rows.items() if row["run"] == run])
+            self.model.remove(where, [name for name, row in rows.items() if row["run"] == run])
 
     async def copy(self, where: tuple[str, str]) -> None:
         target = "g2" if where[0] == "g1" else "g1"
@@ -435,7 +435,7 @@ class Walk:
             await self.store.checkpoints.copy_lineage(where[0], target)
             for ns in ("", "sub"):
                 rows = self.model.rows.get((where[0], ns), {})
-                self.model.rows[target, ns] = {id: dict(row) for id, row in rows.items()}
+                self.model.rows[target, ns] = {name: dict(row) for name, row in rows.items()}
 
     async def delete(self, where: tuple[str, str]) -> None:
         await self.store.checkpoints.delete_lineage(where[0])

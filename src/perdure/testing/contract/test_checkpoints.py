@@ -7,8 +7,17 @@ from uuid import UUID
 
 import pytest
 
-from perdure import ALL, Checkpoint, CheckpointKey, InvalidError, NewWrite, NotFoundError, Opaque
-from perdure import Store, TooLargeError
+from perdure import (
+    ALL,
+    Checkpoint,
+    CheckpointKey,
+    InvalidError,
+    NewWrite,
+    NotFoundError,
+    Opaque,
+    Store,
+    TooLargeError,
+)
 from perdure.testing.clocks import FixedClock
 from perdure.testing.databases import Dump, OpenStore, Reopen
 
@@ -65,13 +74,14 @@ async def test_what_is_not_json_is_refused_before_anything_is_stored(
     store: Store, dump: Dump, value: Any
 ) -> None:
     before = await dump()
-    for call in (
+    calls: list[Any] = [
         lambda: store.checkpoints.put("graph", value),
         lambda: store.checkpoints.put("graph", values={"v": value}),
         lambda: store.checkpoints.put("graph", metadata={"v": value}),
         lambda: store.checkpoints.put_writes("graph", "c", "t", [("v", value)]),
         lambda: store.checkpoints.put_full("graph", task="t", writes=[("v", value)]),
-    ):
+    ]
+    for call in calls:
         with pytest.raises(InvalidError):
             await call()
 

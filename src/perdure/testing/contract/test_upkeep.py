@@ -76,10 +76,10 @@ async def live_a_life(store: Store, user: str, *, mark: str = "") -> list[Sessio
     part = place(store.tenant, "support", user, 512).part
     lease = take(part, mark, mark, now=to_micros(START, "now"), ttl=1)
     await asyncio.to_thread(store._engine.run, lease)
-    for lineage, whose in ((f"{mark} 1", {"session": key}), (f"{mark} 2", {})):
+    for lineage, whose in ((f"{mark} 1", key), (f"{mark} 2", None)):
         await store.checkpoints.put_full(
             lineage, {"m": mark}, task=mark, writes=[(mark, mark)], metadata={"m": mark},
-            values={mark: mark}, owner=("support", user), **whose,
+            values={mark: mark}, owner=("support", user), session=whose,
         )  # fmt: skip
     await search(store, user, mark)
     # What a store with webhooks writes beside each of the above.
