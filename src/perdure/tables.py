@@ -291,7 +291,7 @@ TABLES: tuple[Table, ...] = (
     Table(
         "checkpoints",
         (
-            "part", "ns", "id", "number", "parent_ns", "parent", "digest", "run", "chain",
+            "part", "ns", "id", "number", "parent_ns", "parent_id", "digest", "run", "chain",
             "depth", "checksum", "created_at",
         ),
         session=False,

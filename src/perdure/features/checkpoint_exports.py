@@ -16,7 +16,7 @@ _PAGE = 20
 
 def linked_to(owner_part: str) -> Plan[list[str]]:
     """The lineages of a person."""
-    found = yield CHECKPOINTS.links(owner_part=owner_part, uid=None)
+    found = yield CHECKPOINTS.links(owner=owner_part, uid=None)
     return sorted({lineage for _, _, lineage in found})
 
 

@@ -58,7 +58,7 @@ class Cut(NamedTuple):
 def outline(part: str) -> Plan[list[Outlined]]:
     """All checkpoints of a lineage, by namespace and number."""
     return [
-        Outlined(*row[:6], Ref(*row[6:9]), *row[9:])
+        Outlined._make([*row[:6], Ref(*row[6:9]), *row[9:]])
         for row in (yield CHECKPOINTS.outline(part=part))
     ]
 

@@ -293,7 +293,7 @@ def _at_once(draft: Draft, layout: _Layout, basis: Known | None) -> Statement:
     values |= _columns(draft) | at_once(draft.writes) | layout.body.ref._asdict()
     values |= {
         "absent": [named for _, named in _unsure(draft, entries)],
-        "owner_part": draft.linked.owner_part if draft.linked else None,
+        "owner": draft.linked.owner_part if draft.linked else None,
     }
     if basis is None:
         values["epoch"] = draft.epoch
@@ -455,7 +455,7 @@ def write_work(late: Late) -> Work[CheckpointKey]:
 
     def once() -> Statement:
         values = {**late._asdict(), **at_once(late.writes)}
-        values["owner_part"] = late.linked.owner_part if late.linked else None
+        values["owner"] = late.linked.owner_part if late.linked else None
         query = CHECKPOINTS.put_writes
         return query(**{param: values[param] for param in query.params})
 

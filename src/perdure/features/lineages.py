@@ -85,7 +85,7 @@ def link(comer: Comer, linked: Linked, now: int) -> Plan[None]:
     Who erases the owner finds it by that; the lineage is held, so that they come before all of
     it, or after.
     """
-    where = {"owner_part": linked.owner_part, "uid": linked.uid}
+    where = {"owner": linked.owner_part, "uid": linked.uid}
     if (yield CHECKPOINTS.owned(part=comer.part, **where)):
         return
     yield CHECKPOINTS.link(lineage_part=comer.part, lineage=comer.lineage, now=now, **where)
@@ -141,7 +141,7 @@ def remove(part: str, now: int, *, but: str = "") -> Plan[dict[str, int]]:
     removed = {}
     for owner_part, uid in (yield CHECKPOINTS.owners(part=part)):
         if owner_part != but:
-            yield CHECKPOINTS.unlink(owner_part=owner_part, uid=uid, lineage_part=part)
+            yield CHECKPOINTS.unlink(owner=owner_part, uid=uid, lineage_part=part)
     for name in _ITS:
         counted = yield CHECKPOINTS.pick("counted", name)(part=part)
         removed[name] = counted[0][0]
@@ -155,7 +155,7 @@ def remove_linked(
 ) -> Plan[dict[str, int]]:
     """Remove the lineages of a session, or (None) all of a person; their rows by table."""
     removed = dict.fromkeys(_ITS, 0)
-    links = yield CHECKPOINTS.links(owner_part=owner_part, uid=uid)
+    links = yield CHECKPOINTS.links(owner=owner_part, uid=uid)
     for part in sorted({lineage_part for _, lineage_part, _ in links}):
         yield from take(part)
         for name, count in (yield from remove(part, now, but=but)).items():
