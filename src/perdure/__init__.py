@@ -55,6 +55,11 @@ if TYPE_CHECKING:
         AppScope,
         Artifact,
         Branch,
+        Checkpoint,
+        CheckpointKey,
+        CheckpointNode,
+        CheckpointTuple,
+        CheckpointWrite,
         Clarification,
         Context,
         ConversationContext,
@@ -69,6 +74,7 @@ if TYPE_CHECKING:
         KeyValue,
         KeyValueHit,
         LeaseHolder,
+        Lineage,
         LoadedArtifact,
         Memory,
         MemoryHit,
@@ -87,10 +93,12 @@ if TYPE_CHECKING:
         NewRunStep,
         NewSession,
         NewState,
+        NewWrite,
         Opaque,
         Origin,
         Page,
         Principal,
+        PrunedCheckpoints,
         RecoveredApprovals,
         RecoveredClarifications,
         Remembered,
@@ -113,7 +121,7 @@ if TYPE_CHECKING:
         Usage,
         UserScope,
     )
-    from perdure.retention import RetentionConfig
+    from perdure.retention import KeepCheckpoints, RetentionConfig
     from perdure.store import Store, SyncStore
     from perdure.subscriptions import AsyncSubscription, SyncSubscription
     from perdure.turns import Turn
@@ -139,6 +147,11 @@ __all__ = [
     "AsyncSubscription",
     "Branch",
     "BusyError",
+    "Checkpoint",
+    "CheckpointKey",
+    "CheckpointNode",
+    "CheckpointTuple",
+    "CheckpointWrite",
     "Clarification",
     "ClosedError",
     "Config",
@@ -162,10 +175,12 @@ __all__ = [
     "HistoryView",
     "Hold",
     "InvalidError",
+    "KeepCheckpoints",
     "KeyValue",
     "KeyValueHit",
     "LeaseHolder",
     "Limits",
+    "Lineage",
     "LoadedArtifact",
     "Memory",
     "MemoryHit",
@@ -186,6 +201,7 @@ __all__ = [
     "NewRunStep",
     "NewSession",
     "NewState",
+    "NewWrite",
     "NotFoundError",
     "Opaque",
     "Origin",
@@ -193,6 +209,7 @@ __all__ = [
     "Pending",
     "PerdureError",
     "Principal",
+    "PrunedCheckpoints",
     "ReadOnlyError",
     "RecoveredApprovals",
     "RecoveredClarifications",
@@ -260,21 +277,25 @@ _PLACES = {
         "perdure.handles": "HandleState SessionHandle",
         "perdure.operation": "Async Deferred Pending Sync",
         "perdure.records": (
-            "ALL Annotation AppScope Appended Artifact Branch Context ConversationContext "
+            "ALL Annotation AppScope Appended Artifact Branch Checkpoint CheckpointKey "
+            "CheckpointNode CheckpointTuple CheckpointWrite Context ConversationContext "
             "DELETE DiskUse ErasureReceipt Event EventError Fact Growth History Hold KeyValue "
             "KeyValueHit "
-            "LoadedArtifact Memory MemoryHit Message Messages Namespace NewAnnotation "
-            "NewArtifact NewEvent NewKeyValue NewMemory NewSession NewState Opaque Origin Page "
+            "Lineage LoadedArtifact Memory MemoryHit Message Messages Namespace NewAnnotation "
+            "NewArtifact NewEvent NewKeyValue NewMemory NewSession NewState NewWrite Opaque Origin "
+            "Page PrunedCheckpoints "
             "Remembered "
             "Rewritten SearchHit Session SessionKey SessionSummary Size StateChange "
             "StateEntry Summary SummaryJob SummaryRun SummaryTrigger Swept Tally Usage "
             "UserScope "
             "Approval ApprovalStep Clarification LeaseHolder NewAnswer NewApproval "
             "NewClarification NewResolution NewRunStep Principal RecoveredApprovals "
-            "RecoveredClarifications RememberedApproval RunStep"
+            "RecoveredClarifications RememberedApproval RunStep "
+            "Checkpoint CheckpointKey CheckpointNode CheckpointTuple CheckpointWrite Lineage "
+            "PrunedCheckpoints"
         ),
         "perdure.policy": "ApprovalPolicy",
-        "perdure.retention": "RetentionConfig",
+        "perdure.retention": "KeepCheckpoints RetentionConfig",
         "perdure.opening": "open open_sync",
         "perdure.store": "Store SyncStore",
         "perdure.subscriptions": "AsyncSubscription SyncSubscription",

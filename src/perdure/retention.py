@@ -9,6 +9,28 @@ from perdure.errors import InvalidError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class KeepCheckpoints:
+    """Which checkpoints a sweep leaves in each namespace of a lineage.
+
+    The last ``keep_last`` (0: none has to stay), and with ``older_than`` those that were put
+    less long ago, too. `InvalidError` if it says nothing.
+    """
+
+    keep_last: int = 1
+    older_than: timedelta | None = None
+
+    def __post_init__(self) -> None:
+        if type(self.keep_last) is not int or self.keep_last < 0:
+            message = f"keep_last is a number from 0 on, not {self.keep_last!r}"
+            raise InvalidError(message, "keep_last")
+        if self.older_than is not None:
+            _time(self.older_than, "older_than")
+        elif not self.keep_last:
+            message = "keep_last=0 leaves nothing: say older_than, too"
+            raise InvalidError(message, "keep_last")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RetentionConfig:
     """What a sweep removes beyond what has expired by itself, and how often it comes.
 
@@ -16,7 +38,8 @@ class RetentionConfig:
     on them (None: however old). ``deleted_grace``: deleted sessions go after it (None: as the
     store says, 30 days). ``events``: events that are older go, as `events.prune(older_than=)`
     removes them (None: none). ``clarifications`` and ``approvals``: those that ended longer ago go
-    (None: none). ``interval``: how long the worker waits from sweep to sweep.
+    (None: none). ``checkpoints``: which of them stay, as `KeepCheckpoints` says (None: all).
+    ``interval``: how long the worker waits from sweep to sweep.
     `InvalidError` for 0 or less.
     """
 
@@ -26,6 +49,7 @@ class RetentionConfig:
     events: timedelta | None = None
     clarifications: timedelta | None = None
     approvals: timedelta | None = None
+    checkpoints: KeepCheckpoints | None = None
 
     def __post_init__(self) -> None:
         days = self.retention_days
@@ -34,6 +58,9 @@ class RetentionConfig:
                 f"retention_days is a whole number of days, 1 or more, or None, not {days!r}",
                 "retention_days",
             )
+        if self.checkpoints is not None and not isinstance(self.checkpoints, KeepCheckpoints):
+            message = f"checkpoints is a KeepCheckpoints, not {self.checkpoints!r}"
+            raise InvalidError(message, "checkpoints")
         _time(self.interval, "interval")
         for name in ("deleted_grace", "events", "clarifications", "approvals"):
             if getattr(self, name) is not None:

@@ -21,6 +21,7 @@ from perdure.config import Config, Resolved, resolve
 from perdure.engines import engine_for
 from perdure.features.approvals import Approvals
 from perdure.features.artifacts import Artifacts
+from perdure.features.checkpoints import Checkpoints
 from perdure.features.clarifications import Clarifications
 from perdure.features.events import Events
 from perdure.features.history import HistoryView
@@ -100,6 +101,7 @@ class _Store(Generic[M]):
         self.steps: Steps[M] = Steps(self._runner, settings)
         self.clarifications: Clarifications[M] = Clarifications(self._runner, settings)
         self.approvals: Approvals[M] = Approvals(self._runner, settings)
+        self.checkpoints: Checkpoints[M] = Checkpoints(self._runner, settings)
         self._usages: Usages[M] = Usages(self._runner, settings)
         self._sizes: Sizes[M] = Sizes(self._runner, settings)
         self._upkeep: Upkeep[M] = Upkeep(self._runner, settings)

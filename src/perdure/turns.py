@@ -8,6 +8,7 @@ from typing import Any, Generic, Self
 from perdure.errors import ClosedError, InvalidError
 from perdure.features.approvals import Approvals
 from perdure.features.artifacts import Artifacts
+from perdure.features.checkpoints import Checkpoints
 from perdure.features.clarifications import Clarifications
 from perdure.features.events import Events
 from perdure.features.keyvalues import KeyValues
@@ -84,6 +85,7 @@ class Turn(Generic[M]):
         self.summaries: Summaries[Deferred] = Summaries(self._collector, settings)
         self.clarifications: Clarifications[Deferred] = Clarifications(self._collector, settings)
         self.approvals: Approvals[Deferred] = Approvals(self._collector, settings)
+        self.checkpoints: Checkpoints[Deferred] = Checkpoints(self._collector, settings)
 
     def _operation(self) -> Operation[list[Any]]:
         operations = tuple(self._collector.operations)

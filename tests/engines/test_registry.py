@@ -67,11 +67,12 @@ def test_the_registry_has_every_column_of_json_and_no_other(database: apsw.Conne
         "codec", "text", "name", "digest", "event_id", "token", "owner", "reason",
         "released_by", "namespace", "key", "same_by", "agent", "session_id",
         "superseded_by", "heir", "sha256", "mime_type", "hook", "failure", "lease",
-        "block", "low_key", "high_key", "words", "model", "doc",
-        "question", "context", "sender_context", "status", "answer", "answered_by",
-        "thread_id", "tool_name", "tool_call_id", "args_sha256", "edited_sha256",
-        "call_key", "request", "created_by", "resolved_by", "feedback", "rule",
-        "from_status", "to_status", "approval_id",
+        "block", "low_key", "high_key", "words", "model", "doc", "question", "context",
+        "sender_context", "status", "answer", "answered_by", "thread_id", "tool_name",
+        "tool_call_id", "args_sha256", "edited_sha256", "call_key", "request",
+        "created_by", "resolved_by", "feedback", "rule", "from_status", "to_status",
+        "approval_id", "lineage", "lineage_part", "owner_part", "ns", "parent_id",
+        "parent_ns", "run", "task", "path", "channel",
     }  # fmt: skip
 
     for table in TABLES:

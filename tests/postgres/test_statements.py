@@ -24,11 +24,15 @@ _BIGINT = {
     "valid_from", "valid_until", "after_version", "size", "anchor", "asked", "covers_seq",
     "due_at", "hidden_upto", "after_seq", "after_at", "fence", "answered_at", "resolved_at",
     "closed_at", "steps",
+    "absent", "base_chain", "base_checksum", "base_depth", "below", "chain", "checksum", "depth",
+    "epoch", "form", "idx", "known", "named", "replacing", "tail", "v_chain", "v_checksum",
+    "v_depth", "v_form", "v_head", "v_named", "v_tail",
 }  # fmt: skip
 _OTHERS = {
     "characters": "integer",
     "data": "bytea",
     "state_data": "bytea",
+    "v_data": "bytea",
     "vector": "real",
     "state_owns": "boolean",
     "terms": "integer",

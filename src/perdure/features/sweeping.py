@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any, NamedTuple, ParamSpec, Protocol, TypeVar
 
 from perdure.errors import DeniedError, NotFoundError
-from perdure.features import clarification_ends
+from perdure.features import checkpoint_sweeps, clarification_ends
 from perdure.features.approval_sweeps import sweeps
 from perdure.features.holds import is_held
 from perdure.features.keeping import forget_expired
@@ -197,6 +197,9 @@ def sweep(
     age = None if config is None or config.approvals is None else _micros(config.approvals)
     asked = clarification_ends.swept(settings.tenant, config, at.now)
     kinds: list[Kind] = [*sweeps(settings, age), *KINDS, *asked]
+    if config is not None and config.checkpoints is not None:
+        rule = config.checkpoints
+        steps.append(checkpoint_sweeps.sweep(settings, rule, at.now, found, dry_run, keep))
     steps += [_kind(kind, at.now, found, dry_run, keep) for kind in kinds]
     finished = True
     for step in steps:

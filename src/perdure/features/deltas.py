@@ -1,0 +1,181 @@
+"""Bytes as the change of others: how the values of checkpoints are stored, as pure functions."""
+
+from __future__ import annotations
+
+import zlib
+from typing import NamedTuple
+
+import msgspec
+
+from perdure.errors import CorruptError
+
+#: A whole copy comes again after so many changes, so that no read has to follow more of them.
+LONGEST = 50
+#: Below it anything may be a change: the dictionary sees all of the base.
+_SMALL = 16_384
+#: What a dictionary takes from before and behind the place of the change.
+_AROUND = 4_096
+_CHUNK = 65_536
+_LEVEL = 6
+
+#: How much is looked for, how much has to be alike, and how far behind a change to look for it.
+_PROBE = 24
+_WORTH = 64
+_STEPS = (0, 8, *(16 << power for power in range(20)))
+_MOST_EDITS = 200
+
+RAW, ZLIB, WITH_DICTIONARY, PATCH = 0, 1, 2, 3
+
+
+class Packed(NamedTuple):
+    """A value as it is stored: what stands between the bytes it shares with its base."""
+
+    head: int
+    tail: int
+    form: int
+    data: bytes
+
+
+def whole(value: bytes) -> Packed:
+    """The value by itself."""
+    squeezed = zlib.compress(value, _LEVEL)
+    return Packed(0, 0, *((ZLIB, squeezed) if len(squeezed) < len(value) else (RAW, value)))
+
+
+def change(base: bytes, value: bytes) -> Packed | None:
+    """The value as a change of another one; None if that is not worth it."""
+    head = _shared(base, value)
+    tail = _shared_end(base, value, min(len(base), len(value)) - head)
+    middle = value[head : len(value) - tail]
+    form = WITH_DICTIONARY
+    if len(middle) > _SMALL:
+        form, middle = PATCH, _patch(base, value, head, tail)
+    squeezer = zlib.compressobj(_LEVEL, zdict=_dictionary(base, head))
+    squeezed = squeezer.compress(middle) + squeezer.flush()
+    if form == WITH_DICTIONARY and len(squeezed) >= len(middle):
+        form, squeezed = RAW, middle
+    if 2 * len(squeezed) > len(value) and len(whole(value).data) <= len(squeezed):
+        return None
+    return Packed(head, tail, form, squeezed)
+
+
+def unpack(packed: Packed, base: bytes, what: str) -> bytes:
+    """The value; the base is empty for one that is whole. `CorruptError`."""
+    head, tail, form, data = packed
+    try:
+        if form == ZLIB:
+            data = zlib.decompress(data)
+        elif form != RAW:
+            data = zlib.decompressobj(zdict=_dictionary(base, head)).decompress(data)
+        if form == PATCH:
+            data = _patched(base, data)
+    except (zlib.error, ValueError, msgspec.DecodeError) as error:
+        raise CorruptError(f"the stored bytes of {what} are damaged: {error}") from error
+    return base[:head] + data + base[len(base) - tail :] if head or tail else data
+
+
+# -- several changes in one value ------------------------------------------------------------
+
+
+def _patch(base: bytes, value: bytes, head: int, tail: int) -> bytes:
+    """What makes the middle of the value: lengths of new bytes, each with what is copied then."""
+    place, end = head, len(value) - tail
+    at = head
+    steps: list[int] = []
+    new: list[bytes] = []
+    while place < end:
+        found = None
+        if len(new) < _MOST_EDITS:
+            found = _found_again(base, value, at, place, end)
+        if found is None:
+            new.append(value[place:end])
+            steps += [end - place, 0, 0]
+            break
+        there, here, length = found
+        new.append(value[place:here])
+        steps += [here - place, there, length]
+        at, place = there + length, here + length
+    return b"".join([msgspec.json.encode(steps), b"\n", *new])
+
+
+def _found_again(
+    base: bytes, value: bytes, at: int, place: int, end: int
+) -> tuple[int, int, int] | None:
+    """Where in both, from these places on, they are alike again, and for how many bytes."""
+    for step in _STEPS:
+        here = place + step
+        if here + _PROBE > end:
+            return None
+        probe = value[here : here + _PROBE]
+        there = base.find(probe, at)
+        if there < 0:
+            there = base.find(probe, 0, at)
+        if there >= 0:
+            back = _shared_end(base[:there], value[place:here], min(there, step))
+            there, here = there - back, here - back
+            length = _shared(base[there:], value[here:end])
+            if length >= _WORTH:
+                return there, here, length
+    return None
+
+
+def _patched(base: bytes, patch: bytes) -> bytes:
+    line, _, new = patch.partition(b"\n")
+    steps = msgspec.json.decode(line, type=list[int])
+    parts = []
+    place = 0
+    for length, there, copied in zip(steps[::3], steps[1::3], steps[2::3], strict=True):
+        parts += [new[place : place + length], base[there : there + copied]]
+        place += length
+    return b"".join(parts)
+
+
+def checksum(value: bytes) -> int:
+    """What tells a value from another one in its place, and a damaged one from itself."""
+    return zlib.crc32(value)
+
+
+def _dictionary(base: bytes, head: int) -> bytes:
+    """What of the base is like what was put in: all of a small one, else what is around it."""
+    if len(base) <= _SMALL:
+        return base
+    return base[max(0, head - _AROUND) : head + _AROUND]
+
+
+def _shared(one: bytes, other: bytes) -> int:
+    """How many bytes both begin with."""
+    most = min(len(one), len(other))
+    for start in range(0, most, _CHUNK):
+        end = min(start + _CHUNK, most)
+        if one[start:end] != other[start:end]:
+            return _first_difference(one, other, start, end)
+    return most
+
+
+def _first_difference(one: bytes, other: bytes, low: int, high: int) -> int:
+    """Where, from ``low`` on, the first byte differs; there is one before ``high``."""
+    while high - low > 1:
+        middle = (low + high) // 2
+        if one[low:middle] == other[low:middle]:
+            low = middle
+        else:
+            high = middle
+    return low
+
+
+def _shared_end(one: bytes, other: bytes, most: int) -> int:
+    """How many bytes both end with, of so many at most."""
+    shared = 0
+    while shared < most:
+        step = min(_CHUNK, most - shared)
+        ours, theirs = _before(one, shared, step), _before(other, shared, step)
+        if ours != theirs:
+            # From the back: as from the front of what is turned round.
+            return shared + _first_difference(ours[::-1], theirs[::-1], 0, step)
+        shared += step
+    return max(0, most)
+
+
+def _before(value: bytes, end: int, step: int) -> bytes:
+    stop = len(value) - end
+    return value[stop - step : stop]
