@@ -6,7 +6,7 @@ import signal
 import threading
 import time
 from collections import Counter
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from subprocess import Popen
 
@@ -15,6 +15,7 @@ import pytest
 import perdure
 from perdure import (
     ALL,
+    Approval,
     ApprovalPendingError,
     ClosedError,
     ConflictError,
@@ -26,6 +27,7 @@ from tests.engines.processes import in_a_process, meet, python, side_by_side
 
 APPROVALS = 300
 ARGS = {"n": 1}
+BRIEF = timedelta(milliseconds=35)
 
 
 def open_store(url: str) -> SyncStore:
@@ -42,7 +44,7 @@ def pending(url: str, count: int, **given: object) -> list[str]:
 
 def answer_all(url: str, name: str, decision: str, ids: list[str]) -> list[str]:
     """Answer every one at the same time as the others; those that were won."""
-    won = []
+    won, told = [], []
     who = Principal(name, ["approver"])
     with open_store(url) as store:
         for number, approval_id in enumerate(ids):
@@ -52,17 +54,17 @@ def answer_all(url: str, name: str, decision: str, ids: list[str]) -> list[str]:
                 store.approvals.resolve(approval_id, decision, by=who)  # type: ignore[arg-type]
                 won.append(approval_id)
             except ConflictError as error:
-                other = "two" if name == "one" else "one"
-                assert repr(other) in str(error), error
+                told.append(str(error))
+    # Who has lost is told who has won.
+    other = "two" if name == "one" else "one"
+    assert all(repr(other) in text for text in told), told
     return won
 
 
 def every_approval_has_one_answer(url: str) -> None:
     ids = pending(url, APPROVALS)
 
-    one, two = side_by_side(
-        answer_all, [(url, "one", "approve", ids), (url, "two", "reject", ids)]
-    )
+    one, two = side_by_side(answer_all, [(url, "one", "approve", ids), (url, "two", "reject", ids)])
 
     assert len(one) + len(two) == APPROVALS
     assert {*one, *two} == {*ids}
@@ -83,21 +85,27 @@ def every_approval_has_one_answer(url: str) -> None:
 def ask_and_answer(url: str, count: int) -> dict[str, bool]:
     """Approve each about when it expires, and use it at once; whether it might run."""
     ran = {}
+    told: list[str] = []
     who = Principal("boss", ["approver"])
     with open_store(url) as store:
         meet()
         for number in range(count):
-            ttl = timedelta(milliseconds=2 + number % 7)
-            made = store.approvals.request("send", ARGS, ttl=ttl)
-            # From well before the moment to well after it.
-            time.sleep(max(0.0, ttl.total_seconds() + (number % 11 - 7) / 2000))
+            made = store.approvals.request("send", ARGS, ttl=BRIEF)
+            # From well before the moment to right after it.
+            time.sleep(max(0.0, _seconds_left(made) - (number % 30 - 1) / 1000))
             try:
                 store.approvals.approve(made.id, by=who)
                 ran[made.id] = store.approvals.consume(made.id, ARGS)
             except ConflictError as error:
-                assert "expired" in str(error), error
+                told.append(str(error))
                 ran[made.id] = False
+    assert all("expired" in text for text in told), told
     return ran
+
+
+def _seconds_left(made: Approval) -> float:
+    assert made.expires_at is not None
+    return (made.expires_at - datetime.now(UTC)).total_seconds()
 
 
 def sweep_meanwhile(url: str, seconds: float) -> dict[str, bool]:
@@ -132,7 +140,7 @@ def an_approval_is_answered_or_expires_and_never_both(url: str) -> None:
 
 
 def _race(url: str, role: str) -> dict[str, bool]:
-    return ask_and_answer(url, APPROVALS) if role == "ask" else sweep_meanwhile(url, 4)
+    return ask_and_answer(url, APPROVALS) if role == "ask" else sweep_meanwhile(url, 8)
 
 
 # -- kill -9 ---------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ _LAZY = {
     "kv": Lazy("keyvalues:kv", "List, show, set and remove key-values."),
     "artifacts": Lazy("artifacts:artifacts", "The files of a session or a user."),
     "memory": Lazy("memory:memory", "What is remembered of a user: list, find, add, edit, remove."),
+    "approvals": Lazy("approvals:approvals", "What waits for a person: list, answer, watch."),
     "search": Lazy("searching:search", "What answers a query, of a user or an app."),
     "import": Lazy("importing:importing", "Bring in conversations that are kept elsewhere."),
     "export": Lazy("people:export", "Everything of a person, as JSON lines."),

@@ -48,13 +48,10 @@ class _Awaited:
         makes_a_view = name in {"history", "recovery"} and isinstance(self._target, SyncStore)
         if makes_a_view or name == "tools":
             return lambda *args, **kwargs: _Awaited(value(*args, **kwargs))
-        if name == "turn":
-            return lambda: _AwaitedTurn(value())
-        if name == "gate":
-            return lambda *args, **kwargs: _AwaitedGate(value(*args, **kwargs))
-        if name == "required":
-            return value
-        if not callable(value) or name.startswith("_"):
+        if name in _BLOCKS:
+            return lambda *args, **kwargs: _BLOCKS[name](value(*args, **kwargs))
+        # A decorator is awaited in neither colour.
+        if not callable(value) or name.startswith("_") or name == "required":
             return value
         return _iterated(value) if _is_stream(self._target, name) else _called(value)
 
@@ -168,3 +165,6 @@ async def _items(items: Iterator[Any]) -> AsyncIterator[Any]:
             yield item
     finally:
         cast("Any", items).close()
+
+
+_BLOCKS: dict[str, Callable[[Any], Any]] = {"turn": _AwaitedTurn, "gate": _AwaitedGate}

@@ -457,7 +457,7 @@ async def test_what_is_said_about_a_call_may_depend_on_it(store: Store) -> None:
     context = object()
     gated = store.approvals.required(
         "files.delete",
-        about=lambda context, path: {**ADA, "tool_call_id": path, "question": f"Delete {path}?"},
+        about=lambda path, **_: {**ADA, "tool_call_id": path, "question": f"Delete {path}?"},
         ignore=["context"],
         wait=False,
     )(delete)

@@ -139,7 +139,7 @@ async def test_a_rule_may_be_async_and_its_error_is_the_callers(open_store: Open
 
 
 async def test_no_rule_lets_an_agent_answer_itself(open_store: OpenStore) -> None:
-    store = await open_store(can_resolve=lambda who, approval: True)
+    store = await open_store(can_resolve=lambda *_: True)
     made = await ask(store, agent="courier")
 
     with pytest.raises(DeniedError, match="has asked"):
@@ -501,7 +501,9 @@ async def test_without_being_told_a_sweep_keeps_every_approval(
     assert (await store.approvals.get(made.id)).status == "rejected"
 
 
-async def test_what_is_held_stays(open_store: OpenStore, key: SessionKey, clock: FixedClock) -> None:
+async def test_what_is_held_stays(
+    open_store: OpenStore, key: SessionKey, clock: FixedClock
+) -> None:
     store = await open_store(retention=RetentionConfig(retention_days=None, approvals=HOUR))
     made = await store.approvals.request("send", session=key)
     await store.approvals.reject(made.id, by="ada")
