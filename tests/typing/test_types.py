@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import perdure
+from perdure.features.approvals import Approvals
 from perdure.features.artifacts import Artifacts
 from perdure.features.events import Events
 from perdure.features.keyvalues import KeyValues
@@ -31,6 +32,7 @@ FEATURES = {
     "memory": Memories,
     "artifacts": Artifacts,
     "summaries": Summaries,
+    "approvals": Approvals,
 }
 
 

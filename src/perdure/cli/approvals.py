@@ -105,7 +105,7 @@ def show(invocation: Invocation, approval: str) -> None:
 
 def _answering(function: F) -> F:
     """What both answers take."""
-    options = [
+    options: list[Callable[[F], F]] = [
         click.argument("approval", metavar="ID"),
         click.option("--by", metavar="NAME", required=True, help="Who answers."),
         click.option(

@@ -28,7 +28,7 @@ from perdure.testing.clocks import FixedClock
 from perdure.testing.databases import Database, Dump, OpenStore
 
 ARGS = {"to": "bob"}
-ADA = {"user": "ada", "thread_id": "t"}
+ADA: dict[str, Any] = {"user": "ada", "thread_id": "t"}
 BOSS = Principal("boss", ["approver"])
 HOUR = timedelta(hours=1)
 

@@ -20,6 +20,7 @@ from perdure import (
     NotFoundError,
     Page,
     Principal,
+    RememberedApproval,
     RetentionConfig,
     SessionKey,
     Store,
@@ -74,7 +75,7 @@ async def test_without_a_rule_the_creator_or_an_approver_answers_and_never_the_a
         if may:
             continue
         with pytest.raises(DeniedError):
-            await store.approvals.resolve(made.id, decision, by=by)  # type: ignore[arg-type]
+            await store.approvals.resolve(made.id, decision, by=by)
     if may:
         assert (await store.approvals.reject(made.id, by=by)).status == "rejected"
     else:
@@ -277,7 +278,8 @@ async def test_what_is_remembered_is_listed_page_by_page(store: Store) -> None:
             made = await ask(store, user=user, thread_id=thread)
             await store.approvals.approve(made.id, by=BOSS, remember=HOUR)
 
-    found, cursor = [], None
+    found: list[RememberedApproval] = []
+    cursor = None
     while True:
         page = await store.approvals.remembered(app="shop", cursor=cursor, limit=4)
         found += page.items

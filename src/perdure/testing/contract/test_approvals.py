@@ -499,8 +499,11 @@ async def test_who_may_answer_is_not_asked_inside_a_turn(store: Store) -> None:
     made = await ask(store)
 
     async with store.turn() as turn:
+        gated = turn.approvals.required()(lambda: None)
         with pytest.raises(InvalidError, match="turn"):
-            turn.approvals.approve(made.id, by=BOSS)  # type: ignore[unused-coroutine]
+            gated()
+        with pytest.raises(InvalidError, match="turn"):
+            turn.approvals.approve(made.id, by=BOSS)  # type: ignore[arg-type, unused-coroutine]
 
 
 async def test_after_a_denial_nothing_is_changed(store: Store) -> None:
