@@ -21,6 +21,7 @@ from perdure import (
     ConflictError,
     DeniedError,
     Principal,
+    SessionKey,
     SyncStore,
 )
 from tests.engines.processes import in_a_process, meet, python, side_by_side
@@ -213,6 +214,45 @@ def _kill_about_when_it_is_used(
             time.sleep(0.15 + number * 0.01)
     process.kill()
     process.wait(30)
+
+
+_ASKS = """
+import sys
+import perdure
+from perdure import SessionKey
+url, name = sys.argv[1:3]
+key = SessionKey("shop", "ada", name)
+with perdure.open_sync(url) as store:
+    for number in range(10**6):
+        with store.turn() as turn:
+            turn.events.append(key, f"May I {number}?")
+            turn.approvals.request("send", {"n": number}, session=key, tool_call_id=str(number))
+        print(number, flush=True)
+"""
+
+
+def who_is_killed_in_a_turn_has_said_and_asked_or_neither(url: str, rounds: int) -> None:
+    seen = Counter[int]()
+    for number in range(rounds):
+        key = SessionKey("shop", "ada", f"chat {number}")
+        with open_store(url) as store:
+            store.sessions.create(*key)
+        with python(_ASKS, url, key.id) as process:
+            assert process.stdout is not None
+            told = int(process.stdout.readline())
+            time.sleep((number * 7 % 40) / 1000)
+            process.kill()
+            told = max([told, *(int(line) for line in process.stdout if line.endswith(b"\n"))])
+            process.wait(30)
+        with open_store(url) as store:
+            said = [event.text for event in store.events.read(key)]
+            asked = [one.tool_call_id for one in store.approvals.iter(session=key)]
+        assert said == [f"May I {n}?" for n in range(len(said))]
+        assert asked[::-1] == [str(n) for n in range(len(said))]
+        # What was acknowledged is there, and at most one turn more.
+        assert len(said) - (told + 1) in {0, 1}
+        seen[len(said)] += 1
+    assert len(seen) > 1
 
 
 # -- restart, close --------------------------------------------------------------------------------

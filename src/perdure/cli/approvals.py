@@ -105,7 +105,7 @@ def show(invocation: Invocation, approval: str) -> None:
 
 def _answering(function: F) -> F:
     """What both answers take."""
-    options: list[Callable[[F], F]] = [
+    options: list[Callable[[Any], Any]] = [
         click.argument("approval", metavar="ID"),
         click.option("--by", metavar="NAME", required=True, help="Who answers."),
         click.option(
