@@ -143,7 +143,7 @@ class ApprovalPendingError(PerdureError):
 
     code = "approval_pending"
     http_status = 409
-    exit_code = 8
+    exit_code = 9
 
     def __init__(self, message: str, approval_id: str) -> None:
         super().__init__(message)

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from perdure.config import Config
+from perdure.policy import ApprovalPolicy
 from perdure.retention import RetentionConfig
 from perdure.store import Store, SyncStore
 from perdure.values import Limits
@@ -39,6 +40,8 @@ def open(  # noqa: A001 - perdure.open, as gzip.open
     retention: RetentionConfig | None = None,
     on_write: Callable[[Any], Any] | None = None,
     webhooks: Sequence[Webhook] | None = None,
+    approval_policy: ApprovalPolicy | None = None,
+    can_resolve: Callable[..., Any] | None = None,
 ) -> Store:
     """A store for async code; options as in `Config`, arguments win over its values.
 
@@ -73,6 +76,8 @@ def open_sync(
     retention: RetentionConfig | None = None,
     on_write: Callable[[Any], Any] | None = None,
     webhooks: Sequence[Webhook] | None = None,
+    approval_policy: ApprovalPolicy | None = None,
+    can_resolve: Callable[..., Any] | None = None,
 ) -> SyncStore:
     """A store for code that does not await, opened: see `open`."""
     return SyncStore(_config(**locals()))

@@ -162,6 +162,7 @@ def test_every_public_name_is_told_of(module: Any) -> None:
         "steps",
         "memory",
         "clarifications",
+        "approvals",
         "history",
         "recovery",
     ],

@@ -6,7 +6,7 @@ import signal
 import threading
 import time
 from collections import Counter
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from subprocess import Popen
 
@@ -15,17 +15,20 @@ import pytest
 import perdure
 from perdure import (
     ALL,
+    Approval,
     ApprovalPendingError,
     ClosedError,
     ConflictError,
     DeniedError,
     Principal,
+    SessionKey,
     SyncStore,
 )
 from tests.engines.processes import in_a_process, meet, python, side_by_side
 
 APPROVALS = 300
 ARGS = {"n": 1}
+BRIEF = timedelta(milliseconds=35)
 
 
 def open_store(url: str) -> SyncStore:
@@ -42,7 +45,7 @@ def pending(url: str, count: int, **given: object) -> list[str]:
 
 def answer_all(url: str, name: str, decision: str, ids: list[str]) -> list[str]:
     """Answer every one at the same time as the others; those that were won."""
-    won = []
+    won, told = [], []
     who = Principal(name, ["approver"])
     with open_store(url) as store:
         for number, approval_id in enumerate(ids):
@@ -52,8 +55,10 @@ def answer_all(url: str, name: str, decision: str, ids: list[str]) -> list[str]:
                 store.approvals.resolve(approval_id, decision, by=who)  # type: ignore[arg-type]
                 won.append(approval_id)
             except ConflictError as error:
-                other = "two" if name == "one" else "one"
-                assert repr(other) in str(error), error
+                told.append(str(error))
+    # Who has lost is told who has won.
+    other = "two" if name == "one" else "one"
+    assert all(repr(other) in text for text in told), told
     return won
 
 
@@ -81,21 +86,27 @@ def every_approval_has_one_answer(url: str) -> None:
 def ask_and_answer(url: str, count: int) -> dict[str, bool]:
     """Approve each about when it expires, and use it at once; whether it might run."""
     ran = {}
+    told: list[str] = []
     who = Principal("boss", ["approver"])
     with open_store(url) as store:
         meet()
         for number in range(count):
-            ttl = timedelta(milliseconds=2 + number % 7)
-            made = store.approvals.request("send", ARGS, ttl=ttl)
-            # From well before the moment to well after it.
-            time.sleep(max(0.0, ttl.total_seconds() + (number % 11 - 7) / 2000))
+            made = store.approvals.request("send", ARGS, ttl=BRIEF)
+            # From well before the moment to right after it.
+            time.sleep(max(0.0, _seconds_left(made) - (number % 30 - 1) / 1000))
             try:
                 store.approvals.approve(made.id, by=who)
                 ran[made.id] = store.approvals.consume(made.id, ARGS)
             except ConflictError as error:
-                assert "expired" in str(error), error
+                told.append(str(error))
                 ran[made.id] = False
+    assert all("expired" in text for text in told), told
     return ran
+
+
+def _seconds_left(made: Approval) -> float:
+    assert made.expires_at is not None
+    return (made.expires_at - datetime.now(UTC)).total_seconds()
 
 
 def sweep_meanwhile(url: str, seconds: float) -> dict[str, bool]:
@@ -130,7 +141,7 @@ def an_approval_is_answered_or_expires_and_never_both(url: str) -> None:
 
 
 def _race(url: str, role: str) -> dict[str, bool]:
-    return ask_and_answer(url, APPROVALS) if role == "ask" else sweep_meanwhile(url, 4)
+    return ask_and_answer(url, APPROVALS) if role == "ask" else sweep_meanwhile(url, 8)
 
 
 # -- kill -9 ---------------------------------------------------------------------------------------
@@ -203,6 +214,45 @@ def _kill_about_when_it_is_used(
             time.sleep(0.15 + number * 0.01)
     process.kill()
     process.wait(30)
+
+
+_ASKS = """
+import sys
+import perdure
+from perdure import SessionKey
+url, name = sys.argv[1:3]
+key = SessionKey("shop", "ada", name)
+with perdure.open_sync(url) as store:
+    for number in range(10**6):
+        with store.turn() as turn:
+            turn.events.append(key, f"May I {number}?")
+            turn.approvals.request("send", {"n": number}, session=key, tool_call_id=str(number))
+        print(number, flush=True)
+"""
+
+
+def who_is_killed_in_a_turn_has_said_and_asked_or_neither(url: str, rounds: int) -> None:
+    seen = Counter[int]()
+    for number in range(rounds):
+        key = SessionKey("shop", "ada", f"chat {number}")
+        with open_store(url) as store:
+            store.sessions.create(*key)
+        with python(_ASKS, url, key.id) as process:
+            assert process.stdout is not None
+            told = int(process.stdout.readline())
+            time.sleep((number * 7 % 40) / 1000)
+            process.kill()
+            told = max([told, *(int(line) for line in process.stdout if line.endswith(b"\n"))])
+            process.wait(30)
+        with open_store(url) as store:
+            said = [event.text for event in store.events.read(key)]
+            asked = [one.tool_call_id for one in store.approvals.iter(session=key)]
+        assert said == [f"May I {n}?" for n in range(len(said))]
+        assert asked[::-1] == [str(n) for n in range(len(said))]
+        # What was acknowledged is there, and at most one turn more.
+        assert len(said) - (told + 1) in {0, 1}
+        seen[len(said)] += 1
+    assert len(seen) > 1
 
 
 # -- restart, close --------------------------------------------------------------------------------

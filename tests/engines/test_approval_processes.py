@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import apsw
 import pytest
 
+import perdure
+from perdure import DeniedError, Principal
 from tests.engines import approving
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform does not fork")
@@ -40,6 +43,10 @@ def test_killed_at_any_moment_a_tool_runs_at_most_once(url: str, tmp_path: Path)
     approving.killed_at_random_it_runs_at_most_once(url, tmp_path, ROUNDS)
 
 
+def test_who_is_killed_in_a_turn_has_said_and_asked_or_neither(url: str) -> None:
+    approving.who_is_killed_in_a_turn_has_said_and_asked_or_neither(url, 5 * ROUNDS)
+
+
 def test_what_was_approved_while_nobody_waited_is_found_after_a_restart(url: str) -> None:
     approving.what_was_approved_while_nobody_waited_is_found(url)
 
@@ -57,3 +64,19 @@ def test_an_answer_is_heard_soon_in_another_process(url: str) -> None:
 
     # The machine of a check has other things to do, too.
     assert found[len(found) * 9 // 10] < (SOON if STRICT else 2), found
+
+
+@pytest.mark.parametrize("status", ["", "APPROVED", "approved ", "unheard-of"])
+def test_a_status_that_nobody_knows_is_no(url: str, tmp_path: Path, status: str) -> None:
+    about = {"thread_id": "t", "tool_call_id": "c"}
+    with perdure.open_sync(url) as store:
+        made = store.approvals.request("send", {}, **about)  # type: ignore[arg-type]
+        store.approvals.approve(made.id, by=Principal("boss", ["approver"]))
+    connection = apsw.Connection(str(tmp_path / "store.db"))
+    connection.execute("UPDATE approvals SET status = ?", (status,))
+    connection.close()
+
+    with perdure.open_sync(url) as store:
+        with pytest.raises(DeniedError, match="did not run"):
+            store.approvals.required("send", about=about)(lambda: pytest.fail("it ran"))()
+        assert store.approvals.consume(made.id, {}) is False

@@ -11,7 +11,17 @@ import pytest
 
 import perdure
 from perdure.engines.sqlite import SqliteEngine
-from perdure.features import line, lookup, memory_rows, outbox, scopes, storing, sweeping, upkeep
+from perdure.features import (
+    approval_rows,
+    line,
+    lookup,
+    memory_rows,
+    outbox,
+    scopes,
+    storing,
+    sweeping,
+    upkeep,
+)
 from perdure.migrations import migrations
 from perdure.operation import Query
 from perdure.sql import Statements, load
@@ -240,6 +250,17 @@ HOT = {
     "what a sweep finds deleted": pick(sweeping.SWEEPING, "doomed", "deleted"),
     "what a sweep finds expired": pick(sweeping.SWEEPING, "doomed", "expired"),
     "what webhooks are to be told": pick(outbox.OUTBOX, "next"),
+    **{
+        f"approvals {name}": pick(approval_rows.APPROVALS, name)
+        for name in ("find", "of_call", "resolve", "consume", "audit", "covering")
+    },
+    **{
+        f"approvals {owner} {what} {start}": pick(
+            approval_rows.APPROVALS, "list", owner, what, start
+        )
+        for owner, what in (("user", "every"), ("app", "every"), ("tenant", "pending"))
+        for start in ("first", "next")
+    },
     "count of a user": pick(lookup.SESSIONS, "count", "user", "live"),
     "tombstone": pick(upkeep.UPKEEP, "admitted"),
     "uids": pick(upkeep.UPKEEP, "uids"),

@@ -104,11 +104,12 @@ _FILL = [
     """,
     """
     INSERT INTO approvals
-    SELECT part, uid, CASE uid WHEN 'u1' THEN 'a' || n ELSE uid || '-' || n END, tenant, app, user_id,
-        app_part, id, 'tool', 'send', '{{}}', 'd1',
+    SELECT part, uid, CASE uid WHEN 'u1' THEN 'a' || n ELSE uid || '-' || n END, tenant, app,
+        user_id, app_part, id, 'tool', 'send', '{{}}', 'd1',
         CASE n % 3 WHEN 0 THEN 'pending' WHEN 1 THEN 'approved' ELSE 'rejected' END, 't1', 'run',
-        'c', uid || '-' || n, 'r', 'null', NULL, NULL::BYTEA, '', '', '', '', n, CASE n WHEN 4 THEN 2 END, NULL,
-        '', '', NULL, NULL, '', NULL, CASE n % 3 WHEN 2 THEN n END, 1
+        'c', uid || '-' || n, 'r', 'null', NULL, NULL::BYTEA, '', '', '', '', n,
+        CASE n WHEN 4 THEN 2 END, NULL, '', '', NULL, NULL, '', NULL,
+        CASE n % 3 WHEN 2 THEN n END, 1
     FROM sessions, generate_series(1, 12) n
     """,
     "INSERT INTO approval_audit SELECT part, uid, id, 1, 1, '', '', 'pending', '' FROM approvals",

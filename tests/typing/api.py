@@ -10,6 +10,8 @@ import perdure
 from perdure import (
     Annotation,
     Appended,
+    Approval,
+    ApprovalStep,
     AppScope,
     Artifact,
     Async,
@@ -22,6 +24,7 @@ from perdure import (
     ErasureReceipt,
     Event,
     Fact,
+    Gate,
     HandleState,
     History,
     HistoryView,
@@ -40,9 +43,11 @@ from perdure import (
     NewMemory,
     Page,
     Pending,
+    RecoveredApprovals,
     RecoveredClarifications,
     RecoveryView,
     Remembered,
+    RememberedApproval,
     Rewritten,
     RunLease,
     RunStep,
@@ -675,3 +680,83 @@ def no_reads_in_a_turn_of_clarifications(turn: Turn[Async], key: SessionKey) -> 
     turn.clarifications.iter()  # type: ignore[arg-type]
     turn.clarifications.expire()  # type: ignore[arg-type, unused-coroutine]
     turn.clarifications.recover_pending()  # type: ignore[arg-type, unused-coroutine]
+
+
+async def async_approvals(store: Store) -> None:
+    assert_type(await store.approvals.request("t", {}), Approval)
+    assert_type(await store.approvals.resolve("a", "approve", by="b"), Approval)
+    assert_type(await store.approvals.approve("a", by="b"), Approval)
+    assert_type(await store.approvals.reject("a", by="b"), Approval)
+    assert_type(await store.approvals.cancel("a"), Approval)
+    assert_type(await store.approvals.consume("a", {}), bool)
+    assert_type(await store.approvals.wait("a", 1), Approval)
+    assert_type(await store.approvals.get("a"), Approval)
+    assert_type(await store.approvals.find("a"), Approval | None)
+    assert_type(await store.approvals.audit("a"), Sequence[ApprovalStep])
+    assert_type(await store.approvals.list(status="pending"), Page[Approval])
+    assert_type(store.approvals.iter(), AsyncIterator[Approval])
+    assert_type(await store.approvals.recover_pending(), RecoveredApprovals)
+    assert_type(await store.approvals.remembered(), Page[RememberedApproval])
+    assert_type(await store.approvals.forget("r"), bool)
+    async with store.approvals.gate("t", {}) as gate:
+        assert_type(gate, Gate[Async])
+        assert_type(gate.approval, Approval | None)
+
+    @store.approvals.required("t")
+    async def tool(text: str) -> int:
+        return len(text)
+
+    assert_type(await tool("x"), int)
+    with store.approvals.gate("t", {}):  # type: ignore[misc]
+        pass
+
+
+def sync_approvals(store: SyncStore) -> None:
+    assert_type(store.approvals.request("t", {}), Approval)
+    assert_type(store.approvals.resolve("a", "approve", by="b"), Approval)
+    assert_type(store.approvals.approve("a", by="b"), Approval)
+    assert_type(store.approvals.reject("a", by="b"), Approval)
+    assert_type(store.approvals.cancel("a"), Approval)
+    assert_type(store.approvals.consume("a", {}), bool)
+    assert_type(store.approvals.wait("a", 1), Approval)
+    assert_type(store.approvals.get("a"), Approval)
+    assert_type(store.approvals.find("a"), Approval | None)
+    assert_type(store.approvals.audit("a"), Sequence[ApprovalStep])
+    assert_type(store.approvals.list(status="pending"), Page[Approval])
+    assert_type(store.approvals.iter(), Iterator[Approval])
+    assert_type(store.approvals.recover_pending(), RecoveredApprovals)
+    assert_type(store.approvals.remembered(), Page[RememberedApproval])
+    assert_type(store.approvals.forget("r"), bool)
+    with store.approvals.gate("t", {}) as gate:
+        assert_type(gate, Gate[Sync])
+
+    @store.approvals.required()
+    def tool(text: str) -> int:
+        return len(text)
+
+    assert_type(tool("x"), int)
+
+
+def turn_approvals(turn: Turn[Async]) -> None:
+    assert_type(turn.approvals.request("t", {}), Pending[Approval])
+    assert_type(turn.approvals.cancel("a"), Pending[Approval])
+    assert_type(turn.approvals.consume("a", {}), Pending[bool])
+    assert_type(turn.approvals.forget("r"), Pending[bool])
+
+
+def no_reads_in_a_turn_of_approvals(turn: Turn[Async]) -> None:
+    turn.approvals.get("a")  # type: ignore[arg-type, unused-coroutine]
+    turn.approvals.find("a")  # type: ignore[arg-type, unused-coroutine]
+    turn.approvals.audit("a")  # type: ignore[arg-type, unused-coroutine]
+    turn.approvals.list()  # type: ignore[arg-type, unused-coroutine]
+    turn.approvals.iter()  # type: ignore[arg-type]
+    turn.approvals.remembered()  # type: ignore[arg-type, unused-coroutine]
+    turn.approvals.resolve("a", "reject", by="b")  # type: ignore[arg-type, unused-coroutine]
+    turn.approvals.approve("a", by="b")  # type: ignore[arg-type, unused-coroutine]
+    turn.approvals.reject("a", by="b")  # type: ignore[arg-type, unused-coroutine]
+    turn.approvals.wait("a")  # type: ignore[arg-type, unused-coroutine]
+    turn.approvals.recover_pending()  # type: ignore[arg-type, unused-coroutine]
+    # These make something that no turn carries out: entering it, or calling it, raises.
+    with turn.approvals.gate("t"):  # type: ignore[misc]
+        pass
+    turn.approvals.required("t")

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import perdure
+from perdure.features.approvals import Approvals
 from perdure.features.artifacts import Artifacts
 from perdure.features.clarifications import Clarifications
 from perdure.features.events import Events
@@ -32,7 +33,11 @@ FEATURES = {
     "memory": Memories,
     "artifacts": Artifacts,
     "summaries": Summaries,
+<<<<<<< HEAD
     "clarifications": Clarifications,
+=======
+    "approvals": Approvals,
+>>>>>>> w-approvals
 }
 
 

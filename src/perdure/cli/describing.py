@@ -9,6 +9,8 @@ from perdure.cli import when
 from perdure.records import (
     DELETE,
     Annotation,
+    Approval,
+    ApprovalStep,
     Branch,
     Event,
     Hold,
@@ -112,4 +114,34 @@ def hold_document(hold: Hold) -> dict[str, Any]:
         "reason": hold.reason,
         "held_at": when.iso(hold.held_at),
         "whole_user": not isinstance(hold.of, SessionKey),
+    }
+
+
+def approval_document(approval: Approval) -> dict[str, Any]:
+    """An approval with every field; times in UTC, what a framework resumes with as base64."""
+    document: dict[str, Any] = {
+        name: getattr(approval, name)
+        for name in ("id", "status", "kind", "tool_name", "args", "edited_args", "app", "user")
+    }
+    document["session"] = approval.session and approval.session.id
+    for name in ("thread_id", "run_id", "tool_call_id", "question", "sender_context", "payload"):
+        document[name] = getattr(approval, name)
+    document["resume"] = value_document(approval.resume)
+    for name in ("created_by", "agent", "resolved_by", "feedback", "rule", "args_sha256"):
+        document[name] = getattr(approval, name)
+    for name in ("created_at", "expires_at", "resolved_at", "consumed_at"):
+        moment = getattr(approval, name)
+        document[name] = moment and when.iso(moment)
+    return document
+
+
+def step_document(step: ApprovalStep) -> dict[str, Any]:
+    """A step of an approval."""
+    return {
+        "number": step.number,
+        "at": when.iso(step.at),
+        "by": step.by,
+        "from": step.from_status,
+        "to": step.to_status,
+        "rule": step.rule,
     }

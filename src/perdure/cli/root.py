@@ -19,6 +19,7 @@ _LAZY = {
     "clarifications": Lazy(
         "clarifications:clarifications", "What agents ask people: list, show, answer."
     ),
+    "approvals": Lazy("approvals:approvals", "What waits for a person: list, answer, watch."),
     "search": Lazy("searching:search", "What answers a query, of a user or an app."),
     "import": Lazy("importing:importing", "Bring in conversations that are kept elsewhere."),
     "export": Lazy("people:export", "Everything of a person, as JSON lines."),

@@ -55,14 +55,14 @@ def _store(invocation: Invocation, app: str | None) -> Iterator[Store | SyncStor
         return
     if invocation.retention_days is not None:
         raise click.UsageError("the store of --app has its own retention: say it there")
-    found = _application(app)
+    found = application(app)
     try:
         yield found
     finally:
         found._close()
 
 
-def _application(place: str) -> Store | SyncStore:
+def application(place: str) -> Store | SyncStore:
     """The store that a module of the application has, or makes when it is called."""
     from perdure.store import Store, SyncStore  # noqa: PLC0415 - help and completion need none
 

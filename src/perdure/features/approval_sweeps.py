@@ -13,6 +13,8 @@ from perdure.operation import Plan, Settings
 from perdure.records import Tally
 
 _ROWS = 200
+#: Each of them is several statements: a step, its audit, the facts of it.
+_NOTED = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +36,7 @@ class Overdue:
 
     def find(self, now: int) -> Plan[Sequence[Sequence[Any]]]:
         """The first of them."""
-        return (yield APPROVALS.overdue(tenant=self.tenant, now=now, limit=_ROWS))
+        return (yield APPROVALS.overdue(tenant=self.tenant, now=now, limit=_NOTED))
 
     def remove(self, now: int, found: Sequence[Sequence[Any]]) -> Plan[None]:
         """Note it, but for those that were used in the last moment."""

@@ -1,0 +1,290 @@
+"""``perdure approvals``: what waits for a yes or a no, and saying it."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import islice
+from typing import Any, TypeVar
+
+import click
+
+from perdure.cli import when
+from perdure.cli.commands import Group
+from perdure.cli.describing import approval_document, step_document
+from perdure.cli.finding import any_or, whose
+from perdure.cli.invocation import Invocation
+from perdure.cli.outline import compact
+from perdure.cli.tables import Column, separated, table
+from perdure.cli.working import application
+from perdure.errors import InvalidError, NotFoundError
+from perdure.records import ALL, Approval, Decision, Principal
+from perdure.store import Store, SyncStore
+from perdure.values import parse
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_PAUSE = 0.2
+_STATUSES = ("pending", "approved", "rejected", "expired", "cancelled", "consumed")
+_COLUMNS = (
+    Column("APPROVAL", "id", yields=1),
+    Column("STATUS", "state"),
+    Column("TOOL", yields=2),
+    Column("ARGUMENTS", yields=5, optional=True),
+    Column("FOR", "dim", yields=3, optional=True),
+    Column("ASKED", "dim"),
+    Column("UNTIL", "bad"),
+)
+
+
+@click.group(cls=Group)
+def approvals() -> None:
+    """List, show, answer and watch what waits for a person.
+
+    An ID may be shortened to how it begins or ends, as long as only one has that.
+    """
+
+
+@approvals.command("ls")
+@click.option(
+    "--status", type=click.Choice([*_STATUSES, "all"]), default="pending", show_default=True,
+    help="Only those that are this.",
+)  # fmt: skip
+@click.option("--thread", metavar="ID", help="Only of this thread.")
+@whose
+@click.option(
+    "--limit", type=click.IntRange(min=0), default=50, show_default=True, help="How many; 0: all."
+)
+@click.pass_obj
+def ls(
+    invocation: Invocation,
+    status: str,
+    thread: str | None,
+    app: str | None,
+    user: str | None,
+    limit: int,
+) -> None:
+    """List approvals, the newest first.
+
+    In a pipe: tab-separated id, status, tool, arguments, app, user, time of the request, and the
+    time until which it can be answered and used.
+    """
+    with invocation.store() as store:
+        found = _of(store, None if status == "all" else status, app, user, thread)
+        some = list(islice(found, limit + 1 if limit else None))
+    shown = some[:limit] if limit else some
+    _print(invocation, shown)
+    if len(some) > len(shown):
+        invocation.note(f"the first {limit}; --limit 0 gives all")
+
+
+@approvals.command("show")
+@click.argument("approval", metavar="ID")
+@click.pass_obj
+def show(invocation: Invocation, approval: str) -> None:
+    """Show one approval with all that is known of it, and every step it took."""
+    with invocation.store() as store:
+        found = _find(store, approval)
+        steps = store.approvals.audit(found.id)
+    document = approval_document(found)
+    if invocation.form != "text":
+        invocation.document({**document, "steps": [step_document(step) for step in steps]})
+        return
+    for name, value in document.items():
+        if value not in (None, "", {}):
+            shown = value if isinstance(value, str) else compact(value)
+            invocation.texts([f"{name:<15}{shown}"])
+    for step in steps:
+        rule = f" ({step.rule})" if step.rule else ""
+        by = f" by {step.by}" if step.by else ""
+        invocation.texts([f"{'step':<15}{when.iso(step.at)} {step.to_status}{by}{rule}"])
+
+
+def _answering(function: F) -> F:
+    """What both answers take."""
+    options: list[Callable[[Any], Any]] = [
+        click.argument("approval", metavar="ID"),
+        click.option("--by", metavar="NAME", required=True, help="Who answers."),
+        click.option(
+            "--role", "roles", metavar="ROLE", multiple=True, help="A role of theirs; repeatable."
+        ),
+        click.option("--feedback", metavar="TEXT", default="", help="What else there is to say."),
+        click.option(
+            "--app", metavar="MODULE:STORE",
+            help="Take the store of your application, with its rule of who may answer.",
+        ),
+        click.option("--dry-run", is_flag=True, help="Only show what would be answered."),
+        click.pass_obj,
+    ]  # fmt: skip
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+@approvals.command("approve")
+@click.option("--args", "edited", metavar="JSON", help="Run it with these arguments instead.")
+@_answering
+def approve(
+    invocation: Invocation,
+    approval: str,
+    by: str,
+    roles: tuple[str, ...],
+    feedback: str,
+    app: str | None,
+    dry_run: bool,
+    edited: str | None,
+) -> None:
+    """Say yes to what is pending: it may run once, with the arguments shown."""
+    said = {"feedback": feedback, "edited_args": None if edited is None else _args(edited)}
+    _answer(invocation, approval, "approve", Principal(by, roles), said, app, dry_run=dry_run)
+
+
+@approvals.command("reject")
+@_answering
+def reject(
+    invocation: Invocation,
+    approval: str,
+    by: str,
+    roles: tuple[str, ...],
+    feedback: str,
+    app: str | None,
+    dry_run: bool,
+) -> None:
+    """Say no to what is pending."""
+    said = {"feedback": feedback}
+    _answer(invocation, approval, "reject", Principal(by, roles), said, app, dry_run=dry_run)
+
+
+@approvals.command("watch")
+@whose
+@click.option("-n", "--count", type=click.IntRange(min=1), metavar="N", help="End after N lines.")
+@click.pass_obj
+def watch(invocation: Invocation, app: str | None, user: str | None, count: int | None) -> None:
+    """Show what is pending, then what is asked and answered from now on, until Ctrl-C.
+
+    In a pipe as `ls`, a line whenever one is asked for or is not pending any more.
+    """
+    with invocation.store() as store:
+        for found in islice(_changes(store, app, user), count):
+            if invocation.form == "json":
+                invocation.form = "jsonl"
+            _print(invocation, [found], heading=False)
+            sys.stdout.flush()
+
+
+def _changes(store: SyncStore, app: str | None, user: str | None) -> Iterator[Approval]:
+    known: dict[str, Approval] = {}
+    while True:
+        pending = {found.id: found for found in _of(store, "pending", app, user, None)}
+        for approval_id in [one for one in known if one not in pending]:
+            del known[approval_id]
+            found = store.approvals.find(approval_id)
+            if found is not None:
+                yield found
+        for approval_id, found in sorted(pending.items(), key=lambda item: item[1].created_at):
+            if approval_id not in known:
+                known[approval_id] = found
+                yield found
+        time.sleep(_PAUSE)
+
+
+def _of(
+    store: SyncStore, status: Any, app: str | None, user: str | None, thread: str | None
+) -> Iterator[Approval]:
+    within = any_or(app)
+    owner = ALL if within is ALL else any_or(user)
+    for found in store.approvals.iter(status=status, app=within, user=owner, thread=thread):
+        if user in {None, found.user}:
+            yield found
+
+
+def _find(store: SyncStore, given: str) -> Approval:
+    """The approval whose id is, or begins or ends with, what was given."""
+    exact = store.approvals.find(given) if given.strip() else None
+    if exact is not None:
+        return exact
+    found = [
+        one
+        for one in store.approvals.iter(app=ALL)
+        if given.strip() and (one.id.startswith(given) or one.id.endswith(given))
+    ]
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        raise NotFoundError(f"no approval has the id {given!r}: see `perdure approvals ls`")
+    raise click.UsageError(f"{given!r} could be {len(found)} approvals: write more of the id")
+
+
+def _answer(
+    invocation: Invocation,
+    given: str,
+    decision: Decision,
+    who: Principal,
+    said: dict[str, Any],
+    app: str | None,
+    *,
+    dry_run: bool,
+) -> None:
+    with invocation.store() as store:
+        found = _find(store, given)
+        if not dry_run and app is None:
+            found = store.approvals.resolve(found.id, decision, by=who, **said)
+    if not dry_run and app is not None:
+        with _application(app) as theirs:
+            answer = theirs.approvals.resolve(found.id, decision, by=who, **said)
+            found = asyncio.run(answer) if isinstance(theirs, Store) else answer
+    if invocation.form != "text":
+        invocation.document(approval_document(found))
+        return
+    done = f"would be asked to {decision}" if dry_run else found.status
+    invocation.note(f"{found.id} {done}: {found.tool_name} {compact(found.approved_args)}")
+
+
+@contextmanager
+def _application(place: str) -> Iterator[Any]:
+    found = application(place)
+    try:
+        yield found
+    finally:
+        found._close()
+
+
+def _args(text: str) -> Any:
+    try:
+        return parse(text)
+    except InvalidError as error:
+        raise InvalidError(f"--args: {error}", "args") from error
+
+
+def _print(invocation: Invocation, approvals_: Sequence[Approval], *, heading: bool = True) -> None:
+    if invocation.form != "text":
+        invocation.documents(approval_document(one) for one in approvals_)
+    elif not invocation.look.laid_out:
+        invocation.lines(separated([_values(one) for one in approvals_]))
+    elif not approvals_:
+        invocation.note("no approvals")
+    else:
+        rows = [_cells(invocation, one) for one in approvals_]
+        lines = list(table(_COLUMNS, rows, invocation.look))
+        invocation.pages(lines if heading else lines[1:])
+
+
+def _cells(invocation: Invocation, one: Approval) -> list[str]:
+    until = when.ago(one.expires_at, invocation.now) if one.expires_at else ""
+    return [
+        one.id, one.status, one.tool_name or one.kind, compact(one.approved_args),
+        "/".join(name for name in (one.app, one.user) if name),
+        when.ago(one.created_at, invocation.now),
+        until if one.status in {"pending", "approved"} else "",
+    ]  # fmt: skip
+
+
+def _values(one: Approval) -> list[str]:
+    until = when.iso(one.expires_at) if one.expires_at else ""
+    return [
+        one.id, one.status, one.tool_name or one.kind, compact(one.approved_args), one.app,
+        one.user, when.iso(one.created_at), until,
+    ]  # fmt: skip
