@@ -100,6 +100,7 @@ if TYPE_CHECKING:
         UserScope,
     )
     from perdure.retention import RetentionConfig
+    from perdure.retrying import RetryPolicy
     from perdure.store import Store, SyncStore
     from perdure.subscriptions import AsyncSubscription, SyncSubscription
     from perdure.turns import Turn
@@ -174,6 +175,7 @@ __all__ = [
     "RecoveryView",
     "Remembered",
     "RetentionConfig",
+    "RetryPolicy",
     "Rewritten",
     "SchemaTooNewError",
     "SearchHit",
@@ -241,6 +243,7 @@ _PLACES = {
             "Clarification NewAnswer NewClarification RecoveredClarifications"
         ),
         "perdure.retention": "RetentionConfig",
+        "perdure.retrying": "RetryPolicy",
         "perdure.opening": "open open_sync",
         "perdure.store": "Store SyncStore",
         "perdure.subscriptions": "AsyncSubscription SyncSubscription",

@@ -17,6 +17,7 @@ from perdure.errors import InvalidError
 from perdure.ids import UuidV7
 from perdure.operation import Settings
 from perdure.retention import RetentionConfig
+from perdure.retrying import RetryPolicy
 from perdure.values import Limits, check_text, to_micros
 from perdure.webhooks import Webhook
 
@@ -58,6 +59,7 @@ class Config:
     was deleted). ``webhooks``: who is told what happened (default None: nobody).
     ``on_write``: a plain function that gets each `NewEvent`, `NewMemory` and so on before
     it is stored, and gives back what is to be stored in its place, or raises to refuse it.
+    ``retry``: how often writes are tried again beyond what the engine does (default None: never).
     """
 
     url: str | None = None
@@ -83,6 +85,7 @@ class Config:
     retention: RetentionConfig | None = None
     on_write: Callable[[Any], Any] | None = None
     webhooks: Sequence[Webhook] | None = None
+    retry: RetryPolicy | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +103,7 @@ class Resolved:
     prepared_statements: bool = True
     unhurried: bool = False
     pool: Any = None
+    retry: RetryPolicy | None = None
 
     @property
     def display_url(self) -> str:
@@ -139,6 +143,7 @@ def resolve(config: Config, environment: Mapping[str, str] | None = None) -> Res
         pool_max=pool_max,
         prepared_statements=given["prepared_statements"],
         pool=given["pool"],
+        retry=_retry(given["retry"]),
     )
 
 
@@ -151,6 +156,12 @@ def _callable(value: Any, name: str) -> Callable[..., Any] | None:
 def _retention(value: RetentionConfig | None) -> RetentionConfig | None:
     if value is not None and not isinstance(value, RetentionConfig):
         raise InvalidError(f"retention must be a RetentionConfig, not {value!r}", "retention")
+    return value
+
+
+def _retry(value: RetryPolicy | None) -> RetryPolicy | None:
+    if value is not None and not isinstance(value, RetryPolicy):
+        raise InvalidError(f"retry must be a RetryPolicy, not {value!r}", "retry")
     return value
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from perdure.config import Config
 from perdure.retention import RetentionConfig
+from perdure.retrying import RetryPolicy
 from perdure.store import Store, SyncStore
 from perdure.values import Limits
 from perdure.webhooks import Webhook
@@ -39,6 +40,7 @@ def open(  # noqa: A001 - perdure.open, as gzip.open
     retention: RetentionConfig | None = None,
     on_write: Callable[[Any], Any] | None = None,
     webhooks: Sequence[Webhook] | None = None,
+    retry: RetryPolicy | None = None,
 ) -> Store:
     """A store for async code; options as in `Config`, arguments win over its values.
 
@@ -73,6 +75,7 @@ def open_sync(
     retention: RetentionConfig | None = None,
     on_write: Callable[[Any], Any] | None = None,
     webhooks: Sequence[Webhook] | None = None,
+    retry: RetryPolicy | None = None,
 ) -> SyncStore:
     """A store for code that does not await, opened: see `open`."""
     return SyncStore(_config(**locals()))
