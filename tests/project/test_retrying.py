@@ -89,6 +89,21 @@ def test_what_makes_no_sense_is_refused_when_it_is_made(options: dict[str, Any])
     assert refused.value.path == next(iter(options))
 
 
+def test_who_is_interrupted_between_two_attempts_is_told_what_became_of_the_write() -> None:
+    lines: list[str] = []
+    attempts = Attempts(RetryPolicy(logger=lines.append), OP)
+    failure = BusyError("locked")
+    attempts.pause(failure)
+
+    with pytest.raises(KeyboardInterrupt) as interrupted, attempts.waiting(failure):
+        raise KeyboardInterrupt
+
+    assert interrupted.value.__notes__ == [
+        "test: ended between two attempts; nothing of it is stored: locked"
+    ]
+    assert lines[-1].startswith("test: attempt 1 of 4 failed, ended from outside")
+
+
 @pytest.mark.parametrize("retry", [3, "always", {"max_retries": 3}])
 def test_a_policy_is_a_record(retry: Any) -> None:
     with pytest.raises(InvalidError, match="RetryPolicy"):
