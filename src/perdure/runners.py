@@ -309,7 +309,7 @@ def async_runner(engine: Engine, policy: RetryPolicy | None) -> AsyncRunner:
 
 
 def sync_runner(engine: Engine, policy: RetryPolicy | None) -> SyncRunner:
-    """The runner of a sync store, or of a thread beside a store, with that policy."""
+    """The runner of a sync store with that policy."""
     return SyncRunner(engine) if policy is None else RetryingSyncRunner(engine, policy)
 
 

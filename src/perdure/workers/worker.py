@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from perdure.errors import ClosedError, InvalidError
 from perdure.features.leases import LEASES, Lease, release, renew, take
 from perdure.operation import Feature, Flow, M, Plan, Settings, Sleep, flow, run
-from perdure.runners import SyncRunner, sync_runner
+from perdure.runners import SyncRunner
 from perdure.store import _Store
 from perdure.values import digest
 
@@ -73,7 +73,7 @@ class Worker(Feature[M]):
             )
         self.interval = interval
         self._store = store
-        self._in_thread: SyncRunner = sync_runner(store._engine, store._resolved.retry)
+        self._in_thread = SyncRunner(store._engine)
         self._bucket = digest("bucket", store._settings.tenant, self.name)
         self._lock = threading.Lock()
         self._rounds: Rounds | None = None

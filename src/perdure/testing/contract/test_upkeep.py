@@ -76,6 +76,7 @@ async def live_a_life(store: Store, user: str, *, mark: str = "") -> list[Sessio
     part = place(store.tenant, "support", user, 512).part
     lease = take(part, mark, mark, now=to_micros(START, "now"), ttl=1)
     await asyncio.to_thread(store._engine.run, lease)
+    await store.clarifications.ask(UserScope("support", user), mark)
     await store.clarifications.ask(key, mark, context=mark, options=[mark], sender_context=mark)
     await search(store, user, mark)
     # What a store with webhooks writes beside each of the above.
