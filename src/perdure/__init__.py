@@ -122,6 +122,7 @@ if TYPE_CHECKING:
         UserScope,
     )
     from perdure.retention import KeepCheckpoints, RetentionConfig
+    from perdure.retrying import RetryPolicy
     from perdure.store import Store, SyncStore
     from perdure.subscriptions import AsyncSubscription, SyncSubscription
     from perdure.turns import Turn
@@ -217,6 +218,7 @@ __all__ = [
     "Remembered",
     "RememberedApproval",
     "RetentionConfig",
+    "RetryPolicy",
     "Rewritten",
     "RunLease",
     "RunStep",
@@ -296,6 +298,7 @@ _PLACES = {
         ),
         "perdure.policy": "ApprovalPolicy",
         "perdure.retention": "KeepCheckpoints RetentionConfig",
+        "perdure.retrying": "RetryPolicy",
         "perdure.opening": "open open_sync",
         "perdure.store": "Store SyncStore",
         "perdure.subscriptions": "AsyncSubscription SyncSubscription",

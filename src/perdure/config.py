@@ -18,6 +18,7 @@ from perdure.ids import UuidV7
 from perdure.operation import Settings
 from perdure.policy import ApprovalPolicy
 from perdure.retention import RetentionConfig
+from perdure.retrying import RetryPolicy
 from perdure.values import Limits, check_text, to_micros
 from perdure.webhooks import Webhook
 
@@ -63,6 +64,7 @@ class Config:
     (default None: all of them). ``can_resolve``: a function, sync or async, that gets a
     `Principal` and an `Approval`, and returns True if that one may answer it (default None: who
     it was asked for, or who has the role ``approver``).
+    ``retry``: how often writes are tried again beyond what the engine does (default None: never).
     """
 
     url: str | None = None
@@ -90,6 +92,7 @@ class Config:
     webhooks: Sequence[Webhook] | None = None
     approval_policy: ApprovalPolicy | None = None
     can_resolve: Callable[..., Any] | None = None
+    retry: RetryPolicy | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +110,7 @@ class Resolved:
     prepared_statements: bool = True
     unhurried: bool = False
     pool: Any = None
+    retry: RetryPolicy | None = None
 
     @property
     def display_url(self) -> str:
@@ -148,6 +152,7 @@ def resolve(config: Config, environment: Mapping[str, str] | None = None) -> Res
         pool_max=pool_max,
         prepared_statements=given["prepared_statements"],
         pool=given["pool"],
+        retry=_retry(given["retry"]),
     )
 
 
@@ -167,6 +172,12 @@ def _policy(value: ApprovalPolicy | None) -> ApprovalPolicy | None:
     if value is not None and not isinstance(value, ApprovalPolicy):
         message = f"approval_policy must be an ApprovalPolicy, not {value!r}"
         raise InvalidError(message, "approval_policy")
+    return value
+
+
+def _retry(value: RetryPolicy | None) -> RetryPolicy | None:
+    if value is not None and not isinstance(value, RetryPolicy):
+        raise InvalidError(f"retry must be a RetryPolicy, not {value!r}", "retry")
     return value
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from perdure.config import Config
 from perdure.policy import ApprovalPolicy
 from perdure.retention import RetentionConfig
+from perdure.retrying import RetryPolicy
 from perdure.store import Store, SyncStore
 from perdure.values import Limits
 from perdure.webhooks import Webhook
@@ -42,6 +43,7 @@ def open(  # noqa: A001 - perdure.open, as gzip.open
     webhooks: Sequence[Webhook] | None = None,
     approval_policy: ApprovalPolicy | None = None,
     can_resolve: Callable[..., Any] | None = None,
+    retry: RetryPolicy | None = None,
 ) -> Store:
     """A store for async code; options as in `Config`, arguments win over its values.
 
@@ -78,6 +80,7 @@ def open_sync(
     webhooks: Sequence[Webhook] | None = None,
     approval_policy: ApprovalPolicy | None = None,
     can_resolve: Callable[..., Any] | None = None,
+    retry: RetryPolicy | None = None,
 ) -> SyncStore:
     """A store for code that does not await, opened: see `open`."""
     return SyncStore(_config(**locals()))

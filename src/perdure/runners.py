@@ -12,7 +12,7 @@ from typing import Any, cast
 
 from perdure.engines import Engine, Job
 from perdure.engines.delivery import AwaitingTask, BlockedCaller
-from perdure.errors import UnsupportedError
+from perdure.errors import PerdureError, UnsupportedError
 from perdure.operation import (
     Call,
     Emit,
@@ -25,6 +25,7 @@ from perdure.operation import (
     Stream,
     Tend,
 )
+from perdure.retrying import Attempts, RetryPolicy
 from perdure.subscriptions import Hub
 from perdure.tending import Tender
 
@@ -159,6 +160,27 @@ def _tell(loop: asyncio.AbstractEventLoop, changed: asyncio.Event) -> None:
         loop.call_soon_threadsafe(changed.set)
 
 
+class RetryingAsyncRunner(AsyncRunner):
+    """The same that makes a write again when what it met passes: each operation by itself."""
+
+    def __init__(self, engine: Engine, policy: RetryPolicy) -> None:
+        super().__init__(engine)
+        self._policy = policy
+
+    async def operate(self, op: Operation[Any]) -> Any:
+        """Run one operation; a write up to as many times as the policy says."""
+        if op.reads:
+            return await super().operate(op)
+        attempts = Attempts(self._policy, op)
+        while True:
+            try:
+                return await super().operate(attempts.op)
+            except PerdureError as error:
+                failure, pause = error, attempts.pause(error)
+            with attempts.waiting(failure):
+                await asyncio.sleep(pause)
+
+
 class Joining(AsyncRunner):
     """Runs operations inside the transaction of a connection of the application's."""
 
@@ -274,6 +296,37 @@ class SyncRunner:
         end = hear(step.about, changed.set)
         changed.wait(step.seconds)
         end()
+
+
+class RetryingSyncRunner(SyncRunner):
+    """The same that makes a write again when what it met passes: each operation by itself."""
+
+    def __init__(self, engine: Engine, policy: RetryPolicy) -> None:
+        super().__init__(engine)
+        self._policy = policy
+
+    def operate(self, op: Operation[Any]) -> Any:
+        """Run one operation; a write up to as many times as the policy says."""
+        if op.reads:
+            return super().operate(op)
+        attempts = Attempts(self._policy, op)
+        while True:
+            try:
+                return super().operate(attempts.op)
+            except PerdureError as error:
+                failure, pause = error, attempts.pause(error)
+            with attempts.waiting(failure):
+                time.sleep(pause)
+
+
+def async_runner(engine: Engine, policy: RetryPolicy | None) -> AsyncRunner:
+    """The runner of an async store with that policy."""
+    return AsyncRunner(engine) if policy is None else RetryingAsyncRunner(engine, policy)
+
+
+def sync_runner(engine: Engine, policy: RetryPolicy | None) -> SyncRunner:
+    """The runner of a sync store with that policy."""
+    return SyncRunner(engine) if policy is None else RetryingSyncRunner(engine, policy)
 
 
 def settled(engine: Engine, step: Settle) -> list[str]:

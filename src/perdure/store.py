@@ -51,7 +51,8 @@ from perdure.records import (
     Swept,
     Usage,
 )
-from perdure.runners import AsyncRunner, Joining, SyncRunner
+from perdure.retrying import RetryPolicy
+from perdure.runners import AsyncRunner, Joining, SyncRunner, async_runner, sync_runner
 from perdure.schema import migrate_store
 from perdure.subscriptions import (
     AsyncSubscription,
@@ -79,13 +80,15 @@ class _Store(Generic[M]):
     """What both colours of a store share."""
 
     def __init__(
-        self, resolved: Resolved, runner_of: Callable[[Any], AsyncRunner | SyncRunner]
+        self,
+        resolved: Resolved,
+        runner_of: Callable[[Any, RetryPolicy | None], AsyncRunner | SyncRunner],
     ) -> None:
         settings = resolved.settings
         self._resolved = resolved
         self._settings = settings
         self._engine = engine_for(resolved, set_up(settings.clock(), resolved.auto_migrate))
-        runner = runner_of(self._engine)
+        runner = runner_of(self._engine, resolved.retry)
         self._runner: Runner = runner
         self._hub = runner.hub
         self._tender = runner.tender
@@ -186,7 +189,7 @@ class Store(_Store[Async]):
     """
 
     def __init__(self, config: Config) -> None:
-        super().__init__(resolve(config), AsyncRunner)
+        super().__init__(resolve(config), async_runner)
 
     async def __aenter__(self) -> Self:
         await asyncio.to_thread(self._engine.open)
@@ -347,7 +350,7 @@ class SyncStore(_Store[Sync]):
     """The same store for code that does not await: `with perdure.open_sync(url) as store:`."""
 
     def __init__(self, config: Config) -> None:
-        super().__init__(resolve(config), SyncRunner)
+        super().__init__(resolve(config), sync_runner)
         self._engine.open()
 
     def __enter__(self) -> Self:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import perdure
-from perdure import NewEvent, PerdureError, SessionKey, SyncStore, UserScope
+from perdure import BusyError, NewEvent, PerdureError, SessionKey, SyncStore, UserScope
 from perdure.errors import UnknownOutcomeError
 
 
@@ -56,9 +56,19 @@ class Writer:
                 self.acknowledged.append(name)
             except UnknownOutcomeError:
                 self.unsure.append(name)
-                self.settle(name)
+                self._settle(name)
             except BaseException as error:  # noqa: BLE001 - told by the check
                 self.wrong.append(f"{name}: {error!r}")
+                return
+
+    def _settle(self, name: str) -> None:
+        """See to it, once the server is there to be asked."""
+        while True:
+            try:
+                self.settle(name)
+            except (BusyError, UnknownOutcomeError):
+                time.sleep(0.05)
+            else:
                 return
 
     def goes_on(self, seconds: float) -> float:

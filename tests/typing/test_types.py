@@ -33,11 +33,8 @@ FEATURES = {
     "memory": Memories,
     "artifacts": Artifacts,
     "summaries": Summaries,
-<<<<<<< HEAD
     "clarifications": Clarifications,
-=======
     "approvals": Approvals,
->>>>>>> w-approvals
 }
 
 

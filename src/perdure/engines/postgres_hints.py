@@ -27,6 +27,10 @@ _AGAIN_SECONDS = 1.0
 #: A payload may have 7,999 bytes; with more keys than this everybody is woken.
 _MOST_KEYS = 200
 _EVERYBODY = "*"
+#: What a lost connection may be: the last one where it was cut off between two messages.
+_NOT_NOW = (
+    OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError
+)  # fmt: skip
 
 
 def _key(part: str, session_id: str) -> str:
@@ -125,6 +129,6 @@ class Hints:
         text = (
             f"SET LOCAL synchronous_commit = off; SELECT pg_notify('{self._channel}', '{payload}')"
         )
-        with suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        with suppress(*_NOT_NOW):
             async with self._borrow() as connection:
                 await connection.execute(text)

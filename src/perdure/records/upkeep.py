@@ -133,8 +133,9 @@ class Swept:
     """What a sweep removed, or would remove, by kind.
 
     Sessions are ``expired``, ``deleted`` or ``idle``; ``events`` are old events of others; the
-    rest are tables. ``held``: sessions passed over because of a hold. ``finished``: False if the
-    sweep was stopped before it was through.
+    rest are tables, but for ``overdue clarifications``, which stay and were noted as expired.
+    ``held``: sessions passed over because of a hold. ``finished``: False if the sweep was stopped
+    before it was through.
     """
 
     kinds: Mapping[str, Tally]

@@ -80,6 +80,7 @@ async def live_a_life(store: Store, user: str, *, mark: str = "") -> list[Sessio
     lease = take(part, mark, mark, now=to_micros(START, "now"), ttl=1)
     await asyncio.to_thread(store._engine.run, lease)
     await store.step(mark, mark, lambda: mark, owner=key)
+    await store.clarifications.ask(UserScope("support", user), mark)
     await store.clarifications.ask(key, mark, context=mark, options=[mark], sender_context=mark)
     for lineage, whose in ((f"{mark} 1", key), (f"{mark} 2", None)):
         await store.checkpoints.put_full(
