@@ -13,6 +13,7 @@ from perdure.features.lookup import SESSIONS, target
 from perdure.features.memory import Memories
 from perdure.features.sessions import Sessions
 from perdure.features.state import State
+from perdure.features.steps import Steps
 from perdure.features.summaries import Summaries
 from perdure.operation import (
     Async,
@@ -80,6 +81,7 @@ class Turn(Generic[M]):
         self.memory: Memories[Deferred] = Memories(self._collector, settings)
         self.artifacts: Artifacts[Deferred] = Artifacts(self._collector, settings)
         self.summaries: Summaries[Deferred] = Summaries(self._collector, settings)
+        self.steps: Steps[Deferred] = Steps(self._collector, settings)
 
     def _operation(self) -> Operation[list[Any]]:
         operations = tuple(self._collector.operations)

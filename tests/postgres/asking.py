@@ -19,7 +19,7 @@ _FILL = [
     INSERT INTO sessions
     SELECT md5('user' || u), 'u' || s, 's' || s, 'tenant', 'app', 'user' || u, md5('app'), {e} + 1,
         {e}, {e}, {e}, {e}, s, 1000 * u + s, s, NULL, CASE s WHEN 3 THEN 2 END,
-        CASE s WHEN 4 THEN 2 END, 'Title', '', '', '[]', '[]', NULL, NULL, 'hello'
+        CASE s WHEN 4 THEN 2 END, 'Title', '', '', '[]', '[]', NULL, NULL, 'hello', 1
     FROM generate_series(1, {u}) u, generate_series(1, {s}) s
     """,
     "INSERT INTO session_terms SELECT part, uid, 'd1' FROM sessions WHERE uid <> 'u2'",
@@ -94,6 +94,11 @@ _FILL = [
     """
     INSERT INTO outbox
     SELECT part, id, 'h1', 'kind', 'tenant', '{{}}', 1, 0, 1, 2000000, '' FROM sessions
+    """,
+    """
+    INSERT INTO run_steps SELECT part, uid, 'r1', 'd' || d, 'run', 'k1', '1', NULL, NULL::BYTEA, d,
+        CASE d % 10 WHEN 0 THEN 5 END
+    FROM sessions, generate_series(1, 30) d WHERE uid <> 'u2'
     """,
     "INSERT INTO erasures SELECT md5('user' || u), 1 FROM generate_series(1, {u}) u",
 ]
@@ -223,6 +228,10 @@ _OF_STATEMENT: Mapping[str, Mapping[str, object]] = {
     "sessions.mark_restored": {"uid": "u4"},
     "sessions.hold_purgeable": {"uid": "u4"},
     "outbox.add": {"id": "new"},
+    "steps.put": {"run": "r1", "digest": "new", "run_id": "run"},
+    "steps.find": {"run": "r1"},
+    "steps.list": {"run": "r1", "after_at": 0, "after": ""},
+    "steps.delete": {"run": "r1"},
     "sweeping.doomed": {"after": "", "after_uid": "", "after_at": 0},
     "sweeping.with_old_events": {"after": "", "after_uid": ""},
     "sessions.retire_expired": {"id": "s3"},

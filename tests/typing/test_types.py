@@ -16,6 +16,7 @@ from perdure.features.keyvalues import KeyValues
 from perdure.features.memory import Memories
 from perdure.features.sessions import Sessions
 from perdure.features.state import State
+from perdure.features.steps import Steps
 from perdure.features.summaries import Summaries
 from perdure.operation import operation
 
@@ -31,6 +32,7 @@ FEATURES = {
     "memory": Memories,
     "artifacts": Artifacts,
     "summaries": Summaries,
+    "steps": Steps,
 }
 
 

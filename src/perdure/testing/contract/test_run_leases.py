@@ -212,7 +212,7 @@ async def test_taking_over_ends_the_right_of_the_other_at_once(
         found = await store.sessions.find_lease(key)
         assert found is not None
         assert found.run_id == "run-2"
-        with pytest.raises(StaleSessionError, match="another run has taken the lease"):
+        with pytest.raises(StaleSessionError, match="another run has taken its lease"):
             await store.events.append(key, "late", fence=late.fence)
         await store.events.append(key, "in time", fence=lease.fence)
         assert await late.release() is False
