@@ -50,6 +50,11 @@ if TYPE_CHECKING:
         AppScope,
         Artifact,
         Branch,
+        Checkpoint,
+        CheckpointKey,
+        CheckpointNode,
+        CheckpointTuple,
+        CheckpointWrite,
         Context,
         ConversationContext,
         DiskUse,
@@ -63,6 +68,7 @@ if TYPE_CHECKING:
         KeyValue,
         KeyValueHit,
         LeaseHolder,
+        Lineage,
         LoadedArtifact,
         Memory,
         MemoryHit,
@@ -77,9 +83,11 @@ if TYPE_CHECKING:
         NewRunStep,
         NewSession,
         NewState,
+        NewWrite,
         Opaque,
         Origin,
         Page,
+        PrunedCheckpoints,
         Remembered,
         Rewritten,
         RunStep,
@@ -121,6 +129,11 @@ __all__ = [
     "AsyncSubscription",
     "Branch",
     "BusyError",
+    "Checkpoint",
+    "CheckpointKey",
+    "CheckpointNode",
+    "CheckpointTuple",
+    "CheckpointWrite",
     "ClosedError",
     "Config",
     "ConflictError",
@@ -146,6 +159,7 @@ __all__ = [
     "KeyValueHit",
     "LeaseHolder",
     "Limits",
+    "Lineage",
     "LoadedArtifact",
     "Memory",
     "MemoryHit",
@@ -162,12 +176,14 @@ __all__ = [
     "NewRunStep",
     "NewSession",
     "NewState",
+    "NewWrite",
     "NotFoundError",
     "Opaque",
     "Origin",
     "Page",
     "Pending",
     "PerdureError",
+    "PrunedCheckpoints",
     "ReadOnlyError",
     "RecoveryView",
     "Remembered",
@@ -230,11 +246,13 @@ _PLACES = {
         "perdure.handles": "HandleState SessionHandle",
         "perdure.operation": "Async Deferred Pending Sync",
         "perdure.records": (
-            "ALL Annotation AppScope Appended Artifact Branch Context ConversationContext "
+            "ALL Annotation AppScope Appended Artifact Branch Checkpoint CheckpointKey "
+            "CheckpointNode CheckpointTuple CheckpointWrite Context ConversationContext "
             "DELETE DiskUse ErasureReceipt Event EventError Fact Growth History Hold KeyValue "
             "KeyValueHit "
-            "LoadedArtifact Memory MemoryHit Message Messages Namespace NewAnnotation "
-            "NewArtifact NewEvent NewKeyValue NewMemory NewSession NewState Opaque Origin Page "
+            "Lineage LoadedArtifact Memory MemoryHit Message Messages Namespace NewAnnotation "
+            "NewArtifact NewEvent NewKeyValue NewMemory NewSession NewState NewWrite Opaque Origin "
+            "Page PrunedCheckpoints "
             "Remembered "
             "Rewritten SearchHit Session SessionKey SessionSummary Size StateChange "
             "StateEntry Summary SummaryJob SummaryRun SummaryTrigger Swept Tally Usage "

@@ -38,6 +38,16 @@ def _place(tenant: str, app: str, user: str, limit: int) -> Place:
     return Place(digest("user", tenant, app, user), digest("app", tenant, app))
 
 
+def lineage_part(tenant: str, lineage: str, limit: int) -> str:
+    """Where the checkpoints of a lineage are; `InvalidError` for what cannot be the id of one."""
+    return _lineage_part(tenant, check_text(lineage, "lineage", limit, blank=False))
+
+
+@lru_cache(maxsize=8192)
+def _lineage_part(tenant: str, lineage: str) -> str:
+    return digest("lineage", tenant, lineage)
+
+
 def check_key(key: SessionKey | tuple[str, str, str], limit: int) -> SessionKey:
     """The key as a `SessionKey`; `InvalidError` if it cannot be one."""
     if type(key) is not SessionKey:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar
 from perdure.config import Config, Resolved, resolve
 from perdure.engines import engine_for
 from perdure.features.artifacts import Artifacts
+from perdure.features.checkpoints import Checkpoints
 from perdure.features.events import Events
 from perdure.features.history import HistoryView
 from perdure.features.keyvalues import KeyValues
@@ -96,6 +97,7 @@ class _Store(Generic[M]):
         self.artifacts: Artifacts[M] = Artifacts(self._runner, settings)
         self.summaries: Summaries[M] = Summaries(self._runner, settings)
         self.steps: Steps[M] = Steps(self._runner, settings)
+        self.checkpoints: Checkpoints[M] = Checkpoints(self._runner, settings)
         self._usages: Usages[M] = Usages(self._runner, settings)
         self._sizes: Sizes[M] = Sizes(self._runner, settings)
         self._upkeep: Upkeep[M] = Upkeep(self._runner, settings)

@@ -23,6 +23,7 @@ class Table:
     ``heavy``: rows of up to a mebibyte, which nobody reads all at once. ``together``: when a
     session goes its rows go in one transaction, since what they name goes with the last of them.
     ``bytes`` columns, if there are any, hold bytes and no text.
+    ``lineage``: its part is that of a lineage of checkpoints, which goes with whom it is linked to.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Table:
 
     heavy: bool = False
     together: bool = False
+    lineage: bool = False
     bytes: frozenset[str] = frozenset({"data", "vector"})
 
     @property
@@ -261,6 +263,67 @@ TABLES: tuple[Table, ...] = (
         json=frozenset({"payload"}),
         key=("part", "id", "hook"),
         expires="expires_at",
+    ),
+    Table(
+        "checkpoint_links",
+        (*_HANGING, "lineage_part", "lineage", "created_at"),
+        key=(*_HANGING, "lineage_part"),
+        together=True,
+    ),
+    Table(
+        "checkpoint_owners",
+        ("part", "owner_part", "uid", "app", "user_id"),
+        session=False,
+        person=False,
+        lineage=True,
+        key=("part", "owner_part", "uid"),
+    ),
+    Table(
+        "checkpoint_writes",
+        ("part", "ns", "id", "task", "idx", "path", "channel", "value", "codec", "data"),
+        session=False,
+        person=False,
+        lineage=True,
+        json=frozenset({"value"}),
+        key=("part", "ns", "id", "task", "idx"),
+    ),
+    Table(
+        "checkpoint_values",
+        (
+            "part", "chain", "depth", "named", "number", "head", "tail", "form", "checksum", "codec",
+            "data",
+        ),
+        session=False,
+        person=False,
+        lineage=True,
+        key=("part", "chain", "depth"),
+    ),
+    Table(
+        "checkpoints",
+        (
+            "part", "ns", "id", "number", "parent_ns", "parent", "digest", "run", "chain",
+            "depth", "checksum", "created_at",
+        ),
+        session=False,
+        person=False,
+        lineage=True,
+        key=("part", "ns", "id"),
+    ),
+    Table(
+        "checkpoint_namespaces",
+        ("part", "ns", "namespace", "last", "epoch", "updated_at"),
+        session=False,
+        person=False,
+        lineage=True,
+        key=("part", "ns"),
+    ),
+    Table(
+        "checkpoint_lineages",
+        ("part", "tenant", "lineage", "created_at", "deleted_at"),
+        session=False,
+        person=False,
+        lineage=True,
+        key=("part",),
     ),
     Table("erasures", ("part", "erased_at"), session=False, person=False),
     Table("outcomes", ("part", "token", "made_at"), session=False, person=False, passing=True),

@@ -7,6 +7,7 @@ from typing import Any, Generic, Self
 
 from perdure.errors import ClosedError, InvalidError
 from perdure.features.artifacts import Artifacts
+from perdure.features.checkpoints import Checkpoints
 from perdure.features.events import Events
 from perdure.features.keyvalues import KeyValues
 from perdure.features.lookup import SESSIONS, target
@@ -82,6 +83,7 @@ class Turn(Generic[M]):
         self.artifacts: Artifacts[Deferred] = Artifacts(self._collector, settings)
         self.summaries: Summaries[Deferred] = Summaries(self._collector, settings)
         self.steps: Steps[Deferred] = Steps(self._collector, settings)
+        self.checkpoints: Checkpoints[Deferred] = Checkpoints(self._collector, settings)
 
     def _operation(self) -> Operation[list[Any]]:
         operations = tuple(self._collector.operations)

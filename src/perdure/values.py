@@ -35,7 +35,8 @@ class Limits:
 
     ``text`` is for ids, keys, names, tags, apps and users; ``title`` for titles, authors and
     types of agents; ``event`` for each JSON field of an event and for a key-value; ``state`` for
-    a value of state and for metadata; ``artifact`` for the bytes of one version; ``records`` for
+    a value of state and for metadata; ``artifact`` for the bytes of one version; ``checkpoint``
+    for all values of one put; ``namespace`` for a namespace of checkpoints; ``records`` for
     events of one append, keys of one call and items of one page.
     """
 
@@ -44,6 +45,8 @@ class Limits:
     event: int = 16 * 2**20
     state: int = 4 * 2**20
     artifact: int = 256 * 2**20
+    checkpoint: int = 512 * 2**20
+    namespace: int = 1_024
     records: int = 10_000
 
 

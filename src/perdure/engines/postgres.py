@@ -468,7 +468,7 @@ class PostgresEngine:
 def _row_of(op: Operation[Any]) -> tuple[str, ...] | None:
     """What the operation writes, as far as its arguments tell: a key, whole or in three parts."""
     if not op.of_session:
-        return None
+        return getattr(op.work, "order", None)
     first = op.args[0] if op.args else None
     key = tuple(first) if isinstance(first, tuple) else op.args[:_KEY_PARTS]
     whole = len(key) == _KEY_PARTS and all(isinstance(part, str) and part for part in key[2:])

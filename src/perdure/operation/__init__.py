@@ -10,6 +10,7 @@ The same text serves three modes. ``@operation`` is a descriptor over a phantom 
 ``(...) -> T``, on ``Events[Deferred]``, inside a turn, ``(...) -> Pending[T]``.
 """
 
+from perdure.operation.cache import Cache
 from perdure.operation.flows import (
     Call,
     Emit,
@@ -62,6 +63,7 @@ from perdure.operation.statements import (
 __all__ = [
     "Async",
     "Bumps",
+    "Cache",
     "Call",
     "Composed",
     "Deferred",

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeAlias, cast
 
 from perdure.errors import ClosedError
+from perdure.operation.cache import Cache
 from perdure.operation.statements import Operation, T
 
 if TYPE_CHECKING:
@@ -145,7 +146,7 @@ class Settings:
     ``clock`` gives microseconds since 1970 (UTC), ``ids`` new ids; ``deleted_grace`` is in
     microseconds, ``event_limit`` and ``memory_limit`` are None for no limit. The callables are
     the user's, sync or async, and only a flow calls them; ``on_write`` alone is sync, and called
-    when an operation is made.
+    when an operation is made. ``cache`` is what the process remembers.
     """
 
     tenant: str
@@ -162,3 +163,4 @@ class Settings:
     retention: RetentionConfig | None = None
     on_write: Callable[[Any], Any] | None = None
     webhooks: tuple[Webhook, ...] = ()
+    cache: Cache = field(default_factory=Cache)

@@ -1,0 +1,267 @@
+"""Checkpoints as they are read: pages of rows, the chains their bytes are in, records."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from perdure.features.checkpoint_bodies import (
+    CHECKPOINTS,
+    Body,
+    Known,
+    Link,
+    Memory,
+    Ref,
+    Value,
+    chains_text,
+    decode_body,
+    unfold,
+)
+from perdure.features.deltas import Packed
+from perdure.operation import Cache, Plan, Rows
+from perdure.records import Checkpoint, CheckpointKey, CheckpointTuple, CheckpointWrite
+from perdure.values import from_micros, from_payload
+
+#: Above every number of a put, and every id: they have 512 bytes at most.
+LAST_NUMBER = 2**63 - 1
+LAST_ID = "\U0010ffff" * 129
+_CHECKPOINT, _LINK = 0, 1
+
+
+class CheckpointRow(NamedTuple):
+    """A checkpoint as a page has it."""
+
+    part: str
+    ns: str
+    id: str
+    namespace: str
+    lineage: str
+    parent: str | None
+    parent_ns: str | None
+    number: int
+    body: Ref
+    created_at: int
+    epoch: int
+
+    @property
+    def what(self) -> str:
+        """How errors speak of it."""
+        return f"checkpoint {self.id!r} of {self.lineage!r}"
+
+    @property
+    def key(self) -> CheckpointKey:
+        """Which it is."""
+        return CheckpointKey(self.lineage, self.namespace, self.id)
+
+    @property
+    def parent_key(self) -> CheckpointKey | None:
+        """Which it follows."""
+        if self.parent is None:
+            return None
+        namespace = self.namespace if self.parent_ns is None else self.parent_ns
+        return CheckpointKey(self.lineage, namespace, self.parent)
+
+
+class Wanted(NamedTuple):
+    """What a read asks for: which statement with which values, and how much of each."""
+
+    found: str
+    values: Mapping[str, Any]
+    #: None: the values of all channels.
+    channels: Collection[str] | None = None
+    writes: bool = False
+
+
+class Read(NamedTuple):
+    """Checkpoints with their bodies, and what tasks have written for them."""
+
+    rows: Sequence[CheckpointRow]
+    bodies: Sequence[Body]
+    writes: Mapping[tuple[str, str, str], Sequence[CheckpointWrite]]
+
+
+def read(wanted: Wanted, limit: int, cache: Cache, known: int = 0) -> Plan[Read]:
+    """A page of checkpoints: one statement, if nothing is missing.
+
+    ``known`` is a chain that is not sent, since what is in it is remembered.
+    """
+    query = CHECKPOINTS.pick("page", wanted.found, "written" if wanted.writes else "plain")
+    values = {**wanted.values, "limit": limit, "known": known}
+    found = yield query(**{param: values[param] for param in query.params})
+    rows, links, writes = _sorted_out(found)
+    bodies: dict[tuple[str, Ref], Body] = {}
+    for part, some in _by_part(rows).items():
+        memory = Memory(cache, part)
+        refs = [row.body for row in some]
+        if any(ref.chain == known and memory.value(ref) is None for ref in refs):
+            # It was forgotten, or is another one: the chain is needed after all.
+            links[part] = [*links.get(part, ()), *(yield from _links(part, [known]))]
+        for ref, value in unfold(links.get(part, ()), refs, memory).items():
+            bodies[part, ref] = decode_body(value.data, f"a checkpoint of {some[0].lineage!r}")
+            memory.keep(ref, value)
+    return Read(rows, [bodies[row.part, row.body] for row in rows], writes)
+
+
+def _sorted_out(
+    found: Rows,
+) -> tuple[
+    list[CheckpointRow],
+    dict[str, list[Link]],
+    dict[tuple[str, str, str], list[CheckpointWrite]],
+]:
+    rows = []
+    links: dict[str, list[Link]] = {}
+    writes: dict[tuple[str, str, str], list[tuple[Any, ...]]] = {}
+    for kind, part, *values in found:
+        if kind == _CHECKPOINT:
+            rows.append(_row(part, values))
+        elif kind == _LINK:
+            codec = values[0]
+            chain, depth, head, tail, form, checksum, data = values[7:]
+            links.setdefault(part, []).append(
+                Link(chain, depth, Packed(head, tail, form, data), checksum, codec)
+            )
+        else:
+            ns, id, task, path, *rest = values
+            writes.setdefault((part, ns, id), []).append((path, task, rest[3], rest))
+    sorted_writes = {key: _writes(some) for key, some in writes.items()}
+    return rows, links, sorted_writes
+
+
+def _row(part: str, values: Sequence[Any]) -> CheckpointRow:
+    ns, id, namespace, lineage, parent, parent_ns, _ = values[:7]
+    number, chain, depth, checksum, created_at, epoch, _ = values[7:]
+    return CheckpointRow(
+        part, ns, id, namespace, lineage, parent, parent_ns, number, Ref(chain, depth, checksum),
+        created_at, epoch,
+    )  # fmt: skip
+
+
+def _writes(found: Sequence[tuple[Any, ...]]) -> list[CheckpointWrite]:
+    """By path, task and index: bytewise, as everywhere."""
+    ordered = sorted(found, key=lambda one: (one[0].encode(), one[1].encode(), one[2]))
+    return [_write(path, task, rest) for path, task, _, rest in ordered]
+
+
+def _write(path: str, task: str, values: Sequence[Any]) -> CheckpointWrite:
+    channel, codec, text, idx, *_, data = values
+    value = from_payload(text, codec, data, f"the write of {task!r} to {channel!r}")
+    return CheckpointWrite(task=task, index=idx, channel=channel, value=value, task_path=path)
+
+
+def _by_part(rows: Iterable[CheckpointRow]) -> dict[str, list[CheckpointRow]]:
+    by_part: dict[str, list[CheckpointRow]] = {}
+    for row in rows:
+        by_part.setdefault(row.part, []).append(row)
+    return by_part
+
+
+def _links(part: str, chains: Sequence[int]) -> Plan[list[Link]]:
+    if not chains:
+        return []
+    found = yield CHECKPOINTS.chains(part=part, chains=chains_text(chains))
+    return [
+        Link(chain, depth, Packed(head, tail, form, data), checksum, codec)
+        for chain, depth, head, tail, form, checksum, codec, data in found
+    ]
+
+
+# -- records ---------------------------------------------------------------------------------
+
+
+def values_of(
+    rows: Sequence[CheckpointRow],
+    bodies: Sequence[Body],
+    channels: Collection[str] | None,
+    cache: Cache,
+    *,
+    keep: bool,
+) -> Plan[dict[tuple[str, Ref], Value]]:
+    """The values of the channels that are asked for: one statement for each lineage."""
+    refs: dict[str, set[Ref]] = {}
+    for row, body in zip(rows, bodies, strict=True):
+        refs.setdefault(row.part, set()).update(
+            entry.ref
+            for name, entry in body.channels.items()
+            if entry.ref is not None and (channels is None or name in channels)
+        )
+    found: dict[tuple[str, Ref], Value] = {}
+    for part, wanted in refs.items():
+        memory = Memory(cache, part)
+        missing = [ref.chain for ref in wanted if memory.value(ref) is None]
+        links = yield from _links(part, missing)
+        for ref, value in unfold(links, wanted, memory).items():
+            found[part, ref] = value
+            if keep:
+                memory.keep(ref, value)
+    return found
+
+
+def record(
+    row: CheckpointRow,
+    body: Body,
+    channels: Collection[str] | None,
+    values: Mapping[tuple[str, Ref], Value],
+) -> Checkpoint:
+    """What the caller gets."""
+    loaded = {
+        name: values[row.part, entry.ref].record(f"channel {name!r} of {row.what}")
+        for name, entry in body.channels.items()
+        if entry.ref is not None and (channels is None or name in channels)
+    }
+    return Checkpoint(
+        key=row.key,
+        number=row.number,
+        payload=Value(body.codec, body.payload).record(row.what),
+        metadata=body.metadata,
+        parent=row.parent_key,
+        versions={name: entry.version for name, entry in body.channels.items()},
+        values=loaded,
+        created_at=from_micros(row.created_at),
+    )
+
+
+def tuples(
+    found: Read, wanted: Wanted, cache: Cache, *, keep: bool = False
+) -> Plan[list[CheckpointTuple]]:
+    """The records of what was read."""
+    channels = wanted.channels
+    if channels is None or channels:
+        values = yield from values_of(found.rows, found.bodies, channels, cache, keep=keep)
+    else:
+        values = {}
+    made = []
+    for row, body in zip(found.rows, found.bodies, strict=True):
+        checkpoint = record(row, body, channels, values)
+        writes = found.writes.get((row.part, row.ns, row.id), ())
+        made.append(CheckpointTuple(checkpoint=checkpoint, writes=writes))
+    return made
+
+
+def one(
+    wanted: Wanted, ns: str, part: str, cache: Cache, *, latest: bool
+) -> Plan[CheckpointTuple | None]:
+    """The checkpoint that is asked for, remembered for the next put; None if there is none."""
+    memory = Memory(cache, part)
+    expected = memory.latest(ns) if latest else memory.known(ns, wanted.values.get("id", ""))
+    has = expected is not None and memory.value(expected.body) is not None
+    known = expected.body.chain if has and expected is not None else 0
+    found = yield from read(wanted, 1, cache, known)
+    if not found.rows:
+        return None
+    [row], [body] = found.rows, found.bodies
+    memory.learn(ns, Known(row.id, row.body, body.channels, row.epoch), latest=latest)
+    [made] = yield from tuples(found, wanted, cache, keep=True)
+    return made
+
+
+def known_of(part: str, ns: str, id: str, memory: Memory) -> Plan[Known | None]:
+    """What is stored of a checkpoint, for a put that follows it."""
+    wanted = Wanted("by_id", {"part": part, "ns": ns, "id": id}, ())
+    found = yield from read(wanted, 1, memory.cache)
+    if not found.rows:
+        return None
+    [row], [body] = found.rows, found.bodies
+    known = Known(row.id, row.body, body.channels, row.epoch)
+    memory.learn(ns, known, latest=False)
+    return known

@@ -1,0 +1,98 @@
+"""Lineages of checkpoints: how they begin, whose they are, how they go."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, Protocol
+
+from perdure.errors import ConflictError
+from perdure.features.checkpoint_bodies import CHECKPOINTS
+from perdure.features.lookup import Target, get, hold
+from perdure.operation import Plan
+
+
+class Comer(Protocol):
+    """What comes to a namespace of a lineage."""
+
+    @property
+    def part(self) -> str: ...
+    @property
+    def ns(self) -> str: ...
+    @property
+    def namespace(self) -> str: ...
+    @property
+    def tenant(self) -> str: ...
+    @property
+    def lineage(self) -> str: ...
+    @property
+    def now(self) -> int: ...
+
+
+class Linked(NamedTuple):
+    """Whose a lineage is to be; of a session only the key is known before the plan."""
+
+    owner_part: str
+    app: str
+    user: str
+    session: Target | None
+    uid: str = ""
+
+    def resolved(self) -> Plan[Linked]:
+        """The same with the uid of the session, which is held; `NotFoundError`."""
+        if self.session is None:
+            return self
+        row = yield from hold(self.session, None, {})
+        return self._replace(uid=row.uid)
+
+
+def arrive(comer: Comer, *, step: int, epoch: int) -> Plan[tuple[int, int]]:
+    """The number and the epoch of the namespace, which is this transaction's alone from now on."""
+    rows = yield CHECKPOINTS.place(part=comer.part, ns=comer.ns, step=step, now=comer.now)
+    if not rows:
+        yield CHECKPOINTS.found_lineage(
+            part=comer.part, tenant=comer.tenant, lineage=comer.lineage, now=comer.now
+        )
+        rows = yield CHECKPOINTS.found_namespace(
+            part=comer.part,
+            ns=comer.ns,
+            namespace=comer.namespace,
+            step=step,
+            epoch=epoch,
+            now=comer.now,
+        )
+    number, epoch = rows[0]
+    return number, epoch
+
+
+def link(comer: Comer, linked: Linked, now: int) -> Plan[None]:
+    """Note whose the lineage is, in its own part and in that of the owner.
+
+    Who erases the owner finds it by that; the lineage is held, so that they come before all of
+    it, or after.
+    """
+    where = {"owner_part": linked.owner_part, "uid": linked.uid}
+    if (yield CHECKPOINTS.owned(part=comer.part, **where)):
+        return
+    yield CHECKPOINTS.link(lineage_part=comer.part, lineage=comer.lineage, now=now, **where)
+    yield CHECKPOINTS.own(part=comer.part, app=linked.app, user=linked.user, **where)
+
+
+def refuse_if_fenced(comer: Any) -> Plan[None]:
+    """`ConflictError` for what comes to a deleted lineage, or does not follow the latest."""
+    held = yield CHECKPOINTS.hold_lineage(part=comer.part)
+    if held and held[0][0] is not None:
+        raise ConflictError(
+            f"lineage {comer.lineage!r} was deleted: with fence=True what comes late is refused; "
+            "take another id, or put without the fence to begin it anew"
+        )
+
+
+def refuse_if_not_latest(comer: Any) -> Plan[None]:
+    """`ConflictError` if the parent is not what was put last, in its namespace."""
+    found = yield CHECKPOINTS.latest_id(part=comer.part, ns=comer.ns)
+    latest = found[0][0] if found else None
+    parent = comer.parent if comer.parent_ns is None else None
+    if latest not in {parent, comer.id}:
+        raise ConflictError(
+            f"checkpoint {comer.id!r} follows {parent!r}, but the latest of {comer.lineage!r} in "
+            f"{comer.namespace!r} is {latest!r}: read it again, or put without the fence"
+        )
