@@ -75,7 +75,7 @@ def test_an_unknown_row_is_refused_with_those_that_there_are() -> None:
 
     assert ran.returncode == 2
     assert "'reed'" in ran.stderr
-    assert "append, read, list, processes" in ran.stderr
+    assert "append, read, list, checkpoint, processes" in ran.stderr
 
 
 def test_the_page_tells_of_every_row_and_every_option() -> None:
