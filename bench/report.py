@@ -16,7 +16,14 @@ import apsw
 import perdure
 from bench.contest import Line, Options, Result
 
-_PEERS = ("google-adk", "openai-agents", "sqlalchemy", "aiosqlite")
+_PEERS = (
+    "google-adk",
+    "openai-agents",
+    "langgraph-checkpoint-sqlite",
+    "langgraph-checkpoint-postgres",
+    "sqlalchemy",
+    "aiosqlite",
+)
 
 
 def machine() -> dict[str, Any]:

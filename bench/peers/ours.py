@@ -29,7 +29,8 @@ def looked_at(events: Sequence[perdure.Event]) -> int:
     return len([event.content for event in events])
 
 
-def _durability(url: str) -> str:
+def settings_of(url: str) -> str:
+    """How durable a store of that URL is, in words."""
     if url == MEMORY:
         return "in memory"
     if url.startswith("postgresql:"):
@@ -62,7 +63,7 @@ class AwaitedPerdure:
         await self.store
         self._keys = [key_of(number) for number in range(sessions)]
         await asyncio.gather(*(self.store.sessions.create(*key) for key in self._keys))
-        return await asyncio.to_thread(_durability, self._url)
+        return await asyncio.to_thread(settings_of, self._url)
 
     async def append(self, session: int, number: int) -> object:
         return await self.store.events.append(self._keys[session], event_of(number))
@@ -87,7 +88,7 @@ class BlockingPerdure:
     """`perdure.open_sync`."""
 
     def __init__(self, url: str) -> None:
-        self.settings = _durability(url)
+        self.settings = settings_of(url)
         self.store = perdure.open_sync(url)
         self._keys: list[perdure.SessionKey] = []
 

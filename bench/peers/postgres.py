@@ -26,6 +26,11 @@ _DURABILITY = """
 SELECT 'fsync ' || current_setting('fsync') || ', commit '
     || current_setting('synchronous_commit')
 """
+_SIZE = """
+SELECT COALESCE(SUM(pg_total_relation_size(c.oid)), 0) FROM pg_class c
+JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind = 'r' AND n.nspname NOT IN ('pg_catalog', 'information_schema')
+"""
 #: What one event of the others is, as a bare row: the least that a driver can do.
 _BARE = "INSERT INTO bare (id, at, content) VALUES ($1, $2, $3)"
 
@@ -68,6 +73,19 @@ def durability_of(url: str) -> str:
         connection = await load("asyncpg", "asyncpg").connect(url)
         try:
             return str(await connection.fetchval(_DURABILITY))
+        finally:
+            await connection.close()
+
+    return asyncio.run(ask())
+
+
+def size_of(url: str) -> int:
+    """The bytes of all tables of that database, with their indexes."""
+
+    async def ask() -> int:
+        connection = await load("asyncpg", "asyncpg").connect(url)
+        try:
+            return int(await connection.fetchval(_SIZE))
         finally:
             await connection.close()
 

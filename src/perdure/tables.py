@@ -173,11 +173,11 @@ TABLES: tuple[Table, ...] = (
     Table(
         "run_steps",
         (
-            *_HANGING, "run", "step", "run_id", "name", "value", "codec", "data", "created_at",
-            "expires_at",
+            *_HANGING, "run_key", "name_key", "run_id", "name", "value", "codec", "data",
+            "created_at", "expires_at",
         ),
         json=frozenset({"value"}),
-        key=(*_HANGING, "run", "step"),
+        key=(*_HANGING, "run_key", "name_key"),
         expires="expires_at",
     ),
     Table(

@@ -15,7 +15,6 @@ from perdure.operation import Tended
 
 #: How long a thread without work stays.
 _LINGER_SECONDS = 5.0
-_CLOSE_SECONDS = 5.0
 
 _tenders: weakref.WeakSet[Tender] = weakref.WeakSet()
 
@@ -58,17 +57,14 @@ class Tender:
             held = [*self._tended, *self._leaving]
             self._closed = True
             self._changed.notify()
-        for one in held:
-            last = one.end()
-            if last is not None:
-                self._send_and_wait(last)
-
-    def _send_and_wait(self, op: Any) -> None:
-        waiter = BlockedCaller()
+        jobs = [(op, BlockedCaller()) for one in held if (op := one.end()) is not None]
         # What fails here ends by itself, when its time is over.
         with suppress(Exception):
-            self._engine.submit([(op, waiter)])
-            waiter.wait()
+            if jobs:
+                self._engine.submit(jobs)
+            for _, waiter in jobs:
+                with suppress(Exception):
+                    waiter.wait()
 
     def let_go(self, one: Tended) -> None:
         """Ask it at once what to do last, though nobody has it in hand any more."""

@@ -16,6 +16,7 @@ from perdure.features.lookup import SESSIONS, target
 from perdure.features.memory import Memories
 from perdure.features.sessions import Sessions
 from perdure.features.state import State
+from perdure.features.steps import Steps
 from perdure.features.summaries import Summaries
 from perdure.operation import (
     Async,
@@ -85,6 +86,7 @@ class Turn(Generic[M]):
         self.summaries: Summaries[Deferred] = Summaries(self._collector, settings)
         self.clarifications: Clarifications[Deferred] = Clarifications(self._collector, settings)
         self.approvals: Approvals[Deferred] = Approvals(self._collector, settings)
+        self.steps: Steps[Deferred] = Steps(self._collector, settings)
         self.checkpoints: Checkpoints[Deferred] = Checkpoints(self._collector, settings)
 
     def _operation(self) -> Operation[list[Any]]:

@@ -59,7 +59,7 @@ def one_run_at_a_time(url: str, folder: Path) -> None:
 HOLDER = """
 import sys, time, perdure
 from datetime import timedelta
-from perdure import SessionKey
+from perdure import SessionKey, StaleSessionError
 
 with perdure.open_sync(sys.argv[1]) as store:
     key = SessionKey("app", "user", "chat")

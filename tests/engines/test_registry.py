@@ -82,7 +82,7 @@ def test_the_registry_has_every_column_of_json_and_no_other(database: apsw.Conne
         "tool_call_id", "args_sha256", "edited_sha256", "call_key", "request",
         "created_by", "resolved_by", "feedback", "rule", "from_status", "to_status",
         "approval_id", "lineage", "lineage_part", "owner_part", "ns", "parent_id",
-        "parent_ns", "run", "task", "path", "channel",
+        "parent_ns", "run", "task", "path", "channel", "run_key", "name_key",
     }  # fmt: skip
 
     for table in TABLES:

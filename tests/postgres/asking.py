@@ -19,7 +19,7 @@ _FILL = [
     INSERT INTO sessions
     SELECT md5('user' || u), 'u' || s, 's' || s, 'tenant', 'app', 'user' || u, md5('app'), {e} + 1,
         {e}, {e}, {e}, {e}, s, 1000 * u + s, s, NULL, CASE s WHEN 3 THEN 2 END,
-        CASE s WHEN 4 THEN 2 END, 'Title', '', '', '[]', '[]', NULL, NULL, 'hello'
+        CASE s WHEN 4 THEN 2 END, 'Title', '', '', '[]', '[]', NULL, NULL, 'hello', 1
     FROM generate_series(1, {u}) u, generate_series(1, {s}) s
     """,
     "INSERT INTO session_terms SELECT part, uid, 'd1' FROM sessions WHERE uid <> 'u2'",
@@ -140,6 +140,11 @@ _FILL = [
     """,
     "INSERT INTO checkpoint_owners SELECT part, part, 'u1', 'app', 'me' FROM checkpoint_lineages",
     "INSERT INTO checkpoint_links SELECT part, 'u1', part, lineage, 1 FROM checkpoint_lineages",
+    """
+    INSERT INTO run_steps SELECT part, uid, 'r1', 'd' || d, 'run', 'k1', '1', NULL, NULL::BYTEA, d,
+        CASE d % 10 WHEN 0 THEN 5 END
+    FROM sessions, generate_series(1, 30) d WHERE uid <> 'u2'
+    """,
     "INSERT INTO erasures SELECT md5('user' || u), 1 FROM generate_series(1, {u}) u",
 ]
 
@@ -237,7 +242,8 @@ _VALUES: Mapping[str, object] = {
     "filter_key": "f1",
     "kinds": " events ", "kind": "events", "block": "0-u1", "low_key": "1", "high_key": "9",
     "small": 128, "characters": 100, "uid_a": "u1", "key_a": "5", "model": "model",
-    "hook": "h1", "thread_id": None, "closed_at": None, "ns": "n", "chain": 1, "chains": "1", "named": 1, "run": "r1", "below": 100,
+    "hook": "h1", "thread_id": None, "closed_at": None, "ns": "n", "chain": 1, "chains": "1",
+    "named": 1, "run": "r1", "below": 100,
     "below_id": "z", "after_lineage": "", "known": 0,
 }  # fmt: skip
 #: What a statement needs of its own, so that it finds or makes a row.
@@ -296,6 +302,10 @@ _OF_STATEMENT: Mapping[str, Mapping[str, object]] = {
     "sessions.mark_restored": {"uid": "u4"},
     "sessions.hold_purgeable": {"uid": "u4"},
     "outbox.add": {"id": "new"},
+    "steps.put": {"run": "r1", "digest": "new", "run_id": "run"},
+    "steps.find": {"run": "r1"},
+    "steps.list": {"run": "r1", "after_at": 0, "after": ""},
+    "steps.delete": {"run": "r1"},
     "sweeping.doomed": {"after": "", "after_uid": "", "after_at": 0},
     "sweeping.with_old_events": {"after": "", "after_uid": ""},
     "sessions.retire_expired": {"id": "s3"},

@@ -33,7 +33,7 @@ EVENTS = 6
 _BUSY = """
 INSERT INTO sessions
 SELECT md5('busy'), 'u' || s, 's' || s, 'tenant', 'app', 'busy', md5('app'), 1, 0, 0, 0, 0, s, s, s,
-    NULL, NULL, NULL, 'Title', '', '', '[]', '[]', NULL, NULL, 'hello'
+    NULL, NULL, NULL, 'Title', '', '', '[]', '[]', NULL, NULL, 'hello', NULL
 FROM generate_series(1, 4000) s
 """
 
@@ -158,6 +158,8 @@ HOT = [
     "memory.page",
     "memory.same",
     "memory.some",
+    "steps.find",
+    "steps.put",
     "fulltext.around",
     "fulltext.newest user",
     "search.events",

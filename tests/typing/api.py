@@ -126,6 +126,16 @@ async def async_steps(store: Store) -> None:
     await store.steps.run("r", "n", len, "x")
 
 
+def turn_steps(turn: Turn[Async]) -> None:
+    assert_type(turn.steps.delete("r"), Pending[int])
+
+
+def no_reads_in_a_turn_of_steps(turn: Turn[Async]) -> None:
+    turn.steps.find("r", "n")  # type: ignore[arg-type, unused-coroutine]
+    turn.steps.list("r")  # type: ignore[arg-type, unused-coroutine]
+    turn.steps.run("r", "n", len, "x")  # type: ignore[arg-type, unused-coroutine]
+
+
 def sync_steps(store: SyncStore) -> None:
     assert_type(store.steps.find("r", "n"), RunStep | None)
     assert_type(store.steps.list("r"), Page[RunStep])
@@ -153,6 +163,8 @@ def no_reads_in_a_turn_of_sessions(turn: Turn[Async], key: SessionKey) -> None:
     turn.sessions.iter()  # type: ignore[arg-type]
     turn.sessions.count()  # type: ignore[arg-type, unused-coroutine]
     turn.sessions.find_hold(key)  # type: ignore[arg-type, unused-coroutine]
+    turn.sessions.find_lease(key)  # type: ignore[arg-type, unused-coroutine]
+    turn.sessions.lease(key, "r")  # type: ignore[arg-type]
 
 
 async def async_events(store: Store, key: SessionKey) -> None:

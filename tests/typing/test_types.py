@@ -18,6 +18,7 @@ from perdure.features.keyvalues import KeyValues
 from perdure.features.memory import Memories
 from perdure.features.sessions import Sessions
 from perdure.features.state import State
+from perdure.features.steps import Steps
 from perdure.features.summaries import Summaries
 from perdure.operation import operation
 
@@ -35,6 +36,7 @@ FEATURES = {
     "summaries": Summaries,
     "clarifications": Clarifications,
     "approvals": Approvals,
+    "steps": Steps,
 }
 
 

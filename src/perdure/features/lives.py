@@ -84,7 +84,7 @@ def fork(
     count = length(taken, first)
     new = row._replace(
         uid=uid, id=new_id, version=1, head=count, left_head=count, last_seq=count,
-        event_count=count, created_at=source.now, updated_at=source.now, fence=0,
+        event_count=count, created_at=source.now, updated_at=source.now, fence=None,
         expires_at=None if row.ttl is None else source.now + row.ttl,
         origin=encode_trusted([*row.key, end]),
     )  # fmt: skip

@@ -43,7 +43,7 @@ class SessionRow(NamedTuple):
     parent: str | None
     origin: str | None
     preview: str
-    fence: int
+    fence: int | None
 
     @property
     def key(self) -> SessionKey:
@@ -139,8 +139,8 @@ def why_not_claimed(at: Target, expected: int | None, bumps: Bumps) -> Plan[Perd
     current = row.version - bumps.get(at.key, 0)
     if at.fence is not None and at.fence != row.fence:
         message = (
-            f"another run has taken the lease of session {at.key.id!r} since: fence {at.fence} is "
-            f"past, it is at {row.fence}; stop this run, or take a lease again"
+            f"fence {at.fence} is not that of session {at.key.id!r} any more: another run has "
+            f"taken its lease since, it is at {row.fence}; stop this run, or take a lease again"
         )
         return StaleSessionError(message, current)
     message = (

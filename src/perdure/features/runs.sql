@@ -10,6 +10,6 @@ RETURNING token
 
 -- name: raise_fence
 -- Above the token of the lease, which begins with the time, and above all that was before.
-UPDATE sessions SET fence = CASE WHEN fence < :token THEN :token ELSE fence + 1 END
+UPDATE sessions SET fence = CASE WHEN fence >= :token THEN fence + 1 ELSE :token END
 WHERE part = :part AND uid = :uid
 RETURNING fence

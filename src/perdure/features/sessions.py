@@ -197,7 +197,7 @@ class Sessions(Leasing[M]):
             parent=describing.key_text(parent, settings.limits.text),
             origin=None,
             preview="",
-            fence=0,
+            fence=None,
         )
         terms = describing.terms(checked_tags, checked_metadata)
         scoped = split(given.state, settings.limits, "state")

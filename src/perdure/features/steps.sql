@@ -1,31 +1,31 @@
--- The steps of runs by (part, uid, run, step): run and step are digests.
+-- The steps of runs by (part, uid, run_key, name_key): run_key and name_key are digests.
 
 -- define: columns
 run_id, name, value, codec, data, created_at, expires_at
 
 -- name: find
 SELECT {columns} FROM run_steps
-WHERE part = :part AND uid = :uid AND run = :run AND step = :digest
+WHERE part = :part AND uid = :uid AND run_key = :run AND name_key = :digest
   AND (expires_at IS NULL OR expires_at > :now)
 
 -- name: put
 -- One that has expired gives way; else the first one stays.
-INSERT INTO run_steps (part, uid, run, step, run_id, name, value, codec, data, created_at, expires_at)
+INSERT INTO run_steps (part, uid, run_key, name_key, run_id, name, value, codec, data, created_at, expires_at)
 VALUES (:part, :uid, :run, :digest, :run_id, :name, :value, :codec, :data, :now, :expires_at)
-ON CONFLICT (part, uid, run, step) DO UPDATE
+ON CONFLICT (part, uid, run_key, name_key) DO UPDATE
 SET value = excluded.value, codec = excluded.codec, data = excluded.data,
     created_at = excluded.created_at, expires_at = excluded.expires_at
 WHERE run_steps.expires_at <= :now
 
 -- name: list
-SELECT step, {columns} FROM run_steps
-WHERE part = :part AND uid = :uid AND run = :run
+SELECT name_key, {columns} FROM run_steps
+WHERE part = :part AND uid = :uid AND run_key = :run
   AND (expires_at IS NULL OR expires_at > :now)
-  AND (created_at, step) > (:after_at, :after)
-ORDER BY created_at, step LIMIT :limit
+  AND (created_at, name_key) > (:after_at, :after)
+ORDER BY created_at, name_key LIMIT :limit
 
 -- name: delete
 DELETE FROM run_steps
-WHERE part = :part AND uid = :uid AND run = :run
-  AND (CAST(:digest AS TEXT) IS NULL OR step = :digest)
+WHERE part = :part AND uid = :uid AND run_key = :run
+  AND (CAST(:digest AS TEXT) IS NULL OR name_key = :digest)
 RETURNING CASE WHEN expires_at <= :now THEN 0 ELSE 1 END

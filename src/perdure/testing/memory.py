@@ -202,5 +202,5 @@ def _row(settings: Settings, session: Session, events: Sequence[EventRow]) -> Se
         parent=describing.key_text(session.parent, settings.limits.text),
         origin=maybe(lambda origin: encode_trusted([*origin.key, origin.seq]), session.origin),
         preview=session.preview,
-        fence=0,
+        fence=None,
     )

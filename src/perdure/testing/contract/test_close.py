@@ -36,6 +36,8 @@ def _sessions_methods() -> dict[str, Callable[[Store], Awaitable[object]]]:
         "hold": lambda store: store.sessions.hold(KEY, by="me", reason="a case"),
         "release": lambda store: store.sessions.release(KEY, by="me"),
         "find_hold": lambda store: store.sessions.find_hold(KEY),
+        "lease": lambda store: store.sessions.lease(KEY, "run"),
+        "find_lease": lambda store: store.sessions.find_lease(KEY),
     }
 
 
@@ -109,6 +111,10 @@ def _store_methods() -> dict[str, Callable[[Store], Awaitable[object]]]:
         "usage": lambda store: store.usage(),
         "du": lambda store: store.du(),
         "start_workers": lambda store: store.start_workers(),
+        "step": lambda store: store.step("run", "step", len, "x"),
+        "steps.find": lambda store: store.steps.find("run", "step"),
+        "steps.list": lambda store: store.steps.list("run"),
+        "steps.delete": lambda store: store.steps.delete("run"),
     }
 
 

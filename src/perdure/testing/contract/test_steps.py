@@ -81,7 +81,19 @@ async def test_the_first_call_gives_what_later_ones_will_give(store: Store) -> N
     assert first == [1, [2]]
 
 
-RESULTS = [None, False, 0, "", [], {}, 2**70, -0.0, "\x00é", {"b": [1, None]}, Opaque("c", b"\0")]
+RESULTS: list[Any] = [
+    None,
+    False,
+    0,
+    "",
+    [],
+    {},
+    2**70,
+    -0.0,
+    "\x00é",
+    {"b": [1, None]},
+    Opaque("c", b"\0"),
+]
 
 
 async def test_whatever_may_be_stored_comes_back_equal(store: Store) -> None:
@@ -239,7 +251,7 @@ async def test_a_step_of_a_dead_process_is_free_after_its_lease(
 
 async def test_a_step_inside_a_step_is_a_step_of_its_own(store: Store) -> None:
     async def outer() -> str:
-        return "outer and " + await store.step("run-1", "inner", Counted("inner"))
+        return "outer and " + str(await store.step("run-1", "inner", Counted("inner")))
 
     async def in_its_colour() -> str:
         return await asyncio.to_thread(lambda: asyncio.run(outer()))
