@@ -51,6 +51,10 @@ if TYPE_CHECKING:
         Branch,
         Context,
         ConversationContext,
+        CronPass,
+        CronRun,
+        CronSync,
+        CronTask,
         DiskUse,
         ErasureReceipt,
         Event,
@@ -69,6 +73,7 @@ if TYPE_CHECKING:
         Namespace,
         NewAnnotation,
         NewArtifact,
+        NewCronTask,
         NewEvent,
         NewKeyValue,
         NewMemory,
@@ -101,6 +106,7 @@ if TYPE_CHECKING:
     from perdure.turns import Turn
     from perdure.values import Limits
     from perdure.webhooks import Webhook
+    from perdure.workers.handling import CronContext
 
 __version__ = "0.1.0"
 
@@ -123,6 +129,11 @@ __all__ = [
     "Context",
     "ConversationContext",
     "CorruptError",
+    "CronContext",
+    "CronPass",
+    "CronRun",
+    "CronSync",
+    "CronTask",
     "Deferred",
     "DeniedError",
     "DiskUse",
@@ -151,6 +162,7 @@ __all__ = [
     "Namespace",
     "NewAnnotation",
     "NewArtifact",
+    "NewCronTask",
     "NewEvent",
     "NewKeyValue",
     "NewMemory",
@@ -229,7 +241,7 @@ _PLACES = {
             "Remembered "
             "Rewritten SearchHit Session SessionKey SessionSummary Size StateChange "
             "StateEntry Summary SummaryJob SummaryRun SummaryTrigger Swept Tally Usage "
-            "UserScope"
+            "UserScope CronPass CronRun CronSync CronTask NewCronTask"
         ),
         "perdure.retention": "RetentionConfig",
         "perdure.opening": "open open_sync",
@@ -238,6 +250,7 @@ _PLACES = {
         "perdure.turns": "Turn",
         "perdure.values": "Limits",
         "perdure.webhooks": "Webhook",
+        "perdure.workers.handling": "CronContext",
     }.items()
     for name in names.split()
 }

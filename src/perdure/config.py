@@ -58,6 +58,7 @@ class Config:
     was deleted). ``webhooks``: who is told what happened (default None: nobody).
     ``on_write``: a plain function that gets each `NewEvent`, `NewMemory` and so on before
     it is stored, and gives back what is to be stored in its place, or raises to refuse it.
+    ``cron_handlers``: what `start_workers` runs tasks with, by name: see `perdure.workers.Scheduler`.
     """
 
     url: str | None = None
@@ -83,6 +84,7 @@ class Config:
     retention: RetentionConfig | None = None
     on_write: Callable[[Any], Any] | None = None
     webhooks: Sequence[Webhook] | None = None
+    cron_handlers: Mapping[str, Callable[..., Any]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +135,7 @@ def resolve(config: Config, environment: Mapping[str, str] | None = None) -> Res
             webhooks=_webhooks(given["webhooks"]),
             **{name: _callable(given[name], name) for name in _CALLABLES},
             on_write=_hook(given["on_write"]),
+            cron_handlers=checked_handlers(given["cron_handlers"]),
         ),
         schema=_schema(_in_url(url) or given["schema"] or "public"),
         pool_min=min(_whole(given["pool_min"], "pool_min") or 2, pool_max),
@@ -172,6 +175,20 @@ def _webhooks(value: Sequence[Webhook] | None) -> tuple[Webhook, ...]:
     if len({hook.url for hook in hooks}) < len(hooks):
         raise InvalidError("two webhooks have the same url: give one both kinds", "webhooks")
     return tuple(hooks)
+
+
+def checked_handlers(value: Any) -> Mapping[str, Callable[..., Any]] | None:
+    """A copy of the handlers of tasks, by name."""
+    if value is None:
+        return None
+    if not isinstance(value, Mapping):
+        message = f"cron_handlers maps names to functions, not {value!r}"
+        raise InvalidError(message, "cron_handlers")
+    for name, handler in value.items():
+        if not isinstance(name, str) or not callable(handler):
+            message = f"cron_handlers maps names to functions, not {name!r} to {handler!r}"
+            raise InvalidError(message, "cron_handlers")
+    return dict(value)
 
 
 def _with_environment(config: Config, environment: Mapping[str, str]) -> dict[str, Any]:

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from perdure.operation import Composed, Noted, Operation
-from perdure.records import AppScope, Artifact, Event, Fact, Scope, Session, SessionKey
+from perdure.records import (
+    AppScope,
+    Artifact,
+    CronRun,
+    CronTask,
+    Event,
+    Fact,
+    Scope,
+    Session,
+    SessionKey,
+)
 
 KINDS = (
     "session.created",
@@ -21,6 +31,9 @@ KINDS = (
     "artifact.saved",
     "artifact.deleted",
     "user.erased",
+    "cron.task_changed",
+    "cron.task_deleted",
+    "cron.run_changed",
 )
 
 Operations: TypeAlias = Operation[Any]
@@ -122,7 +135,36 @@ def _erased(op: Operations, removed: Any) -> Iterator[Fact]:
         yield Fact("user.erased", app, user, value=removed)
 
 
+def _task(_: Operations, task: CronTask) -> Iterator[Fact]:
+    yield Fact("cron.task_changed", task.app, "", value=task)
+
+
+def _task_deleted(op: Operations, there: bool) -> Iterator[Fact]:
+    if there and isinstance(op.work, Noted):
+        yield Fact("cron.task_deleted", "", "", value=op.work.note)
+
+
+def _run(_: Operations, run: CronRun | None) -> Iterator[Fact]:
+    if run is not None:
+        yield Fact("cron.run_changed", run.app, "", value=run)
+
+
+def _runs(op: Operations, runs: Sequence[CronRun]) -> Iterator[Fact]:
+    for run in runs:
+        yield from _run(op, run)
+
+
 _FACTS: Mapping[str, Callable[[Operations, Any], Iterator[Fact]]] = {
+    "cron.create": _task,
+    "cron.update": _task,
+    "cron.pause": _task,
+    "cron.resume": _task,
+    "cron.delete": _task_deleted,
+    "cron.trigger": _run,
+    "cron.claim": _runs,
+    "cron.begin": _run,
+    "cron.finish": _run,
+    "cron.abandon": _run,
     "sessions.create": _session("session.created"),
     "sessions.get_or_create": _got_or_created,
     "sessions.fork": _session("session.created"),

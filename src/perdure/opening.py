@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -39,6 +39,7 @@ def open(  # noqa: A001 - perdure.open, as gzip.open
     retention: RetentionConfig | None = None,
     on_write: Callable[[Any], Any] | None = None,
     webhooks: Sequence[Webhook] | None = None,
+    cron_handlers: Mapping[str, Callable[..., Any]] | None = None,
 ) -> Store:
     """A store for async code; options as in `Config`, arguments win over its values.
 
@@ -73,6 +74,7 @@ def open_sync(
     retention: RetentionConfig | None = None,
     on_write: Callable[[Any], Any] | None = None,
     webhooks: Sequence[Webhook] | None = None,
+    cron_handlers: Mapping[str, Callable[..., Any]] | None = None,
 ) -> SyncStore:
     """A store for code that does not await, opened: see `open`."""
     return SyncStore(_config(**locals()))

@@ -15,14 +15,16 @@ class RetentionConfig:
     ``retention_days``: sessions that were not written to for so many days go, with all that hangs
     on them (None: however old). ``deleted_grace``: deleted sessions go after it (None: as the
     store says, 30 days). ``events``: events that are older go, as `events.prune(older_than=)`
-    removes them (None: none). ``interval``: how long the worker waits from sweep to sweep.
-    `InvalidError` for 0 or less.
+    removes them (None: none). ``cron_history``: runs of tasks go so long after they ended (None: they stay); the
+    store's own retention says it when a run ends. ``interval``: how long the worker waits from
+    sweep to sweep. `InvalidError` for 0 or less.
     """
 
     retention_days: int | None = 30
     interval: timedelta = timedelta(hours=24)
     deleted_grace: timedelta | None = None
     events: timedelta | None = None
+    cron_history: timedelta | None = timedelta(days=30)
 
     def __post_init__(self) -> None:
         days = self.retention_days
@@ -32,7 +34,7 @@ class RetentionConfig:
                 "retention_days",
             )
         _time(self.interval, "interval")
-        for name in ("deleted_grace", "events"):
+        for name in ("deleted_grace", "events", "cron_history"):
             if getattr(self, name) is not None:
                 _time(getattr(self, name), name)
 

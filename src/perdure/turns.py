@@ -7,6 +7,7 @@ from typing import Any, Generic, Self
 
 from perdure.errors import ClosedError, InvalidError
 from perdure.features.artifacts import Artifacts
+from perdure.features.cron import Cron
 from perdure.features.events import Events
 from perdure.features.keyvalues import KeyValues
 from perdure.features.lookup import SESSIONS, target
@@ -80,6 +81,7 @@ class Turn(Generic[M]):
         self.memory: Memories[Deferred] = Memories(self._collector, settings)
         self.artifacts: Artifacts[Deferred] = Artifacts(self._collector, settings)
         self.summaries: Summaries[Deferred] = Summaries(self._collector, settings)
+        self.cron: Cron[Deferred] = Cron(self._collector, settings)
 
     def _operation(self) -> Operation[list[Any]]:
         operations = tuple(self._collector.operations)

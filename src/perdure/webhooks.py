@@ -26,6 +26,7 @@ KINDS = {
     "session.deleted": "a session was deleted, purged or swept",
     "session.restored": "a deleted session was brought back",
     "user.erased": "a person was erased",
+    "cron.run_failed": "a run of a task failed, or its scheduler was not heard of any more",
 }
 
 _SHORTEST_SECRET = 16

@@ -12,6 +12,7 @@ from perdure.records import (
     JSON,
     NewAnnotation,
     NewArtifact,
+    NewCronTask,
     NewEvent,
     NewKeyValue,
     NewMemory,
@@ -21,7 +22,17 @@ from perdure.records import (
     Scope,
 )
 
-R = TypeVar("R", NewEvent, NewState, NewArtifact, NewSession, NewAnnotation, NewMemory, NewKeyValue)
+R = TypeVar(
+    "R",
+    NewEvent,
+    NewState,
+    NewArtifact,
+    NewSession,
+    NewAnnotation,
+    NewMemory,
+    NewKeyValue,
+    NewCronTask,
+)
 
 
 def event_of(event: NewEvent, settings: Settings) -> NewEvent:

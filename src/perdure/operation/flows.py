@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeAlias, cast
 
@@ -135,3 +135,4 @@ class Settings:
     retention: RetentionConfig | None = None
     on_write: Callable[[Any], Any] | None = None
     webhooks: tuple[Webhook, ...] = ()
+    cron_handlers: Mapping[str, Callable[..., Any]] | None = None

@@ -39,6 +39,7 @@ from perdure.records.conversations import (
     StateEntry,
     Stored,
 )
+from perdure.records.cron import CronPass, CronRun, CronStatus, CronSync, CronTask, NewCronTask
 from perdure.records.kept import Artifact, KeyValue, LoadedArtifact, Namespace, NewKeyValue
 from perdure.records.remembered import (
     Context,
@@ -84,6 +85,11 @@ __all__ = [
     "Branch",
     "Context",
     "ConversationContext",
+    "CronPass",
+    "CronRun",
+    "CronStatus",
+    "CronSync",
+    "CronTask",
     "DiskUse",
     "ErasureReceipt",
     "Event",
@@ -105,6 +111,7 @@ __all__ = [
     "Namespace",
     "NewAnnotation",
     "NewArtifact",
+    "NewCronTask",
     "NewEvent",
     "NewKeyValue",
     "NewMemory",
