@@ -75,9 +75,13 @@ VALUES (:part, :id, :tenant, :app, :task_id, :task_name, :cause, :alone, :schedu
 ON CONFLICT (part, id) DO NOTHING
 RETURNING id
 
--- name: open_runs
--- for: which = all: finished_at IS NULL | running: finished_at IS NULL AND status = 'running'
-SELECT id FROM cron_runs WHERE part = :part AND task_id = :task_id AND {which} LIMIT 1
+-- name: open_causes
+-- What the runs of a task that have not ended were caused by: of 'manual' and 'slot' the last word.
+SELECT MAX(cause) FROM cron_runs WHERE part = :part AND task_id = :task_id AND finished_at IS NULL
+
+-- name: under_way
+SELECT id FROM cron_runs
+WHERE part = :part AND task_id = :task_id AND finished_at IS NULL AND status = 'running' LIMIT 1
 
 -- name: waiting
 -- What may begin, of all apps of a tenant, the longest waiting first.

@@ -179,9 +179,12 @@ def claim(task: TaskRow, what: Decision, by: Claim, settings: Settings) -> Opera
 
 def _insert(task: TaskRow, what: Decision, by: Claim, expires_at: int | None) -> Plan[list[CronRun]]:
     alone = task.overlap != "allow"
-    busy = alone and bool((yield CRON.pick("open_runs", "all")(part=task.part, task_id=task.id)))
-    # Slots that all are to run wait for each other: they were asked for.
-    queues = task.overlap == "queue" or len(what.slots) - len(what.missed) > 1
+    [(cause,)] = yield CRON.open_causes(part=task.part, task_id=task.id)
+    busy = alone and cause is not None
+    # Slots that all are to run wait for each other: they were asked for. And what was started by
+    # hand uses up no slot.
+    several = len(what.slots) - len(what.missed) > 1
+    queues = task.overlap == "queue" or several or cause == "manual"
     room = by.room
     runs = []
     for slot in what.slots:
@@ -256,8 +259,7 @@ def begin(run: RunRow, by: Claim, settings: Settings) -> Operation[CronRun | Non
         if not held:
             yield CRON.skip(**where, now=by.now, failure=DELETED, expires_at=expires_at)
             return None
-        under_way = CRON.pick("open_runs", "running")
-        if run.alone and (yield under_way(part=run.part, task_id=run.task_id)):
+        if run.alone and (yield CRON.under_way(part=run.part, task_id=run.task_id)):
             return None
         rows = yield CRON.begin(**where, owner=by.owner, until=by.until, now=by.now)
         return RunRow._make(rows[0]).record() if rows else None

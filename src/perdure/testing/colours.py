@@ -44,7 +44,8 @@ class _Awaited:
             return _Awaited(value)
         if name == "subscribe":
             return lambda *args, **kwargs: _AwaitedSubscription(value(*args, **kwargs))
-        makes_a_view = name in {"history", "recovery"} and isinstance(self._target, SyncStore)
+        views = {"history", "recovery", "scheduler"}
+        makes_a_view = name in views and isinstance(self._target, SyncStore)
         if makes_a_view or name == "tools":
             return lambda *args, **kwargs: _Awaited(value(*args, **kwargs))
         if name == "turn":
