@@ -104,7 +104,8 @@ class Scheduler(Worker[M]):
         the process; then its run is found as abandoned.
         """
         self._drained_by = time.monotonic() + timeout
-        return (yield from self._stop(timeout))
+        stopped = yield from self._stop(timeout)
+        return stopped and not self._alive()
 
     @property
     def running(self) -> Sequence[CronRun]:
