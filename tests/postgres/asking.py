@@ -95,6 +95,19 @@ _FILL = [
     INSERT INTO outbox
     SELECT part, id, 'h1', 'kind', 'tenant', '{{}}', 1, 0, 1, 2000000, '' FROM sessions
     """,
+    """
+    INSERT INTO cron_tasks
+    SELECT part, 's' || s, 'tenant', 'app', 'k' || s, '* * * * *', 'UTC', 'null', 1, '', 'tool',
+        'once', 100, 'skip', NULL, NULL, CASE s WHEN 1 THEN 5 ELSE 2000000 + s END, 1, 1, 1
+    FROM memory_owners, generate_series(1, 30) s
+    """,
+    """
+    INSERT INTO cron_runs
+    SELECT part, 's' || r, 'tenant', 'app', 's' || r % 3, 'k1', 'slot', 1, r,
+        CASE r WHEN 1 THEN 'running' WHEN 2 THEN 'queued' ELSE 'success' END, 'me',
+        CASE r WHEN 1 THEN 5 END, 1, CASE WHEN r > 2 THEN 1 END, '', '', '', '', 2000000
+    FROM memory_owners, generate_series(1, 90) r
+    """,
     "INSERT INTO erasures SELECT md5('user' || u), 1 FROM generate_series(1, {u}) u",
 ]
 
@@ -193,6 +206,7 @@ _VALUES: Mapping[str, object] = {
     "kinds": " events ", "kind": "events", "block": "0-u1", "low_key": "1", "high_key": "9",
     "small": 128, "characters": 100, "uid_a": "u1", "key_a": "5", "model": "model",
     "hook": "h1",
+    "task_id": "s1", "status": None, "after_part": "", "source": None, "enabled": None,
 }  # fmt: skip
 #: What a statement needs of its own, so that it finds or makes a row.
 _OF_STATEMENT: Mapping[str, Mapping[str, object]] = {
@@ -209,6 +223,17 @@ _OF_STATEMENT: Mapping[str, Mapping[str, object]] = {
     "search.lacking": {"limit": 50},
     "search.lacking_since": {"limit": 50, "since": 0},
     "search.put_vector": {"digest": "new"},
+    "cron.insert_task": {"id": "new", "name": "new", "source": "tool", "enabled": 1},
+    "cron.insert_run": {"id": "new", "run_id": "", "status": "queued"},
+    "cron.claim": {"version": 1, "expected": 5},
+    "cron.put_task": {"source": "tool", "enabled": 1},
+    "cron.renew": {"owner": "me"},
+    "cron.finish": {"owner": "me", "status": "success"},
+    "cron.begin": {"id": "s2"},
+    "cron.skip": {"id": "s2"},
+    "cron.due": {"after_id": ""}, "cron.waiting": {"after_at": 0, "after_id": ""},
+    "cron.tasks": {"after": "", "after_app": ""},
+    "cron.runs": {"before": 1000, "before_id": "z"},
     "events.insert": {
         "seq": 1000, "id": "new", "text": "", "author": "", "branch": "", "run_id": "",
     },
@@ -259,7 +284,7 @@ _OF_STATEMENT: Mapping[str, Mapping[str, object]] = {
 }  # fmt: skip
 
 
-_PARTS = {"app": APP_PART, "tenant": "'tenant'", "user": USER_PART}
+_PARTS = {"app": APP_PART, "tenant": "'tenant'", "user": USER_PART, "task": USER_PART}
 _STATE_ARRAYS = {"state_owns", "state_names", "state_values", "state_codecs", "state_data"}
 
 

@@ -12,6 +12,12 @@ from perdure.sql import load
 #: Reads that go through a whole app, a whole tenant or everything. A sharded database asks all
 #: its machines for them; all others ask one.
 BY_MANY_PARTS = {
+    "cron.due": "what schedulers look for",
+    "cron.next_due": "what schedulers look for",
+    "cron.runs tenant": "of a tenant",
+    "cron.stale": "what schedulers look for",
+    "cron.tasks tenant": "of a tenant",
+    "cron.waiting": "what schedulers look for",
     "fulltext.newest app": "a search in all of an app",
     "events.locate": "an event by its id alone, in all sessions of an app",
     "keyvalues.count_expired": "a sweep",

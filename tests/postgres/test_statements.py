@@ -22,6 +22,8 @@ _BIGINT = {
     "updated_at", "version", "as_of", "dimension", "documents", "length", "pinned", "small",
     "valid_from", "valid_until", "after_version", "size", "anchor", "asked", "covers_seq",
     "due_at", "hidden_upto", "after_seq", "after_at",
+    "alone", "enabled", "finished_at", "last_triggered_at", "misfire_limit", "next_run_at",
+    "scheduled_at", "started_at", "timeout", "triggered_at",
 }  # fmt: skip
 _OTHERS = {
     "characters": "integer",

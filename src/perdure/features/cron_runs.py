@@ -177,7 +177,9 @@ def claim(task: TaskRow, what: Decision, by: Claim, settings: Settings) -> Opera
     return Operation("cron.claim", (), {}, work, of_session=False)
 
 
-def _insert(task: TaskRow, what: Decision, by: Claim, expires_at: int | None) -> Plan[list[CronRun]]:
+def _insert(
+    task: TaskRow, what: Decision, by: Claim, expires_at: int | None
+) -> Plan[list[CronRun]]:
     alone = task.overlap != "allow"
     [(cause,)] = yield CRON.open_causes(part=task.part, task_id=task.id)
     busy = alone and cause is not None
@@ -194,9 +196,7 @@ def _insert(task: TaskRow, what: Decision, by: Claim, expires_at: int | None) ->
         elif busy and not queues:
             run = _skipped(run, OVERLAPPED, by.now, expires_at)
         elif not busy and room > 0:
-            run = run._replace(
-                status="running", owner=by.owner, until=by.until, started_at=by.now
-            )
+            run = run._replace(status="running", owner=by.owner, until=by.until, started_at=by.now)
         if not (yield from insert(run)):
             continue
         runs.append(run.record())

@@ -274,7 +274,9 @@ async def test_sync_adds_updates_and_switches_off_what_is_gone(store: Store) -> 
     first = await store.cron.sync([NewCronTask("a", "@daily"), NewCronTask("b", "@daily")])
     old = await store.cron.find("a")
 
-    second = await store.cron.sync([NewCronTask("a", "@hourly", {"n": 1}), NewCronTask("c", "@daily")])
+    second = await store.cron.sync(
+        [NewCronTask("a", "@hourly", {"n": 1}), NewCronTask("c", "@daily")]
+    )
 
     assert first == CronSync(("a", "b"), (), ())
     assert second == CronSync(("c",), ("a",), ("b",))
@@ -324,7 +326,9 @@ async def test_sync_touches_neither_other_apps_nor_what_a_call_made(store: Store
     await store.cron.create("mine", "@daily", app="shop")
 
     with pytest.raises(ConflictError, match="mine"):
-        await store.cron.sync([NewCronTask("b", "@daily"), NewCronTask("mine", "@daily")], app="shop")
+        await store.cron.sync(
+            [NewCronTask("b", "@daily"), NewCronTask("mine", "@daily")], app="shop"
+        )
     with pytest.raises(InvalidError, match="two tasks are named 'a'"):
         await store.cron.sync([NewCronTask("a", "@daily")] * 2, app="shop")
     await store.cron.sync([], app="shop")
@@ -448,7 +452,9 @@ async def test_on_write_sees_the_action(open_store: OpenStore) -> None:
 
 
 async def test_subscribers_hear_of_tasks_and_runs(store: Store) -> None:
-    async with store.subscribe(["cron.task_changed", "cron.task_deleted", "cron.run_changed"]) as facts:
+    async with store.subscribe(
+        ["cron.task_changed", "cron.task_deleted", "cron.run_changed"]
+    ) as facts:
         task = await store.cron.create("digest", "@hourly", app="shop")
         run = await store.cron.trigger(task.id)
         await store.cron.delete(task.id)

@@ -2,47 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from datetime import timedelta
 
 import pytest
 
-from perdure import CronContext, CronPass, CronRun, InvalidError, RetentionConfig, Store
-from perdure.features import cron_runs
-from perdure.features.cron_runs import Claim
-from perdure.operation import Operation
+from perdure import CronContext, CronPass, InvalidError, RetentionConfig, Store
 from perdure.testing.clocks import START, FixedClock
 from perdure.testing.colours import beside
+from perdure.testing.contract.scheduling import (
+    HOUR,
+    MINUTE,
+    Log,
+    claimed_at,
+    history,
+    noting,
+    scheduler,
+)
 from perdure.testing.databases import Dump, OpenStore
 from perdure.webhooks import Webhook
 from perdure.workers import Scheduler
-
-MINUTE = timedelta(minutes=1)
-HOUR = timedelta(hours=1)
-
-Log = list[str]
-
-
-def scheduler(store: Store, handler: Callable[[CronContext], Any], **options: Any) -> Scheduler[Any]:
-    """One with a handler for everything."""
-    return beside(store, Scheduler(store, {"*": handler}, **options))
-
-
-def noting(log: Log) -> Callable[[CronContext], None]:
-    """A handler that writes down the slot it was called for."""
-
-    def handler(context: CronContext) -> None:
-        log.append(f"{context.run.scheduled_at:%H:%M}")
-
-    return handler
-
-
-async def history(store: Store, task_id: str) -> list[tuple[str, str]]:
-    """The slots that have a run, the first one first, with what became of each."""
-    runs = await store.cron.runs(task_id, limit=1000)
-    return [(f"{run.scheduled_at:%H:%M}", run.status) for run in reversed(runs.items)]
 
 
 async def test_a_slot_runs_once_when_it_has_come(store: Store, clock: FixedClock) -> None:
@@ -213,229 +191,6 @@ async def test_what_is_missed_beyond_the_room_waits_its_turn(
     assert sorted(log) == sorted(ALL_FIVE * 3)
 
 
-# -- slots that come while a run is under way ----------------------------------------------------
-
-
-async def under_way(store: Store, task_id: str, clock: FixedClock) -> CronRun:
-    """The run of the first slot, which somebody else has under way for an hour."""
-    clock.set(START + MINUTE)
-    [row] = await asyncio_run(store, cron_runs.due("", at(clock), None, 10))
-    by = Claim("somebody", at(clock), at(clock) + 3_600_000_000, 1)
-    what = cron_runs.decide(row, by.now, 60_000_000)
-    [run] = await asyncio_run(store, cron_runs.claim(row, what, by, store._settings))
-    assert (run.task_id, run.status) == (task_id, "running")
-    return run
-
-
-async def asyncio_run(store: Store, op: Operation[Any]) -> Any:
-
-    return await asyncio.to_thread(store._engine.run, op)
-
-
-def at(clock: FixedClock) -> int:
-    return (clock.now - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
-
-
-async def end(store: Store, run: CronRun, status: str = "success") -> CronRun | None:
-    """What the other one says at its end."""
-    part = run.id.split("_")[1]
-    done = cron_runs.finish(part, run, status, "", store._settings)
-    ended: CronRun | None = await asyncio_run(store, done)
-    return ended
-
-
-@pytest.mark.parametrize(
-    ("overlap", "then", "at_last"),
-    [
-        ("skip", ["running", "skipped", "skipped"], ["success", "skipped", "skipped"]),
-        ("queue", ["running", "queued", "queued"], ["success", "success", "success"]),
-        ("allow", ["running", "success", "success"], ["success", "success", "success"]),
-    ],
-)
-async def test_overlaps(
-    store: Store, clock: FixedClock, overlap: str, then: Log, at_last: Log
-) -> None:
-    log: Log = []
-    task = await store.cron.create("tick", "* * * * *", overlap=overlap)
-    worker = scheduler(store, noting(log))
-    first = await under_way(store, task.id, clock)
-
-    for minute in (2, 3):
-        clock.set(START + minute * MINUTE)
-        await worker.run_once()
-    between = await history(store, task.id)
-    await end(store, first)
-    await worker.run_once()
-
-    slots = ["00:01", "00:02", "00:03"]
-    assert between == list(zip(slots, then, strict=True))
-    assert await history(store, task.id) == list(zip(slots, at_last, strict=True))
-    assert log == [slot for slot, status in zip(slots[1:], at_last[1:], strict=True) if status == "success"]
-    for run in await store.cron.runs(task.id, status="skipped"):
-        assert run.error == "the run before it was still under way"
-
-
-@pytest.mark.parametrize("overlap", ["skip", "queue", "allow"])
-async def test_a_trigger_waits_for_the_run_under_way_but_where_overlap_is_allowed(
-    store: Store, clock: FixedClock, overlap: str
-) -> None:
-    task = await store.cron.create("tick", "* * * * *", overlap=overlap)
-    worker = scheduler(store, lambda _: None)
-    first = await under_way(store, task.id, clock)
-
-    manual = await store.cron.trigger(task.id)
-    await worker.run_once()
-    between = (await store.cron.get_run(manual.id)).status
-    await end(store, first)
-    await worker.run_once()
-
-    assert between == ("success" if overlap == "allow" else "queued")
-    assert (await store.cron.get_run(manual.id)).status == "success"
-    # The slot that comes next is the one that would have come.
-    assert (await store.cron.get(task.id)).next_run_at == START + 2 * MINUTE
-
-
-async def test_what_was_triggered_uses_up_no_slot_that_comes_meanwhile(
-    store: Store, clock: FixedClock
-) -> None:
-    log: Log = []
-    task = await store.cron.create("tick", "* * * * *", overlap="skip")
-    manual = await store.cron.trigger(task.id)
-
-    async def handler(context: CronContext) -> None:
-        log.append(f"{context.run.trigger} {context.run.scheduled_at:%H:%M}")
-        if context.run.trigger == "manual":
-            # Two slots come while it runs: the second one finds the first one waiting.
-            for minute in (1, 2):
-                clock.set(START + minute * MINUTE)
-                await scheduler(store, print).run_once()
-
-    await scheduler(store, handler, lease=HOUR).run_once()
-
-    assert (await store.cron.get_run(manual.id)).status == "success"
-    assert log == ["manual 00:00", "slot 00:01"]
-    [skipped] = await store.cron.runs(task.id, status="skipped")
-    assert skipped.scheduled_at == START + 2 * MINUTE
-
-
-async def test_a_paused_task_runs_by_hand_and_not_by_the_clock(
-    store: Store, clock: FixedClock
-) -> None:
-    log: Log = []
-    task = await store.cron.create("tick", "* * * * *", overlap="queue")
-    first = await under_way(store, task.id, clock)
-    clock.set(START + 2 * MINUTE)
-    worker = scheduler(store, noting(log))
-    await worker.run_once()
-
-    await store.cron.pause(task.id, by="ada")
-    await end(store, first)
-    await store.cron.trigger(task.id)
-    clock.set(START + 10 * MINUTE)
-    await worker.run_once()
-
-    assert log == ["00:02"]
-    [manual, queued, _] = await store.cron.runs(task.id)
-    assert (manual.trigger, manual.status) == ("manual", "success")
-    assert (queued.status, queued.error) == ("skipped", "its task was paused")
-
-
-async def test_a_task_that_was_changed_since_it_was_read_is_not_claimed(
-    store: Store, clock: FixedClock
-) -> None:
-    task = await store.cron.create("tick", "* * * * *", {"n": 1})
-    clock.set(START + MINUTE)
-    [row] = await asyncio_run(store, cron_runs.due("", at(clock), None, 10))
-    await store.cron.update(task.id, action={"n": 2})
-
-    by = Claim("me", at(clock), at(clock) + 1, 1)
-    claimed = await asyncio_run(
-        store, cron_runs.claim(row, cron_runs.decide(row, by.now, 1), by, store._settings)
-    )
-
-    assert claimed == []
-    seen: list[Any] = []
-    await scheduler(store, lambda context: seen.append(context.task.action)).run_once()
-    assert seen == [{"n": 2}]
-
-
-# -- leases --------------------------------------------------------------------------------------
-
-
-async def test_the_run_of_a_dead_scheduler_is_abandoned_and_not_run_again(
-    store: Store, clock: FixedClock
-) -> None:
-    log: Log = []
-    task = await store.cron.create("tick", "0 * * * *")
-    clock.set(START + HOUR - MINUTE)
-    run = await _claimed_at(store, clock, START + HOUR)
-    worker = scheduler(store, noting(log))
-
-    clock.set(START + HOUR + timedelta(seconds=59))
-    before = await worker.run_once()
-    clock.set(START + HOUR + 2 * MINUTE)
-    after = await worker.run_once()
-
-    assert (before.abandoned, after.abandoned, log) == (0, 1, [])
-    lost = await store.cron.get_run(run.id)
-    assert (lost.status, lost.owner) == ("abandoned", "somebody")
-    assert lost.error == "its scheduler was not heard of any more"
-    assert lost.finished_at is not None
-    # Whoever comes back from the dead changes nothing.
-    assert await end(store, run) is None
-    assert (await store.cron.get_run(run.id)).status == "abandoned"
-    assert await asyncio_run(store, cron_runs.renew(run.id.split("_")[1], run, 2**50)) is False
-    assert (await store.cron.get(task.id)).next_run_at == START + 2 * HOUR
-
-
-async def _claimed_at(store: Store, clock: FixedClock, slot: datetime) -> CronRun:
-    clock.set(slot)
-    now = at(clock)
-    [row] = await asyncio_run(store, cron_runs.due("", now, None, 10))
-    by = Claim("somebody", now, now + 60_000_000, 1)
-    what = cron_runs.decide(row, now, 60_000_000)
-    [run] = await asyncio_run(store, cron_runs.claim(row, what, by, store._settings))
-    return run  # type: ignore[no-any-return]
-
-
-async def test_a_lease_is_renewed_while_the_handler_runs(
-    store: Store, clock: FixedClock, open_store: OpenStore
-) -> None:
-    task = await store.cron.create("tick", "0 * * * *")
-    other = await open_store()
-    abandoned: list[int] = []
-
-    async def handler(context: CronContext) -> None:
-
-        for _ in range(4):
-            clock.advance(timedelta(seconds=25))
-            await asyncio.sleep(0.45)
-            abandoned.append((await scheduler(other, print).run_once()).abandoned)
-
-    clock.set(START + HOUR)
-    done = await scheduler(store, handler).run_once()
-
-    assert done == CronPass(success=1)
-    assert abandoned == [0, 0, 0, 0]
-    assert [run.status for run in await store.cron.runs(task.id)] == ["success"]
-
-
-async def test_what_waits_goes_on_behind_a_run_that_was_abandoned(
-    store: Store, clock: FixedClock
-) -> None:
-    log: Log = []
-    task = await store.cron.create("tick", "* * * * *", overlap="queue")
-    await _claimed_at(store, clock, START + MINUTE)
-
-    clock.set(START + 2 * MINUTE - timedelta(seconds=1))
-    await store.cron.trigger(task.id)
-    clock.set(START + 2 * MINUTE + timedelta(seconds=1))
-    done = await scheduler(store, noting(log)).run_once()
-
-    assert done.abandoned == 1
-    assert log == ["00:01", "00:02"]
-
-
 # -- what is told, and what is kept --------------------------------------------------------------
 
 
@@ -454,7 +209,7 @@ async def test_a_failed_and_an_abandoned_run_are_told_to_webhooks(
     clock.set(START + HOUR)
     done = await scheduler(store, handler).run_once()
     clock.set(START + 2 * HOUR)
-    await _claimed_first(store, clock)
+    await claimed_at(store, clock, START + 2 * HOUR)
     clock.advance(2 * MINUTE)
     lost = await scheduler(store, lambda _: None).run_once()
 
@@ -463,13 +218,6 @@ async def test_a_failed_and_an_abandoned_run_are_told_to_webhooks(
     assert [row[3] for row in told] == ["cron.run_failed"] * 2
     assert "no such table" in str(told)
     assert "not heard of" in str(told)
-
-
-async def _claimed_first(store: Store, clock: FixedClock) -> None:
-    row, *_ = await asyncio_run(store, cron_runs.due("", at(clock), None, 10))
-    by = Claim("somebody", at(clock), at(clock) + 60_000_000, 1)
-    what = cron_runs.decide(row, by.now, 60_000_000)
-    await asyncio_run(store, cron_runs.claim(row, what, by, store._settings))
 
 
 async def test_runs_are_kept_for_thirty_days_or_as_the_retention_says(
@@ -517,7 +265,12 @@ async def test_subscribers_hear_of_what_a_scheduler_does(store: Store, clock: Fi
 
 
 async def test_options_are_checked(store: Store, open_store: OpenStore) -> None:
-    for options in ({"interval": timedelta(0)}, {"lease": 5}, {"grace": timedelta(0)}, {"limit": 0}):
+    for options in (
+        {"interval": timedelta(0)},
+        {"lease": 5},
+        {"grace": timedelta(0)},
+        {"limit": 0},
+    ):
         with pytest.raises(InvalidError):
             Scheduler(store, {}, **options)  # type: ignore[arg-type]
     for handlers in ([], {"a": 5}, {5: print}):
@@ -541,5 +294,3 @@ async def test_a_store_with_handlers_starts_a_scheduler_with_its_workers(
     assert "scheduler" not in {worker.name for worker in without}
     await without.stop()
     assert set(with_handlers.scheduler().handlers) == {"tick"}
-
-

@@ -20,7 +20,9 @@ from perdure.workers import Scheduler
 HOUR = timedelta(hours=1)
 
 
-def scheduler(store: Store, handler: Callable[[CronContext], Any], **options: Any) -> Scheduler[Any]:
+def scheduler(
+    store: Store, handler: Callable[[CronContext], Any], **options: Any
+) -> Scheduler[Any]:
     """One with a handler for everything."""
     return beside(store, Scheduler(store, {"*": handler}, **options))
 
@@ -141,7 +143,9 @@ async def test_a_plain_handler_that_takes_too_long_is_asked_and_left(
 
     assert (done, meanwhile, seen) == (CronPass(failed=1), CronPass(), [True])
     assert run.status == "failed"
-    assert run.error == "it took longer than 0.05 s, and goes on: a plain function cannot be stopped"
+    assert (
+        run.error == "it took longer than 0.05 s, and goes on: a plain function cannot be stopped"
+    )
     assert (await worker.run_once()).ran == 1
 
 
