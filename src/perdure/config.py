@@ -58,7 +58,7 @@ class Config:
     was deleted). ``webhooks``: who is told what happened (default None: nobody).
     ``on_write``: a plain function that gets each `NewEvent`, `NewMemory` and so on before
     it is stored, and gives back what is to be stored in its place, or raises to refuse it.
-    ``cron_handlers``: what `start_workers` runs tasks with, by name: see `perdure.workers.Scheduler`.
+    ``cron_handlers``: functions that run tasks, by name: see `perdure.workers.Scheduler`.
     """
 
     url: str | None = None

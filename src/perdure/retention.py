@@ -15,9 +15,9 @@ class RetentionConfig:
     ``retention_days``: sessions that were not written to for so many days go, with all that hangs
     on them (None: however old). ``deleted_grace``: deleted sessions go after it (None: as the
     store says, 30 days). ``events``: events that are older go, as `events.prune(older_than=)`
-    removes them (None: none). ``cron_history``: runs of tasks go so long after they ended (None: they stay); the
-    store's own retention says it when a run ends. ``interval``: how long the worker waits from
-    sweep to sweep. `InvalidError` for 0 or less.
+    removes them (None: none). ``cron_history``: runs of tasks go so long after their end (None:
+    never); what counts is the store's retention at that moment. ``interval``: how long the worker
+    waits from sweep to sweep. `InvalidError` for 0 or less.
     """
 
     retention_days: int | None = 30

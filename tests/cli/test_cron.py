@@ -42,8 +42,8 @@ def test_json_has_every_field(tasks: str, perdure: Perdure) -> None:
     [task] = json.loads(perdure("cron", "ls", "--app", "shop", "--json").out)
     [run] = json.loads(perdure("cron", "history", "--app", "shop", "--json").out)
 
-    assert set(task) == {field for field in library.CronTask.__dataclass_fields__}
-    assert set(run) == {field for field in library.CronRun.__dataclass_fields__}
+    assert set(task) == set(library.CronTask.__dataclass_fields__)
+    assert set(run) == set(library.CronRun.__dataclass_fields__)
     assert (task["action"], task["timeout"]) == ({"n": 1}, None)
     assert (run["status"], run["task_id"], run["trigger"]) == ("success", task["id"], "manual")
     assert run["session"] == {"app": "shop", "user": "ada", "id": "late-parcel"}

@@ -22,7 +22,7 @@ MINUTE = timedelta(minutes=1)
 LEASE = timedelta(seconds=3)
 
 
-def tick(url: str, name: str) -> list[str]:
+def tick(url: str) -> list[str]:
     """Go for each slot at the same time as all others; the slots whose handler ran here."""
     ran: list[str] = []
     clock = FixedClock(START)
@@ -40,11 +40,11 @@ def every_slot_of_a_task_runs_once(url: str) -> None:
     with perdure.open_sync(url, clock=FixedClock(START)) as store:
         task = store.cron.create("tick", "* * * * *", overlap="allow")
 
-    ran = side_by_side(tick, [(url, f"process {n}") for n in range(PROCESSES)])
+    ran = side_by_side(tick, [(url,)] * PROCESSES)
 
     with perdure.open_sync(url) as store:
         runs = store.cron.runs(task.id, limit=1000).items
-    counted = Counter(id for own in ran for id in own)
+    counted = Counter(one for own in ran for one in own)
     assert len(runs) == len(counted) == SLOTS
     assert set(counted.values()) == {1}
     assert {run.id for run in runs} == set(counted)
@@ -55,7 +55,7 @@ def every_slot_of_a_task_runs_once(url: str) -> None:
     assert sum(map(bool, ran)) > 1
 
 
-def take(url: str, name: str) -> list[str]:
+def take(url: str) -> list[str]:
     """Have a started scheduler run what is due, until nothing is left; what ran here."""
     ran: list[str] = []
 
@@ -80,7 +80,7 @@ def tasks_that_are_due_at_once_run_once_each(url: str) -> None:
         for number in range(SLOTS):
             store.cron.create(f"task {number}", "0 0 2 1 *", misfire_limit=1)
 
-    ran = side_by_side(take, [(url, f"process {n}") for n in range(PROCESSES)])
+    ran = side_by_side(take, [(url,)] * PROCESSES)
 
     names = [name for own in ran for name in own]
     assert sorted(names) == sorted(f"task {number}" for number in range(SLOTS))
@@ -122,7 +122,7 @@ def a_killed_scheduler_leaves_an_abandoned_run_that_is_not_run_again(
         assert process.stdout.readline() == b"in\n"
         with perdure.open_sync(url) as store:
             # As long as it lives its lease is renewed: nobody else touches the run.
-            other = Scheduler(store, {"*": lambda context: log.write_text("again")}, lease=LEASE)
+            other = Scheduler(store, {"*": lambda _: log.write_text("again")}, lease=LEASE)
             end = time.monotonic() + 2 * LEASE.total_seconds()
             while time.monotonic() < end:
                 assert other.run_once().abandoned == 0
@@ -132,7 +132,7 @@ def a_killed_scheduler_leaves_an_abandoned_run_that_is_not_run_again(
         process.wait()
 
     with perdure.open_sync(url) as store:
-        other = Scheduler(store, {"*": lambda context: log.write_text("again")}, lease=LEASE)
+        other = Scheduler(store, {"*": lambda _: log.write_text("again")}, lease=LEASE)
         killed = time.monotonic()
         abandoned = 0
         while not abandoned:

@@ -16,10 +16,10 @@ BERLIN, NEW_YORK = "Europe/Berlin", "America/New_York"
 #: In spring the hour from two to three is left out, in autumn it comes twice; in New York that is
 #: the hour from one to two.
 NIGHTS = {
-    (BERLIN, "spring"): datetime(2026, 3, 29),
-    (BERLIN, "autumn"): datetime(2026, 10, 25),
-    (NEW_YORK, "spring"): datetime(2026, 3, 8),
-    (NEW_YORK, "autumn"): datetime(2026, 11, 1),
+    (BERLIN, "spring"): datetime(2026, 3, 29, tzinfo=UTC),
+    (BERLIN, "autumn"): datetime(2026, 10, 25, tzinfo=UTC),
+    (NEW_YORK, "spring"): datetime(2026, 3, 8, tzinfo=UTC),
+    (NEW_YORK, "autumn"): datetime(2026, 11, 1, tzinfo=UTC),
 }
 
 

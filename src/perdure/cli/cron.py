@@ -170,8 +170,8 @@ def history(invocation: Invocation, task: str | None, app: str, limit: int) -> N
     In a pipe: tab-separated task, slot, status, start, end, session, error.
     """
     with invocation.store() as store:
-        id = None if task is None else _found(store, task, app, gone=True)
-        found = store.cron.runs(id, app=app, limit=limit).items
+        task_id = None if task is None else _found(store, task, app, gone=True)
+        found = store.cron.runs(task_id, app=app, limit=limit).items
     if invocation.form != "text":
         invocation.documents(run_document(run) for run in found)
     elif invocation.look.laid_out:

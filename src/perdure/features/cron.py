@@ -302,9 +302,7 @@ class Cron(Feature[M]):
 
         def work(_: Bumps) -> Plan[Page[CronRun]]:
             rows = yield query(**where, **before, status=status, limit=size + 1)
-            found = []
-            for row in rows[:size]:
-                found.append((yield from _with_session(RunRow._make(row))))
+            found = yield from _with_sessions([RunRow._make(row) for row in rows[:size]])
             last = RunRow._make(rows[size - 1]) if len(rows) > size else None
             return Page(found, last and pack("cron runs", last.scheduled_at, last.id))
 
@@ -473,6 +471,14 @@ class Cron(Feature[M]):
             return Page([row.record for row in found[:size]], more)
 
         return work
+
+
+def _with_sessions(rows: Sequence[RunRow]) -> Plan[Sequence[CronRun]]:
+    found = []
+    for row in rows:
+        run = yield from _with_session(row)
+        found.append(run)
+    return found
 
 
 def _with_session(row: RunRow) -> Plan[CronRun]:

@@ -319,7 +319,7 @@ def stale(tenant: str, now: int, limit: int) -> Operation[list[tuple[str, str]]]
 
     def work() -> Plan[list[tuple[str, str]]]:
         rows = yield CRON.stale(tenant=tenant, now=now, limit=limit)
-        return [(part, id) for part, id in rows]
+        return [(part, run_id) for part, run_id in rows]
 
     return Operation("cron.stale", (), {}, lambda _: work(), reads=True, of_session=False)
 

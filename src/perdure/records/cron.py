@@ -13,7 +13,7 @@ CronStatus = Literal["queued", "running", "success", "failed", "abandoned", "ski
 
 @dataclass(frozen=True, slots=True)
 class NewCronTask:
-    """A task as configuration names it, and as `on_write` sees it; what each field means:
+    """A task as configuration names it, and as `on_write` sees it.
 
     ``expression``: five fields (minute, hour, day of the month, month, day of the week), or
     ``@daily`` and its like, in the ``timezone`` (an IANA name). ``action``: JSON, for the handler.

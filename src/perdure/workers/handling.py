@@ -97,7 +97,7 @@ class Handling(threading.Thread):
             )
             if self.outcome is None:
                 _log.warning("cron run %s: %s too late, it is not ours any more", run.id, status)
-        except Exception:
+        except Exception:  # noqa: BLE001 - a thread of its own has nobody to tell
             # Nobody renews its lease from now on: it will be found as abandoned.
             _log.exception("cron run %s: its end could not be stored", self.context.run.id)
         finally:

@@ -135,11 +135,11 @@ class Scheduler(Worker[M]):
     def _abandon(self, count: Counter[str]) -> Flow[None]:
         settings = self._settings
         stale = cron_runs.stale(settings.tenant, settings.clock(), _PAGE)
-        for part, id in (yield from run(stale)):
-            lost = yield from run(cron_runs.abandon(part, id, settings))
+        for part, run_id in (yield from run(stale)):
+            lost = yield from run(cron_runs.abandon(part, run_id, settings))
             if lost is not None:
                 count["abandoned"] += 1
-                _log.warning("cron run %s of task %r: %s", id, lost.task_name, lost.error)
+                _log.warning("cron run %s of task %r: %s", run_id, lost.task_name, lost.error)
 
     def _waiting(self) -> Flow[list[Handling]]:
         """Begin what waits: runs that were triggered, or had to wait for others."""
@@ -267,7 +267,7 @@ class Scheduler(Worker[M]):
     def _try_to_beat(self) -> None:
         try:
             self._in_thread.flow(self._beat())
-        except Exception:
+        except Exception:  # noqa: BLE001 - it is tried again, and the end must come
             _log.exception("worker %s: leases were not renewed", self.name)
 
     def _forget(self) -> None:

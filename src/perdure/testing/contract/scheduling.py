@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from perdure import CronContext, CronRun, Store
 from perdure.features import cron_runs
 from perdure.features.cron_runs import Claim
 from perdure.operation import Operation
-from perdure.testing.clocks import START, FixedClock
+from perdure.testing.clocks import FixedClock
 from perdure.testing.colours import beside
+from perdure.values import to_micros
 from perdure.workers import Scheduler
 
 MINUTE = timedelta(minutes=1)
@@ -43,39 +44,34 @@ async def history(store: Store, task_id: str) -> list[tuple[str, str]]:
     return [(f"{run.scheduled_at:%H:%M}", run.status) for run in reversed(runs.items)]
 
 
-async def under_way(store: Store, task_id: str, clock: FixedClock) -> CronRun:
-    """The run of the first slot, which somebody else has under way for an hour."""
-    clock.set(START + MINUTE)
-    [row] = await in_store(store, cron_runs.due("", at(clock), None, 10))
-    by = Claim("somebody", at(clock), at(clock) + 3_600_000_000, 1)
-    what = cron_runs.decide(row, by.now, 60_000_000)
-    [run] = await in_store(store, cron_runs.claim(row, what, by, store._settings))
-    assert (run.task_id, run.status) == (task_id, "running")
-    return run
-
-
 async def in_store(store: Store, op: Operation[Any]) -> Any:
-
+    """What an operation without a method gives."""
     return await asyncio.to_thread(store._engine.run, op)
 
 
 def at(clock: FixedClock) -> int:
-    return (clock.now - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+    """The time in microseconds."""
+    return to_micros(clock.now, "now")
 
 
-async def end(store: Store, run: CronRun, status: str = "success") -> CronRun | None:
-    """What the other one says at its end."""
-    part = run.id.split("_")[1]
-    done = cron_runs.finish(part, run, status, "", store._settings)
-    ended: CronRun | None = await in_store(store, done)
-    return ended
-
-
-async def claimed_at(store: Store, clock: FixedClock, slot: datetime) -> CronRun:
+async def claimed_at(
+    store: Store, clock: FixedClock, slot: datetime, lease: timedelta = MINUTE
+) -> CronRun:
+    """The run of the slot that comes first, which somebody else has under way from now on."""
     clock.set(slot)
     now = at(clock)
-    [row] = await in_store(store, cron_runs.due("", now, None, 10))
-    by = Claim("somebody", now, now + 60_000_000, 1)
+    row, *_ = await in_store(store, cron_runs.due("", now, None, 10))
+    by = Claim("somebody", now, now + lease // timedelta(microseconds=1), 1)
     what = cron_runs.decide(row, now, 60_000_000)
-    [run] = await in_store(store, cron_runs.claim(row, what, by, store._settings))
-    return run  # type: ignore[no-any-return]
+    runs: list[CronRun] = await in_store(store, cron_runs.claim(row, what, by, store._settings))
+    [run] = runs
+    assert run.status == "running"
+    return run
+
+
+async def end(store: Store, run: CronRun) -> CronRun | None:
+    """What the other one says at its end; None if it is too late."""
+    part = run.id.split("_")[1]
+    done = cron_runs.finish(part, run, "success", "", store._settings)
+    ended: CronRun | None = await in_store(store, done)
+    return ended

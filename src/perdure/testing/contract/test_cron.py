@@ -162,9 +162,9 @@ async def test_names_and_ids_have_limits(store: Store) -> None:
         await store.cron.create(" ", "@daily")
     with pytest.raises(TooLargeError):
         await store.cron.create("n" * 513, "@daily")
-    for id in ("", "x", "task_", "task_0_1", "run_" + "0" * 32 + "_1"):
+    for bad in ("", "x", "task_", "task_0_1", "run_" + "0" * 32 + "_1"):
         with pytest.raises((NotFoundError, InvalidError)):
-            await store.cron.get(id)
+            await store.cron.get(bad)
     assert await store.cron.find("nobody") is None
     longest = await store.cron.create("é" * 256, "@daily", app="a" * 512)
     assert await store.cron.find("é" * 256, app="a" * 512) == longest

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -214,7 +215,7 @@ async def test_a_failed_and_an_abandoned_run_are_told_to_webhooks(
     lost = await scheduler(store, lambda _: None).run_once()
 
     assert (done.success, done.failed, lost.abandoned) == (1, 1, 1)
-    told = [row for row in (await dump())["outbox"]]
+    told = (await dump())["outbox"]
     assert [row[3] for row in told] == ["cron.run_failed"] * 2
     assert "no such table" in str(told)
     assert "not heard of" in str(told)
@@ -237,7 +238,7 @@ async def test_runs_are_kept_for_thirty_days_or_as_the_retention_says(
 
     async def left() -> list[bool]:
         kept = {run.id for run in await store.cron.runs(limit=10)}
-        return [id in kept for id in [*ids, waits.id]]
+        return [one in kept for one in [*ids, waits.id]]
 
     clock.advance(timedelta(days=2))
     await store.sweep()
@@ -272,10 +273,11 @@ async def test_options_are_checked(store: Store, open_store: OpenStore) -> None:
         {"limit": 0},
     ):
         with pytest.raises(InvalidError):
-            Scheduler(store, {}, **options)  # type: ignore[arg-type]
-    for handlers in ([], {"a": 5}, {5: print}):
+            Scheduler(store, {}, **options)
+    bad: list[Any] = [[], {"a": 5}, {5: print}]
+    for handlers in bad:
         with pytest.raises(InvalidError, match="cron_handlers"):
-            Scheduler(store, handlers)  # type: ignore[arg-type]
+            Scheduler(store, handlers)
         with pytest.raises(InvalidError, match="cron_handlers"):
             await open_store(cron_handlers=handlers)
 

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -14,17 +15,11 @@ import pytest
 from perdure import CronContext, CronPass, CronRun, NotFoundError, SessionKey, Store
 from perdure.testing.clocks import START, FixedClock
 from perdure.testing.colours import beside
+from perdure.testing.contract.scheduling import scheduler
 from perdure.testing.databases import OpenStore
 from perdure.workers import Scheduler
 
 HOUR = timedelta(hours=1)
-
-
-def scheduler(
-    store: Store, handler: Callable[[CronContext], Any], **options: Any
-) -> Scheduler[Any]:
-    """One with a handler for everything."""
-    return beside(store, Scheduler(store, {"*": handler}, **options))
 
 
 async def due(store: Store, clock: FixedClock, *names: str, **fields: Any) -> list[str]:
@@ -60,11 +55,11 @@ async def test_plain_and_async_handlers_run_to_their_end(store: Store, clock: Fi
         async def __call__(self, context: CronContext) -> None:
             await of_its_own(context)
 
-    handlers = {
+    handlers: dict[str, Callable[[CronContext], Any]] = {
         "async": of_its_own,
         "plain": lambda context: ends.append(context.task.name),
         "object": Made(),
-        "awaitable": lambda context: of_its_own(context),
+        "awaitable": partial(of_its_own),
     }
     await due(store, clock, *handlers)
 
@@ -77,14 +72,14 @@ async def test_plain_and_async_handlers_run_to_their_end(store: Store, clock: Fi
 async def test_what_a_handler_raises_is_the_error_of_its_run(
     store: Store, clock: FixedClock
 ) -> None:
-    def plain(context: CronContext) -> None:
+    def plain(_: CronContext) -> None:
         raise ValueError("no \0 such\ud800 table " + "x" * 5000)
 
-    async def later(context: CronContext) -> None:
+    async def later(_: CronContext) -> None:
         await asyncio.sleep(0)
         raise KeyError("later")
 
-    def leaves(context: CronContext) -> None:
+    def leaves(_: CronContext) -> None:
         raise SystemExit(3)
 
     handlers = {"plain": plain, "later": later, "leaves": leaves}
@@ -93,7 +88,7 @@ async def test_what_a_handler_raises_is_the_error_of_its_run(
     done = await beside(store, Scheduler(store, handlers)).run_once()
 
     assert done == CronPass(failed=3)
-    runs = [await only_run(store, id) for id in ids]
+    runs = [await only_run(store, task_id) for task_id in ids]
     assert [run.status for run in runs] == ["failed"] * 3
     assert runs[0].error.startswith("ValueError: no \\0 such? table xxx")
     assert len(runs[0].error) == 2000
@@ -112,13 +107,13 @@ async def test_an_async_handler_that_takes_too_long_is_cancelled(
             ended.append(f"cancelled {context.cancelled}")
             raise
 
-    [id] = await due(store, clock, "slow", timeout=timedelta(milliseconds=50))
+    [task_id] = await due(store, clock, "slow", timeout=timedelta(milliseconds=50))
     begun = time.monotonic()
     done = await scheduler(store, handler).run_once()
 
     assert (done, ended) == (CronPass(failed=1), ["cancelled True"])
     assert time.monotonic() - begun < 10
-    assert (await only_run(store, id)).error == "it took longer than 0.05 s"
+    assert (await only_run(store, task_id)).error == "it took longer than 0.05 s"
 
 
 async def test_a_plain_handler_that_takes_too_long_is_asked_and_left(
@@ -131,10 +126,10 @@ async def test_a_plain_handler_that_takes_too_long_is_asked_and_left(
         seen.append(context.wait(20))
         go.wait(20)
 
-    [id] = await due(store, clock, "slow", timeout=timedelta(milliseconds=50))
+    [task_id] = await due(store, clock, "slow", timeout=timedelta(milliseconds=50))
     worker = scheduler(store, handler, limit=1)
     done = await worker.run_once()
-    run = await only_run(store, id)
+    run = await only_run(store, task_id)
     # Its thread counts as one that is busy, until it ends.
     clock.set(START + 2 * HOUR)
     meanwhile = await worker.run_once()
@@ -178,7 +173,7 @@ async def test_no_more_handlers_run_at_a_time_than_the_limit(
     three = threading.Barrier(3)
     lock, counts = threading.Lock(), [0, 0]
 
-    def handler(context: CronContext) -> None:
+    def handler(_: CronContext) -> None:
         with lock:
             counts[0] += 1
             counts[1] = max(counts)
@@ -205,11 +200,11 @@ async def test_a_handler_appends_to_a_session_and_links_it_to_its_run(
         linked = context.link(SessionKey("shop", "ada", session.id), run_id=context.run.id)
         assert linked.status == "running"
 
-    [id] = await due(store, clock, "digest", action={"ask": "What is new?"})
+    [task_id] = await due(store, clock, "digest", action={"ask": "What is new?"})
     done = await scheduler(store, handler).run_once()
 
     assert done == CronPass(success=1)
-    run = await only_run(store, id)
+    run = await only_run(store, task_id)
     assert run.session is not None
     assert run.run_id == run.id
     [event] = await store.events.read(run.session)
@@ -225,11 +220,11 @@ async def test_a_session_that_is_not_there_is_not_linked(store: Store, clock: Fi
         except NotFoundError as error:
             raised.append(error)
 
-    [id] = await due(store, clock, "digest")
+    [task_id] = await due(store, clock, "digest")
     await scheduler(store, handler).run_once()
 
     assert len(raised) == 1
-    run = await only_run(store, id)
+    run = await only_run(store, task_id)
     assert (run.status, run.session) == ("success", None)
 
 
@@ -237,11 +232,11 @@ async def test_a_handler_may_change_its_own_task(store: Store, clock: FixedClock
     async def handler(context: CronContext) -> None:
         await context.store.cron.delete(context.task.id)
 
-    [id] = await due(store, clock, "once only")
+    [task_id] = await due(store, clock, "once only")
     done = await scheduler(store, handler).run_once()
 
     assert done == CronPass(success=1)
-    assert (await only_run(store, id)).status == "success"
+    assert (await only_run(store, task_id)).status == "success"
     assert await store.cron.find("once only") is None
 
 
@@ -251,7 +246,7 @@ async def test_a_handler_may_change_its_own_task(store: Store, clock: FixedClock
 async def test_a_started_scheduler_runs_what_is_due_and_what_is_triggered(
     store: Store, clock: FixedClock
 ) -> None:
-    [id] = await due(store, clock, "digest")
+    [task_id] = await due(store, clock, "digest")
     ends: list[str] = []
     one = Scheduler(store, {"*": lambda context: ends.append(context.run.trigger)})
     worker = beside(store, one)
@@ -259,14 +254,14 @@ async def test_a_started_scheduler_runs_what_is_due_and_what_is_triggered(
     await worker.start()
     assert one.is_running
     await until(lambda: len(ends) == 1)
-    await store.cron.trigger(id)
+    await store.cron.trigger(task_id)
     one.wake()
     await until(lambda: len(ends) == 2)
 
     assert await worker.stop() is True
     assert not one.is_running
     assert ends == ["slot", "manual"]
-    assert [run.status for run in await store.cron.runs(id)] == ["success", "success"]
+    assert [run.status for run in await store.cron.runs(task_id)] == ["success", "success"]
 
 
 async def test_it_wakes_for_the_next_slot(open_store: OpenStore) -> None:
@@ -289,17 +284,17 @@ async def test_it_wakes_for_the_next_slot(open_store: OpenStore) -> None:
 async def test_stop_waits_for_the_handler_under_way(store: Store, clock: FixedClock) -> None:
     entered = threading.Event()
 
-    def handler(context: CronContext) -> None:
+    def handler(_: CronContext) -> None:
         entered.set()
         time.sleep(0.3)
 
-    [id] = await due(store, clock, "slow")
+    [task_id] = await due(store, clock, "slow")
     worker = scheduler(store, handler)
     await worker.start()
     await asyncio.to_thread(entered.wait, 20)
 
     assert await worker.stop() is True
-    assert (await only_run(store, id)).status == "success"
+    assert (await only_run(store, task_id)).status == "success"
 
 
 @pytest.mark.parametrize("closing", [False, True])
@@ -314,7 +309,7 @@ async def test_closing_a_store_waits_for_its_scheduler(
         await context.store.kv.set("done", "it", 1)
 
     own = await open_store()
-    [id] = await due(store, clock, "slow")
+    [task_id] = await due(store, clock, "slow")
     worker = scheduler(own, handler)
     await worker.start()
     await asyncio.to_thread(entered.wait, 20)
@@ -324,7 +319,7 @@ async def test_closing_a_store_waits_for_its_scheduler(
     else:
         await worker.stop()
 
-    assert (await only_run(store, id)).status == "success"
+    assert (await only_run(store, task_id)).status == "success"
     assert (await store.kv.get("done", "it")).value == 1
 
 
@@ -333,17 +328,17 @@ async def test_at_the_end_of_its_time_stop_cancels_an_async_handler(
 ) -> None:
     entered = threading.Event()
 
-    async def handler(context: CronContext) -> None:
+    async def handler(_: CronContext) -> None:
         entered.set()
         await asyncio.sleep(60)
 
-    [id] = await due(store, clock, "slow")
+    [task_id] = await due(store, clock, "slow")
     worker = scheduler(store, handler)
     await worker.start()
     await asyncio.to_thread(entered.wait, 20)
 
     assert await worker.stop(timeout=3) is True
-    run = await only_run(store, id)
+    run = await only_run(store, task_id)
     assert (run.status, run.error) == ("failed", "the scheduler was stopped")
 
 
@@ -356,18 +351,18 @@ async def test_stop_says_that_a_plain_handler_goes_on(store: Store, clock: Fixed
         asked.append(context.wait(20))
         go.wait(20)
 
-    [id] = await due(store, clock, "slow")
+    [task_id] = await due(store, clock, "slow")
     one = Scheduler(store, {"*": handler})
     worker = beside(store, one)
     await worker.start()
     await asyncio.to_thread(entered.wait, 20)
 
     assert await worker.stop(timeout=0.5) is False
-    assert (await only_run(store, id)).status == "running"
+    assert (await only_run(store, task_id)).status == "running"
     go.set()
     await until(lambda: not one.running)
     assert asked == [True]
-    assert (await only_run(store, id)).error == "the scheduler was stopped"
+    assert (await only_run(store, task_id)).error == "the scheduler was stopped"
 
 
 async def test_a_handler_whose_lease_was_lost_is_cancelled(
@@ -375,21 +370,21 @@ async def test_a_handler_whose_lease_was_lost_is_cancelled(
 ) -> None:
     cancelled = threading.Event()
 
-    async def handler(context: CronContext) -> None:
+    async def handler(_: CronContext) -> None:
         try:
             await asyncio.sleep(60)
         except asyncio.CancelledError:
             cancelled.set()
             raise
 
-    id = (await store.cron.create("slow", "0 0 1 1 *")).id
-    await store.cron.trigger(id)
+    task_id = (await store.cron.create("slow", "0 0 1 1 *")).id
+    await store.cron.trigger(task_id)
     one = Scheduler(store, {"*": handler}, timedelta(milliseconds=20))
     worker = beside(store, one)
     await worker.start()
     await until(lambda: len(one.running) == 1)
     other = beside(store, Scheduler(await open_store(), {}))
-    while (await only_run(store, id)).status != "abandoned":
+    while (await only_run(store, task_id)).status != "abandoned":
         # A clock that jumps: the machine slept.
         clock.advance(2 * HOUR)
         await other.run_once()
@@ -397,4 +392,4 @@ async def test_a_handler_whose_lease_was_lost_is_cancelled(
 
     assert await asyncio.to_thread(cancelled.wait, 20)
     await worker.stop()
-    assert (await only_run(store, id)).status == "abandoned"
+    assert (await only_run(store, task_id)).status == "abandoned"

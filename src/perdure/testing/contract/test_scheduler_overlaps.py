@@ -23,7 +23,6 @@ from perdure.testing.contract.scheduling import (
     in_store,
     noting,
     scheduler,
-    under_way,
 )
 from perdure.testing.databases import OpenStore
 
@@ -44,7 +43,7 @@ async def test_overlaps(
     log: Log = []
     task = await store.cron.create("tick", "* * * * *", overlap=overlap)
     worker = scheduler(store, noting(log))
-    first = await under_way(store, task.id, clock)
+    first = await claimed_at(store, clock, START + MINUTE, lease=HOUR)
 
     for minute in (2, 3):
         clock.set(START + minute * MINUTE)
@@ -69,7 +68,7 @@ async def test_a_trigger_waits_for_the_run_under_way_but_where_overlap_is_allowe
 ) -> None:
     task = await store.cron.create("tick", "* * * * *", overlap=overlap)
     worker = scheduler(store, lambda _: None)
-    first = await under_way(store, task.id, clock)
+    first = await claimed_at(store, clock, START + MINUTE, lease=HOUR)
 
     manual = await store.cron.trigger(task.id)
     await worker.run_once()
@@ -111,7 +110,7 @@ async def test_a_paused_task_runs_by_hand_and_not_by_the_clock(
 ) -> None:
     log: Log = []
     task = await store.cron.create("tick", "* * * * *", overlap="queue")
-    first = await under_way(store, task.id, clock)
+    first = await claimed_at(store, clock, START + MINUTE, lease=HOUR)
     clock.set(START + 2 * MINUTE)
     worker = scheduler(store, noting(log))
     await worker.run_once()
@@ -183,9 +182,8 @@ async def test_a_lease_is_renewed_while_the_handler_runs(
     other = await open_store()
     abandoned: list[int] = []
 
-    async def handler(context: CronContext) -> None:
-
-        for _ in range(4):
+    async def handler(_: CronContext) -> None:
+        for _beat in range(4):
             clock.advance(timedelta(seconds=25))
             await asyncio.sleep(0.45)
             abandoned.append((await scheduler(other, print).run_once()).abandoned)
