@@ -160,6 +160,7 @@ def test_every_public_name_is_told_of(module: Any) -> None:
         "artifacts",
         "summaries",
         "memory",
+        "cron",
         "history",
         "recovery",
     ],
