@@ -87,73 +87,70 @@ async def test_what_another_tenant_has_is_not_found_by_its_id(
     assert await store.cron.get(task.id) == task
 
 
-@pytest.mark.parametrize(
-    ("expression", "says"),
-    [
-        ("", "0 fields"),
-        ("* * * *", "4 fields"),
-        ("* * * * * *", "six fields: leave out the seconds"),
-        ("60 * * * *", "'60' is no minute"),
-        ("* 24 * * *", "'24' is no hour"),
-        ("* * 0 * *", "'0' is no day of the month"),
-        ("* * * 13 *", "'13' is no month"),
-        ("* * * FOO *", "'FOO' is no month"),
-        ("* * * * 8", "'8' is no day of the week"),
-        ("*/0 * * * *", "is no minute"),
-        ("5-1 * * * *", "is no minute"),
-        ("0 0 1--100000000 * *", "is no day of the month"),
-        ("0 0 30 2 *", "never comes"),
-        ("@reboot", "is none of @annually"),
-        ("@never", "is none of @annually"),
-        ("* * * * *" + " " * 200, "limit is 200"),
-        (5, "must be text"),
-        ("\0 * * * *", "NUL"),
-    ],
-)
-async def test_a_bad_expression_is_refused_and_nothing_is_written(
-    store: Store, expression: Any, says: str
-) -> None:
+BAD_EXPRESSIONS: list[tuple[Any, str]] = [
+    ("", "0 fields"),
+    ("* * * *", "4 fields"),
+    ("* * * * * *", "six fields: leave out the seconds"),
+    ("60 * * * *", "'60' is no minute"),
+    ("* 24 * * *", "'24' is no hour"),
+    ("* * 0 * *", "'0' is no day of the month"),
+    ("* * * 13 *", "'13' is no month"),
+    ("* * * FOO *", "'FOO' is no month"),
+    ("* * * * 8", "'8' is no day of the week"),
+    ("*/0 * * * *", "is no minute"),
+    ("5-1 * * * *", "is no minute"),
+    ("0 0 1--100000000 * *", "is no day of the month"),
+    ("0 0 30 2 *", "never comes"),
+    ("@reboot", "is none of @annually"),
+    ("@never", "is none of @annually"),
+    ("* * * * *" + " " * 200, "limit is 200"),
+    (5, "must be text"),
+    ("\0 * * * *", "NUL"),
+]
+
+
+async def test_a_bad_expression_is_refused_and_nothing_is_written(store: Store) -> None:
     task = await store.cron.create("good", "@daily")
 
-    with pytest.raises(InvalidError, match=says) as made:
-        await store.cron.create("bad", expression)
-    with pytest.raises(InvalidError, match=says):
-        await store.cron.update(task.id, expression=expression)
-    with pytest.raises(InvalidError, match=says):
-        await store.cron.sync([NewCronTask("ok", "@daily"), NewCronTask("bad", expression)])
-    with pytest.raises(InvalidError, match=says):
-        await store.cron.upcoming(expression)
+    for expression, says in BAD_EXPRESSIONS:
+        both = [NewCronTask("ok", "@daily"), NewCronTask("bad", expression)]
+        with pytest.raises(InvalidError, match=says) as made:
+            await store.cron.create("bad", expression)
+        with pytest.raises(InvalidError, match=says):
+            await store.cron.update(task.id, expression=expression)
+        with pytest.raises(InvalidError, match=says):
+            await store.cron.sync(both)
+        with pytest.raises(InvalidError, match=says):
+            await store.cron.upcoming(expression)
+        assert made.value.path == "expression"
 
-    assert made.value.path == "expression"
     assert list(await store.cron.list()) == [task]
 
 
-@pytest.mark.parametrize(
-    ("options", "path"),
-    [
-        ({"timezone": "Mars/Olympus"}, "timezone"),
-        ({"timezone": ""}, "timezone"),
-        ({"timezone": "../UTC"}, "timezone"),
-        ({"timezone": "Europe"}, "timezone"),
-        ({"timezone": None}, "timezone"),
-        ({"misfire": "twice"}, "misfire"),
-        ({"misfire_limit": 0}, "misfire_limit"),
-        ({"misfire_limit": True}, "misfire_limit"),
-        ({"overlap": "never"}, "overlap"),
-        ({"timeout": timedelta(0)}, "timeout"),
-        ({"timeout": 5}, "timeout"),
-        ({"enabled": 1}, "enabled"),
-        ({"action": {"at": START}}, "action.at"),
-        ({"action": float("nan")}, "action"),
-    ],
-)
-async def test_each_field_is_checked_and_named(
-    store: Store, options: dict[str, Any], path: str
-) -> None:
-    with pytest.raises(InvalidError) as error:
-        await store.cron.create("bad", "@daily", **options)
+BAD_OPTIONS: list[tuple[dict[str, Any], str]] = [
+    ({"timezone": "Mars/Olympus"}, "timezone"),
+    ({"timezone": ""}, "timezone"),
+    ({"timezone": "../UTC"}, "timezone"),
+    ({"timezone": "Europe"}, "timezone"),
+    ({"timezone": None}, "timezone"),
+    ({"misfire": "twice"}, "misfire"),
+    ({"misfire_limit": 0}, "misfire_limit"),
+    ({"misfire_limit": True}, "misfire_limit"),
+    ({"overlap": "never"}, "overlap"),
+    ({"timeout": timedelta(0)}, "timeout"),
+    ({"timeout": 5}, "timeout"),
+    ({"enabled": 1}, "enabled"),
+    ({"action": {"at": START}}, "action.at"),
+    ({"action": float("nan")}, "action"),
+]
 
-    assert error.value.path == path
+
+async def test_each_field_is_checked_and_named(store: Store) -> None:
+    for options, path in BAD_OPTIONS:
+        with pytest.raises(InvalidError) as error:
+            await store.cron.create("bad", "@daily", **options)
+        assert error.value.path == path, options
+
     assert list(await store.cron.list()) == []
 
 

@@ -126,43 +126,43 @@ async def test_what_has_no_handler_here_is_left_to_others(
 ALL_FIVE = ["01:00", "02:00", "03:00", "04:00", "05:00"]
 
 
-@pytest.mark.parametrize(
-    ("misfire", "limit", "late", "ran", "skipped"),
-    [
-        ("skip", 100, 30 * MINUTE, [], ALL_FIVE),
-        ("skip", 100, timedelta(seconds=5), ["05:00"], ALL_FIVE[:4]),
-        ("skip", 2, 30 * MINUTE, [], ["04:00", "05:00"]),
-        ("once", 100, 30 * MINUTE, ["05:00"], ALL_FIVE[:4]),
-        ("once", 100, timedelta(seconds=5), ["05:00"], ALL_FIVE[:4]),
-        ("once", 1, 30 * MINUTE, ["05:00"], []),
-        ("all", 100, 30 * MINUTE, ALL_FIVE, []),
-        ("all", 3, 30 * MINUTE, ["03:00", "04:00", "05:00"], []),
-    ],
-)
+#: The policy, how many slots count, how late it is after the fifth one; which run, which do not.
+MISFIRES = [
+    ("skip", 100, 30 * MINUTE, [], ALL_FIVE),
+    ("skip", 100, timedelta(seconds=5), ["05:00"], ALL_FIVE[:4]),
+    ("skip", 2, 30 * MINUTE, [], ["04:00", "05:00"]),
+    ("once", 100, 30 * MINUTE, ["05:00"], ALL_FIVE[:4]),
+    ("once", 100, timedelta(seconds=5), ["05:00"], ALL_FIVE[:4]),
+    ("once", 1, 30 * MINUTE, ["05:00"], []),
+    ("all", 100, 30 * MINUTE, ALL_FIVE, []),
+    ("all", 3, 30 * MINUTE, ["03:00", "04:00", "05:00"], []),
+]
+
+
 @pytest.mark.parametrize("overlap", ["skip", "queue", "allow"])
-async def test_misfires(
-    store: Store, clock: FixedClock, overlap: str, misfire: str, limit: int, late: timedelta,
-    ran: Log, skipped: Log,
-) -> None:  # fmt: skip
-    log: Log = []
-    task = await store.cron.create(
-        "digest", "@hourly", misfire=misfire, misfire_limit=limit, overlap=overlap
-    )
-    clock.set(START + 5 * HOUR + late)
+async def test_misfires(store: Store, clock: FixedClock, overlap: str) -> None:
+    for misfire, limit, late, ran, skipped in MISFIRES:
+        log: Log = []
+        clock.set(START)
+        task = await store.cron.create(
+            "digest", "@hourly", misfire=misfire, misfire_limit=limit, overlap=overlap
+        )
+        clock.set(START + 5 * HOUR + late)
 
-    done = await scheduler(store, noting(log)).run_once()
+        done = await scheduler(store, noting(log)).run_once()
 
-    # Where runs may overlap they begin together.
-    assert (sorted(log) if overlap == "allow" else log) == ran
-    assert (done.success, done.skipped) == (len(ran), len(skipped))
-    expected = [(slot, "success") for slot in ran] + [(slot, "skipped") for slot in skipped]
-    assert await history(store, task.id) == sorted(expected)
-    after = await store.cron.get(task.id)
-    assert after.next_run_at == START + 6 * HOUR
-    assert after.last_triggered_at == (START + 5 * HOUR if ran else None)
-    for run in await store.cron.runs(task.id, status="skipped"):
-        assert run.error == "missed: no scheduler was running"
-        assert run.finished_at is not None
+        # Where runs may overlap they begin together.
+        assert (sorted(log) if overlap == "allow" else log) == ran
+        assert (done.success, done.skipped) == (len(ran), len(skipped))
+        expected = [(slot, "success") for slot in ran] + [(slot, "skipped") for slot in skipped]
+        assert await history(store, task.id) == sorted(expected)
+        after = await store.cron.get(task.id)
+        assert after.next_run_at == START + 6 * HOUR
+        assert after.last_triggered_at == (START + 5 * HOUR if ran else None)
+        for run in await store.cron.runs(task.id, status="skipped", limit=100):
+            assert run.error == "missed: no scheduler was running"
+            assert run.finished_at is not None
+        await store.cron.delete(task.id)
 
 
 async def test_years_of_missed_minutes_cost_no_more_than_the_limit(
