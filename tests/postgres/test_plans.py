@@ -120,7 +120,7 @@ HOT = [
     "cron.claim",
     "cron.due",
     "cron.next_due",
-    "cron.open_causes",
+    "cron.open_runs",
     "cron.runs task",
     "cron.stale",
     "cron.under_way",

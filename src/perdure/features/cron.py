@@ -166,7 +166,7 @@ class Cron(Feature[M]):
         overlap: str | None = None,
         timeout: timedelta | Marker | None = None,
     ) -> Work[CronTask]:
-        """Change what is given; None leaves a field as it is, ``timeout=DELETE`` removes it.
+        """Change what is given; None leaves a field as it is, `DELETE` removes timeout or action.
 
         The next slot is computed anew if the expression or the zone is another one, or the task
         is switched on: it is the first one after now. Switching it on ends a pause, too.
@@ -174,7 +174,10 @@ class Cron(Feature[M]):
         part, now = self._part(id, "task"), self._settings.clock()
         values = self._changes(
             expression=(expression, check_expression),
-            action=(action, lambda value: cron_tasks.action_text(value, self._settings)),
+            action=(
+                action,
+                lambda v: cron_tasks.action_text(None if v is DELETE else v, self._settings),
+            ),
             timezone=(timezone, cron_tasks.check_timezone),
             enabled=(enabled, cron_tasks.check_flag),
             misfire=(misfire, lambda v: cron_tasks.check_one_of(v, "misfire", cron_tasks.MISFIRES)),

@@ -75,9 +75,9 @@ VALUES (:part, :id, :tenant, :app, :task_id, :task_name, :cause, :alone, :schedu
 ON CONFLICT (part, id) DO NOTHING
 RETURNING id
 
--- name: open_causes
--- What the runs of a task that have not ended were caused by: of 'manual' and 'slot' the last word.
-SELECT MAX(cause) FROM cron_runs WHERE part = :part AND task_id = :task_id AND finished_at IS NULL
+-- name: open_runs
+-- How many runs of a task have not ended, and what caused them: of 'manual' and 'slot' the last word.
+SELECT MAX(cause), COUNT(*) FROM cron_runs WHERE part = :part AND task_id = :task_id AND finished_at IS NULL
 
 -- name: under_way
 SELECT id FROM cron_runs

@@ -19,6 +19,7 @@ _LONGEST_FAILURE = 2000
 
 MISSED = "missed: no scheduler was running"
 OVERLAPPED = "the run before it was still under way"
+CROWDED = "as many as misfire_limit waited already"
 DELETED = "its task was deleted"
 PAUSED = "its task was paused"
 SILENT = "its scheduler was not heard of any more"
@@ -181,7 +182,7 @@ def _insert(
     task: TaskRow, what: Decision, by: Claim, expires_at: int | None
 ) -> Plan[list[CronRun]]:
     alone = task.overlap != "allow"
-    [(cause,)] = yield CRON.open_causes(part=task.part, task_id=task.id)
+    [(cause, waiting)] = yield CRON.open_runs(part=task.part, task_id=task.id)
     busy = alone and cause is not None
     # Slots that all are to run wait for each other: they were asked for. And what was started by
     # hand uses up no slot.
@@ -195,11 +196,14 @@ def _insert(
             run = _skipped(run, MISSED, by.now, expires_at)
         elif busy and not queues:
             run = _skipped(run, OVERLAPPED, by.now, expires_at)
+        elif busy and waiting > task.misfire_limit:
+            run = _skipped(run, CROWDED, by.now, expires_at)
         elif not busy and room > 0:
             run = run._replace(status="running", owner=by.owner, until=by.until, started_at=by.now)
         if not (yield from insert(run)):
             continue
         runs.append(run.record())
+        waiting += run.status != "skipped"
         if run.status == "running":
             room -= 1
             busy = alone

@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import Any
 
 from perdure.config import checked_handlers
-from perdure.errors import InvalidError
+from perdure.errors import CorruptError, InvalidError
 from perdure.features import cron_runs
 from perdure.features.cron import Cron
 from perdure.features.cron_runs import Claim, RunRow
@@ -109,7 +109,7 @@ class Scheduler(Worker[M]):
     @property
     def running(self) -> Sequence[CronRun]:
         """The runs that it has under way."""
-        return [one.context.run for one in list(self._handlings) if one.outcome is None]
+        return [one.context.run for one in self._alive() if one.outcome is None]
 
     # -- rounds ----------------------------------------------------------------------------------
 
@@ -153,7 +153,7 @@ class Scheduler(Worker[M]):
                 # Of those that wait for each other one begins.
                 turn = waiting.task_id if waiting.alone else waiting.id
                 # Without its task the handler does not matter: it is not called.
-                known = task is None or self._handler(task.record) is not None
+                known = task is None or self._knows(task)
                 if self._room > 0 and known and turn not in tried:
                     tried.add(turn)
                     begun += yield from self._take_up(waiting, task)
@@ -176,7 +176,7 @@ class Scheduler(Worker[M]):
         while self._room > 0 and not self._is_to_stop():
             page = yield from run(cron_runs.due(self._settings.tenant, now, after, _PAGE))
             for task in page:
-                if self._room > 0 and self._handler(task.record) and not self._is_to_stop():
+                if self._room > 0 and not self._is_to_stop():
                     begun += yield from self._dispatch(task, count)
             if len(page) < _PAGE:
                 break
@@ -185,8 +185,15 @@ class Scheduler(Worker[M]):
 
     def _dispatch(self, task: TaskRow, count: Counter[str]) -> Flow[list[Handling]]:
         by = self._claim()
-        what = cron_runs.decide(task, by.now, self._grace)
-        begun = []
+        begun: list[Handling] = []
+        try:
+            if not self._handler(task.record):
+                return begun
+            what = cron_runs.decide(task, by.now, self._grace)
+        except (CorruptError, InvalidError):
+            # A zone that is gone, say. The others are not to wait for it.
+            _log.exception("cron task %r cannot be run", task.name)
+            return begun
         for one in (yield from run(cron_runs.claim(task, what, by, self._settings))):
             if one.status == "running":
                 begun.append(self._begin(task, one))
@@ -217,6 +224,13 @@ class Scheduler(Worker[M]):
             _log.warning("cron task %r is due, and there is no handler %r here", task.name, name)
         return found
 
+    def _knows(self, task: TaskRow) -> bool:
+        try:
+            return self._handler(task.record) is not None
+        except CorruptError:
+            _log.exception("cron task %r cannot be run", task.name)
+            return False
+
     def _begin(self, task: TaskRow, started: CronRun) -> Handling:
         record = task.record
         handler = self._handler(record)
@@ -225,8 +239,8 @@ class Scheduler(Worker[M]):
         one = Handling(
             handler, context, self._settings, self._in_thread, task.part, lambda _: self.wake()
         )
-        self._handlings.add(one)
         one.start()
+        self._handlings.add(one)
         return one
 
     def _finished(self, begun: Sequence[Handling]) -> Flow[None]:

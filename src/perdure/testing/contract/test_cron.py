@@ -173,12 +173,14 @@ async def test_an_update_changes_what_is_given(store: Store, clock: FixedClock) 
 
     changed = await store.cron.update(task.id, action={"b": 2}, misfire="skip", overlap="allow")
     without = await store.cron.update(task.id, timeout=DELETE, misfire_limit=3)
+    bare = await store.cron.update(task.id, action=DELETE)
 
     assert (changed.action, changed.misfire, changed.overlap) == ({"b": 2}, "skip", "allow")
     assert (changed.next_run_at, changed.timeout) == (task.next_run_at, HOUR)
     assert changed.updated_at > task.updated_at
     assert (without.timeout, without.misfire_limit, without.action) == (None, 3, {"b": 2})
-    assert await store.cron.get(task.id) == without
+    assert bare.action is None
+    assert await store.cron.get(task.id) == bare
 
 
 async def test_another_expression_or_zone_gives_another_next_slot(store: Store) -> None:

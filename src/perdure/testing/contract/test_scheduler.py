@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from perdure import CronContext, CronPass, InvalidError, RetentionConfig, Store
+from perdure.operation import Bumps, Operation, Plan, Statement
+from perdure.sql import parse
 from perdure.testing.clocks import START, FixedClock
 from perdure.testing.colours import beside
 from perdure.testing.contract.scheduling import (
@@ -16,6 +19,7 @@ from perdure.testing.contract.scheduling import (
     Log,
     claimed_at,
     history,
+    in_store,
     noting,
     scheduler,
 )
@@ -119,6 +123,28 @@ async def test_what_has_no_handler_here_is_left_to_others(
     await scheduler(other, noting(log)).run_once()
 
     assert len(log) == 5
+
+
+async def test_a_task_that_cannot_be_run_holds_up_no_other(store: Store, clock: FixedClock) -> None:
+    log: Log = []
+    tasks = [await store.cron.create(name, "@hourly") for name in ("a", "b", "c")]
+    # A zone that was taken out of the database of zones, and an action that a fault has damaged.
+    for column, task in zip(("timezone", "action"), tasks, strict=False):
+        damage = parse(f"-- name: damage\nUPDATE cron_tasks SET {column} = '?' WHERE id = :id")
+        await in_store(store, Operation("test", (), {}, _doing(damage.damage(id=task.id))))
+    clock.set(START + HOUR)
+
+    done = await scheduler(store, noting(log)).run_once()
+
+    assert (done.success, log) == (1, ["01:00"])
+    assert (await store.cron.get(tasks[2].id)).last_triggered_at == START + HOUR
+
+
+def _doing(statement: Statement) -> Callable[[Bumps], Plan[None]]:
+    def work(_: Bumps) -> Plan[None]:
+        yield statement
+
+    return work
 
 
 # -- slots at which nobody ran -------------------------------------------------------------------

@@ -82,6 +82,20 @@ async def test_a_trigger_waits_for_the_run_under_way_but_where_overlap_is_allowe
     assert (await store.cron.get(task.id)).next_run_at == START + 2 * MINUTE
 
 
+async def test_no_more_runs_wait_than_the_limit(store: Store, clock: FixedClock) -> None:
+    task = await store.cron.create("tick", "* * * * *", overlap="queue", misfire_limit=2)
+    await claimed_at(store, clock, START + MINUTE, lease=HOUR)
+
+    for minute in range(2, 6):
+        clock.set(START + minute * MINUTE)
+        await scheduler(store, print).run_once()
+
+    statuses = [status for _, status in await history(store, task.id)]
+    assert statuses == ["running", "queued", "queued", "skipped", "skipped"]
+    [latest, *_] = await store.cron.runs(task.id)
+    assert latest.error == "as many as misfire_limit waited already"
+
+
 async def test_what_was_triggered_uses_up_no_slot_that_comes_meanwhile(
     store: Store, clock: FixedClock
 ) -> None:
