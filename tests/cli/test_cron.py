@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import json
+import signal
+import sys
+from pathlib import Path
 
 import pytest
 
 import perdure as library
 from perdure.workers import Scheduler
-from tests.cli.command import Perdure, on_terminal
+from tests.cli.command import Perdure, on_terminal, wait_for
+from tests.cli.test_upkeep import worker
+
+posix = pytest.mark.skipif(sys.platform == "win32", reason="no pseudo-terminals, no signals")
 
 
 @pytest.fixture
@@ -49,6 +55,7 @@ def test_json_has_every_field(tasks: str, perdure: Perdure) -> None:
     assert run["session"] == {"app": "shop", "user": "ada", "id": "late-parcel"}
 
 
+@posix
 def test_a_terminal_gets_tables(tasks: str) -> None:
     shown = on_terminal(tasks, "cron", "ls").out
     ran = on_terminal(tasks, "cron", "history", "digest", "--app", "shop").out
@@ -106,6 +113,7 @@ def test_what_changes_answers_in_json_too(tasks: str, perdure: Perdure) -> None:
     assert (started["status"], started["trigger"]) == ("queued", "manual")
 
 
+@posix
 def test_the_next_slots_of_a_task_or_of_an_expression(tasks: str, perdure: Perdure) -> None:
     of_task = perdure("cron", "next", "tidy", "-n", "2").out.splitlines()
     of_expression = perdure("cron", "next", "0 12 * * *", "--timezone", "Asia/Tokyo", "-n", "1").out
@@ -140,3 +148,28 @@ def test_mistakes_have_their_codes_and_words(
 
     assert done.code == code
     assert says in done.err
+
+
+@posix
+def test_a_worker_runs_the_tasks_of_an_application(filled: str, tmp_path: Path) -> None:
+    source = (
+        "import perdure\n"
+        "def greet(context):\n"
+        "    context.store.kv.set('greeted', context.run.trigger, 1)\n"
+        "def make():\n"
+        "    return perdure.open_sync(cron_handlers={'greet': greet})\n"
+    )
+    (tmp_path / "my_tasks.py").write_text(source, encoding="utf-8")
+    with library.open_sync(filled) as store:
+        task = store.cron.create("greet", "0 0 1 1 *")
+        store.cron.trigger(task.id)
+
+    with worker(filled, "--app", "my_tasks:make", cwd=tmp_path) as process:
+        with library.open_sync(filled) as store:
+            wait_for(lambda: list(store.cron.runs(task.id, status="success")))
+            assert store.kv.get("greeted", "manual").value == 1
+        process.send_signal(signal.SIGTERM)
+        _, told = process.communicate(timeout=30)
+
+    assert "scheduler" in told
+    assert process.returncode == 0
