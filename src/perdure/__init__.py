@@ -63,6 +63,10 @@ if TYPE_CHECKING:
         Clarification,
         Context,
         ConversationContext,
+        CronPass,
+        CronRun,
+        CronSync,
+        CronTask,
         DiskUse,
         ErasureReceipt,
         Event,
@@ -86,6 +90,7 @@ if TYPE_CHECKING:
         NewApproval,
         NewArtifact,
         NewClarification,
+        NewCronTask,
         NewEvent,
         NewKeyValue,
         NewMemory,
@@ -128,6 +133,7 @@ if TYPE_CHECKING:
     from perdure.turns import Turn
     from perdure.values import Limits
     from perdure.webhooks import Webhook
+    from perdure.workers.handling import CronContext
 
 __version__ = "0.1.0"
 
@@ -160,6 +166,11 @@ __all__ = [
     "Context",
     "ConversationContext",
     "CorruptError",
+    "CronContext",
+    "CronPass",
+    "CronRun",
+    "CronSync",
+    "CronTask",
     "Deferred",
     "DeniedError",
     "DiskUse",
@@ -195,6 +206,7 @@ __all__ = [
     "NewApproval",
     "NewArtifact",
     "NewClarification",
+    "NewCronTask",
     "NewEvent",
     "NewKeyValue",
     "NewMemory",
@@ -289,12 +301,11 @@ _PLACES = {
             "Remembered "
             "Rewritten SearchHit Session SessionKey SessionSummary Size StateChange "
             "StateEntry Summary SummaryJob SummaryRun SummaryTrigger Swept Tally Usage "
-            "UserScope "
-            "Approval ApprovalStep Clarification LeaseHolder NewAnswer NewApproval "
-            "NewClarification NewResolution NewRunStep Principal RecoveredApprovals "
-            "RecoveredClarifications RememberedApproval RunStep "
-            "Checkpoint CheckpointKey CheckpointNode CheckpointTuple CheckpointWrite Lineage "
-            "PrunedCheckpoints"
+            "Approval ApprovalStep Checkpoint CheckpointKey CheckpointNode CheckpointTuple "
+            "CheckpointWrite Clarification CronPass CronRun CronSync CronTask LeaseHolder "
+            "Lineage NewAnswer NewApproval NewClarification NewCronTask NewResolution "
+            "NewRunStep Principal PrunedCheckpoints RecoveredApprovals "
+            "RecoveredClarifications RememberedApproval RunStep UserScope"
         ),
         "perdure.policy": "ApprovalPolicy",
         "perdure.retention": "KeepCheckpoints RetentionConfig",
@@ -305,6 +316,7 @@ _PLACES = {
         "perdure.turns": "Turn",
         "perdure.values": "Limits",
         "perdure.webhooks": "Webhook",
+        "perdure.workers.handling": "CronContext",
     }.items()
     for name in names.split()
 }

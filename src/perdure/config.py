@@ -65,6 +65,7 @@ class Config:
     `Principal` and an `Approval`, and returns True if that one may answer it (default None: who
     it was asked for, or who has the role ``approver``).
     ``retry``: how often writes are tried again beyond what the engine does (default None: never).
+    ``cron_handlers``: functions that run tasks, by name: see `perdure.workers.Scheduler`.
     """
 
     url: str | None = None
@@ -93,6 +94,7 @@ class Config:
     approval_policy: ApprovalPolicy | None = None
     can_resolve: Callable[..., Any] | None = None
     retry: RetryPolicy | None = None
+    cron_handlers: Mapping[str, Callable[..., Any]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +148,7 @@ def resolve(config: Config, environment: Mapping[str, str] | None = None) -> Res
             on_write=_hook(given["on_write"]),
             approval_policy=_policy(given["approval_policy"]),
             can_resolve=_callable(given["can_resolve"], "can_resolve"),
+            cron_handlers=checked_handlers(given["cron_handlers"]),
         ),
         schema=_schema(_in_url(url) or given["schema"] or "public"),
         pool_min=min(_whole(given["pool_min"], "pool_min") or 2, pool_max),
@@ -199,6 +202,20 @@ def _webhooks(value: Sequence[Webhook] | None) -> tuple[Webhook, ...]:
     if len({hook.url for hook in hooks}) < len(hooks):
         raise InvalidError("two webhooks have the same url: give one both kinds", "webhooks")
     return tuple(hooks)
+
+
+def checked_handlers(value: Any) -> Mapping[str, Callable[..., Any]] | None:
+    """A copy of the handlers of tasks, by name."""
+    if value is None:
+        return None
+    if not isinstance(value, Mapping):
+        message = f"cron_handlers maps names to functions, not {value!r}"
+        raise InvalidError(message, "cron_handlers")
+    for name, handler in value.items():
+        if not isinstance(name, str) or not callable(handler):
+            message = f"cron_handlers maps names to functions, not {name!r} to {handler!r}"
+            raise InvalidError(message, "cron_handlers")
+    return dict(value)
 
 
 def _with_environment(config: Config, environment: Mapping[str, str]) -> dict[str, Any]:

@@ -11,6 +11,8 @@ from perdure.records import (
     AppScope,
     Artifact,
     Clarification,
+    CronRun,
+    CronTask,
     Event,
     Fact,
     Scope,
@@ -37,6 +39,9 @@ KINDS = (
     "clarification.cancelled",
     "approval.requested",
     "approval.resolved",
+    "cron.task_changed",
+    "cron.task_deleted",
+    "cron.run_changed",
 )
 
 Operations: TypeAlias = Operation[Any]
@@ -186,7 +191,36 @@ def _recovered(_: Operations, found: tuple[str, Clarification | None]) -> Iterat
         yield _clarification("clarification.expired", one)
 
 
+def _task(_: Operations, task: CronTask) -> Iterator[Fact]:
+    yield Fact("cron.task_changed", task.app, "", value=task)
+
+
+def _task_deleted(op: Operations, there: bool) -> Iterator[Fact]:
+    if there and isinstance(op.work, Noted):
+        yield Fact("cron.task_deleted", "", "", value=op.work.note)
+
+
+def _run(_: Operations, run: CronRun | None) -> Iterator[Fact]:
+    if run is not None:
+        yield Fact("cron.run_changed", run.app, "", value=run)
+
+
+def _runs(op: Operations, runs: Sequence[CronRun]) -> Iterator[Fact]:
+    for run in runs:
+        yield from _run(op, run)
+
+
 _FACTS: Mapping[str, Callable[[Operations, Any], Iterator[Fact]]] = {
+    "cron.create": _task,
+    "cron.update": _task,
+    "cron.pause": _task,
+    "cron.resume": _task,
+    "cron.delete": _task_deleted,
+    "cron.trigger": _run,
+    "cron.claim": _runs,
+    "cron.begin": _run,
+    "cron.finish": _run,
+    "cron.abandon": _run,
     "sessions.create": _session("session.created"),
     "sessions.get_or_create": _got_or_created,
     "sessions.fork": _session("session.created"),

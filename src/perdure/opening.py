@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -44,6 +44,7 @@ def open(  # noqa: A001 - perdure.open, as gzip.open
     approval_policy: ApprovalPolicy | None = None,
     can_resolve: Callable[..., Any] | None = None,
     retry: RetryPolicy | None = None,
+    cron_handlers: Mapping[str, Callable[..., Any]] | None = None,
 ) -> Store:
     """A store for async code; options as in `Config`, arguments win over its values.
 
@@ -81,6 +82,7 @@ def open_sync(
     approval_policy: ApprovalPolicy | None = None,
     can_resolve: Callable[..., Any] | None = None,
     retry: RetryPolicy | None = None,
+    cron_handlers: Mapping[str, Callable[..., Any]] | None = None,
 ) -> SyncStore:
     """A store for code that does not await, opened: see `open`."""
     return SyncStore(_config(**locals()))

@@ -39,7 +39,8 @@ class RetentionConfig:
     store says, 30 days). ``events``: events that are older go, as `events.prune(older_than=)`
     removes them (None: none). ``clarifications`` and ``approvals``: those that ended longer ago go
     (None: none). ``checkpoints``: which of them stay, as `KeepCheckpoints` says (None: all).
-    ``interval``: how long the worker waits from sweep to sweep.
+    ``cron_history``: runs of tasks go so long after their end (None: never); what counts is the
+    store's retention at that moment. ``interval``: how long the worker waits from sweep to sweep.
     `InvalidError` for 0 or less.
     """
 
@@ -50,6 +51,7 @@ class RetentionConfig:
     clarifications: timedelta | None = None
     approvals: timedelta | None = None
     checkpoints: KeepCheckpoints | None = None
+    cron_history: timedelta | None = timedelta(days=30)
 
     def __post_init__(self) -> None:
         days = self.retention_days
@@ -62,7 +64,7 @@ class RetentionConfig:
             message = f"checkpoints is a KeepCheckpoints, not {self.checkpoints!r}"
             raise InvalidError(message, "checkpoints")
         _time(self.interval, "interval")
-        for name in ("deleted_grace", "events", "clarifications", "approvals"):
+        for name in ("deleted_grace", "events", "clarifications", "approvals", "cron_history"):
             if getattr(self, name) is not None:
                 _time(getattr(self, name), name)
 

@@ -23,6 +23,7 @@ from perdure.features.approvals import Approvals
 from perdure.features.artifacts import Artifacts
 from perdure.features.checkpoints import Checkpoints
 from perdure.features.clarifications import Clarifications
+from perdure.features.cron import Cron
 from perdure.features.events import Events
 from perdure.features.history import HistoryView
 from perdure.features.keyvalues import KeyValues
@@ -63,7 +64,7 @@ from perdure.subscriptions import (
 from perdure.turns import AsyncTurn, SyncTurn
 
 if TYPE_CHECKING:
-    from perdure.workers import Workers
+    from perdure.workers import Scheduler, Workers
 
 
 class Companion(Protocol):
@@ -105,6 +106,7 @@ class _Store(Generic[M]):
         self.clarifications: Clarifications[M] = Clarifications(self._runner, settings)
         self.approvals: Approvals[M] = Approvals(self._runner, settings)
         self.checkpoints: Checkpoints[M] = Checkpoints(self._runner, settings)
+        self.cron: Cron[M] = Cron(self._runner, settings)
         self._usages: Usages[M] = Usages(self._runner, settings)
         self._sizes: Sizes[M] = Sizes(self._runner, settings)
         self._upkeep: Upkeep[M] = Upkeep(self._runner, settings)
@@ -149,6 +151,14 @@ class _Store(Generic[M]):
     def recovery(self, app: str = "", *, window: int = 20) -> RecoveryView[M]:
         """Sessions as whole contexts with their last messages: see `RecoveryView`."""
         return RecoveryView(self._runner, self._settings, app, window=window)
+
+    def scheduler(
+        self, handlers: Mapping[str, Callable[..., Any]] | None = None, *, limit: int = 20
+    ) -> Scheduler[M]:
+        """What runs the tasks of this store, up to ``limit`` at a time: see `Scheduler`."""
+        from perdure.workers import Scheduler  # noqa: PLC0415 - they stand above the store
+
+        return Scheduler(self, handlers, limit=limit)
 
     def _close(self) -> None:
         # What companions are at may need the store to end well.

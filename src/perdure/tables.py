@@ -15,7 +15,7 @@ class Table:
 
     ``session``: its rows hang on a session by (part, uid) and go with it. ``person``: rows
     whose part is a user's belong to that user; only erasures, which outlive them, and outcomes,
-    which are gone after a day, do not.
+    which are gone after a day, do not. Nor do tasks and their runs, whose part is an app's.
     ``json`` columns hold JSON text. ``passing``: what an engine notes for itself for a while.
 
     For sweeps: ``key`` is the primary key; ``expires`` the column with the moment from which on a
@@ -362,6 +362,30 @@ TABLES: tuple[Table, ...] = (
         person=False,
         lineage=True,
         key=("part",),
+    ),
+    Table(
+        "cron_runs",
+        (
+            "part", "id", "tenant", "app", "task_id", "task_name", "cause", "alone",
+            "scheduled_at", "status", "owner", "until", "started_at", "finished_at", "failure",
+            "run_id", "session_part", "session_uid", "expires_at",
+        ),
+        session=False,
+        person=False,
+        key=("part", "id"),
+        expires="expires_at",
+    ),
+    Table(
+        "cron_tasks",
+        (
+            "part", "id", "tenant", "app", "name", "expression", "timezone", "action", "enabled",
+            "paused_by", "source", "misfire", "misfire_limit", "overlap", "timeout",
+            "last_triggered_at", "next_run_at", "version", "created_at", "updated_at",
+        ),
+        session=False,
+        person=False,
+        json=frozenset({"action"}),
+        key=("part", "id"),
     ),
     Table("erasures", ("part", "erased_at"), session=False, person=False),
     Table("outcomes", ("part", "token", "made_at"), session=False, person=False, passing=True),

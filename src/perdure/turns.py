@@ -10,6 +10,7 @@ from perdure.features.approvals import Approvals
 from perdure.features.artifacts import Artifacts
 from perdure.features.checkpoints import Checkpoints
 from perdure.features.clarifications import Clarifications
+from perdure.features.cron import Cron
 from perdure.features.events import Events
 from perdure.features.keyvalues import KeyValues
 from perdure.features.lookup import SESSIONS, target
@@ -88,6 +89,7 @@ class Turn(Generic[M]):
         self.approvals: Approvals[Deferred] = Approvals(self._collector, settings)
         self.steps: Steps[Deferred] = Steps(self._collector, settings)
         self.checkpoints: Checkpoints[Deferred] = Checkpoints(self._collector, settings)
+        self.cron: Cron[Deferred] = Cron(self._collector, settings)
 
     def _operation(self) -> Operation[list[Any]]:
         operations = tuple(self._collector.operations)

@@ -30,6 +30,7 @@ KINDS = {
     "clarification.answered": "a question was answered",
     "approval.requested": "somebody is asked to approve something",
     "approval.resolved": "an approval was approved, rejected or cancelled, or has expired",
+    "cron.run_failed": "a run of a task failed, or its scheduler was not heard of any more",
 }
 
 _SHORTEST_SECRET = 16

@@ -16,8 +16,9 @@ PAGE = HERE.parents[1] / "docs" / "coming-from.md"
 QUOTED = re.compile(r"`([^`]+)`")
 # How the last column, which is prose, names what is here.
 POINTER = re.compile(
-    r"(?P<feature>(?:sessions|events|state|kv|summaries|history|recovery|memory|clarifications)\.)"
-    r"|(?P<record>(?:Store|Session|Event)\.)"
+    r"(?P<feature>(?:sessions|events|state|kv|summaries|history|recovery|memory|clarifications"
+    r"|approvals|checkpoints|cron)\.)"
+    r"|(?P<record>(?:Store|Session|Event|CronTask|CronRun)\.)"
 )
 
 

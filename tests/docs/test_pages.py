@@ -163,6 +163,7 @@ def test_every_public_name_is_told_of(module: Any) -> None:
         "memory",
         "clarifications",
         "approvals",
+        "cron",
         "history",
         "recovery",
     ],

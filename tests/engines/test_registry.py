@@ -83,6 +83,8 @@ def test_the_registry_has_every_column_of_json_and_no_other(database: apsw.Conne
         "created_by", "resolved_by", "feedback", "rule", "from_status", "to_status",
         "approval_id", "lineage", "lineage_part", "owner_part", "ns", "parent_id",
         "parent_ns", "run", "task", "path", "channel", "run_key", "name_key",
+        "expression", "timezone", "paused_by", "source", "misfire", "overlap",
+        "task_id", "task_name", "cause", "session_part", "session_uid",
     }  # fmt: skip
 
     for table in TABLES:

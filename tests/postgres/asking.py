@@ -145,6 +145,19 @@ _FILL = [
         CASE d % 10 WHEN 0 THEN 5 END
     FROM sessions, generate_series(1, 30) d WHERE uid <> 'u2'
     """,
+    """
+    INSERT INTO cron_tasks
+    SELECT part, 's' || s, 'tenant', 'app', 'k' || s, '* * * * *', 'UTC', 'null', 1, '', 'tool',
+        'once', 100, 'skip', NULL, NULL, CASE s WHEN 1 THEN 5 ELSE 2000000 + s END, 1, 1, 1
+    FROM memory_owners, generate_series(1, 30) s
+    """,
+    """
+    INSERT INTO cron_runs
+    SELECT part, 's' || r, 'tenant', 'app', 's' || r % 3, 'k1', 'slot', 1, r,
+        CASE r WHEN 1 THEN 'running' WHEN 2 THEN 'queued' ELSE 'success' END, 'me',
+        CASE r WHEN 1 THEN 5 END, 1, CASE WHEN r > 2 THEN 1 END, '', '', '', '', 2000000
+    FROM memory_owners, generate_series(1, 90) r
+    """,
     "INSERT INTO erasures SELECT md5('user' || u), 1 FROM generate_series(1, {u}) u",
 ]
 
@@ -245,6 +258,7 @@ _VALUES: Mapping[str, object] = {
     "hook": "h1", "thread_id": None, "closed_at": None, "ns": "n", "chain": 1, "chains": "1",
     "named": 1, "run": "r1", "below": 100,
     "below_id": "z", "after_lineage": "", "known": 0,
+    "task_id": "s1", "status": None, "after_part": "", "source": None, "enabled": None,
 }  # fmt: skip
 #: What a statement needs of its own, so that it finds or makes a row.
 _OF_STATEMENT: Mapping[str, Mapping[str, object]] = {
@@ -288,6 +302,17 @@ _OF_STATEMENT: Mapping[str, Mapping[str, object]] = {
     "search.lacking": {"limit": 50},
     "search.lacking_since": {"limit": 50, "since": 0},
     "search.put_vector": {"digest": "new"},
+    "cron.insert_task": {"id": "new", "name": "new", "source": "tool", "enabled": 1},
+    "cron.insert_run": {"id": "new", "run_id": "", "status": "queued"},
+    "cron.claim": {"version": 1, "expected": 5},
+    "cron.put_task": {"source": "tool", "enabled": 1},
+    "cron.renew": {"owner": "me"},
+    "cron.finish": {"owner": "me", "status": "success"},
+    "cron.begin": {"id": "s2"},
+    "cron.skip": {"id": "s2"},
+    "cron.due": {"after_id": ""}, "cron.waiting": {"after_at": 0, "after_id": ""},
+    "cron.tasks": {"after": "", "after_app": ""},
+    "cron.runs": {"before": 1000, "before_id": "z"},
     "events.insert": {
         "seq": 1000, "id": "new", "text": "", "author": "", "branch": "", "run_id": "",
     },
@@ -344,7 +369,7 @@ _OF_STATEMENT: Mapping[str, Mapping[str, object]] = {
 }  # fmt: skip
 
 
-_PARTS = {"app": APP_PART, "tenant": "'tenant'", "user": USER_PART}
+_PARTS = {"app": APP_PART, "tenant": "'tenant'", "user": USER_PART, "task": USER_PART}
 _STATE_ARRAYS = {"state_owns", "state_names", "state_values", "state_codecs", "state_data"}
 
 

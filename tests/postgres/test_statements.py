@@ -23,10 +23,11 @@ _BIGINT = {
     "updated_at", "version", "as_of", "dimension", "documents", "length", "pinned", "small",
     "valid_from", "valid_until", "after_version", "size", "anchor", "asked", "covers_seq",
     "due_at", "hidden_upto", "after_seq", "after_at", "fence", "answered_at", "resolved_at",
-    "closed_at", "steps",
-    "absent", "base_chain", "base_checksum", "base_depth", "below", "chain", "checksum", "depth",
-    "epoch", "form", "idx", "known", "named", "replacing", "tail", "v_chain", "v_checksum",
-    "v_depth", "v_form", "v_head", "v_named", "v_tail",
+    "closed_at", "steps", "absent", "base_chain", "base_checksum", "base_depth", "below",
+    "chain", "checksum", "depth", "epoch", "form", "idx", "known", "named", "replacing",
+    "tail", "v_chain", "v_checksum", "v_depth", "v_form", "v_head", "v_named", "v_tail",
+    "alone", "enabled", "finished_at", "last_triggered_at", "misfire_limit", "next_run_at",
+    "scheduled_at", "started_at", "timeout", "triggered_at",
 }  # fmt: skip
 _OTHERS = {
     "characters": "integer",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, assert_type
 
 import perdure
@@ -20,6 +20,10 @@ from perdure import (
     Clarification,
     Context,
     ConversationContext,
+    CronPass,
+    CronRun,
+    CronSync,
+    CronTask,
     DiskUse,
     ErasureReceipt,
     Event,
@@ -39,6 +43,7 @@ from perdure import (
     Message,
     Messages,
     Namespace,
+    NewCronTask,
     NewEvent,
     NewMemory,
     Page,
@@ -70,7 +75,7 @@ from perdure import (
     Usage,
     UserScope,
 )
-from perdure.workers import Sweeper, Workers
+from perdure.workers import Scheduler, Sweeper, Workers
 
 
 async def async_sessions(store: Store, key: SessionKey) -> None:
@@ -772,3 +777,62 @@ def no_reads_in_a_turn_of_approvals(turn: Turn[Async]) -> None:
     with turn.approvals.gate("t"):  # type: ignore[misc]
         pass
     turn.approvals.required("t")
+
+
+async def async_cron(store: Store, key: SessionKey) -> None:
+    assert_type(await store.cron.create("d", "@daily", timeout=timedelta(1)), CronTask)
+    assert_type(await store.cron.get("i"), CronTask)
+    assert_type(await store.cron.find("d"), CronTask | None)
+    assert_type(await store.cron.list(), Page[CronTask])
+    assert_type(store.cron.iter(), AsyncIterator[CronTask])
+    assert_type(await store.cron.update("i", enabled=True), CronTask)
+    assert_type(await store.cron.pause("i", by="ada"), CronTask)
+    assert_type(await store.cron.resume("i"), CronTask)
+    assert_type(await store.cron.delete("i"), bool)
+    assert_type(await store.cron.sync([NewCronTask("d", "@daily")]), CronSync)
+    assert_type(await store.cron.trigger("i"), CronRun)
+    assert_type(await store.cron.get_run("i"), CronRun)
+    assert_type(await store.cron.runs("i"), Page[CronRun])
+    assert_type(await store.cron.link("i", key), CronRun)
+    assert_type(await store.cron.upcoming("@daily"), Sequence[datetime])
+    assert_type(store.scheduler({}), Scheduler[Async])
+
+
+def sync_cron(store: SyncStore, key: SessionKey) -> None:
+    assert_type(store.cron.create("d", "@daily", timeout=timedelta(1)), CronTask)
+    assert_type(store.cron.get("i"), CronTask)
+    assert_type(store.cron.find("d"), CronTask | None)
+    assert_type(store.cron.list(), Page[CronTask])
+    assert_type(store.cron.iter(), Iterator[CronTask])
+    assert_type(store.cron.update("i", enabled=True), CronTask)
+    assert_type(store.cron.pause("i", by="ada"), CronTask)
+    assert_type(store.cron.resume("i"), CronTask)
+    assert_type(store.cron.delete("i"), bool)
+    assert_type(store.cron.sync([NewCronTask("d", "@daily")]), CronSync)
+    assert_type(store.cron.trigger("i"), CronRun)
+    assert_type(store.cron.get_run("i"), CronRun)
+    assert_type(store.cron.runs("i"), Page[CronRun])
+    assert_type(store.cron.link("i", key), CronRun)
+    assert_type(store.cron.upcoming("@daily"), Sequence[datetime])
+    assert_type(store.scheduler().run_once(), CronPass)
+
+
+def turn_cron(turn: Turn[Async]) -> None:
+    assert_type(turn.cron.create("d", "@daily", timeout=timedelta(1)), Pending[CronTask])
+    assert_type(turn.cron.update("i", enabled=True), Pending[CronTask])
+    assert_type(turn.cron.pause("i", by="ada"), Pending[CronTask])
+    assert_type(turn.cron.resume("i"), Pending[CronTask])
+    assert_type(turn.cron.delete("i"), Pending[bool])
+    assert_type(turn.cron.sync([NewCronTask("d", "@daily")]), Pending[CronSync])
+    assert_type(turn.cron.trigger("i"), Pending[CronRun])
+
+
+def no_reads_in_a_turn_of_cron(turn: Turn[Async], key: SessionKey) -> None:
+    turn.cron.get("i")  # type: ignore[arg-type, unused-coroutine]
+    turn.cron.find("d")  # type: ignore[arg-type, unused-coroutine]
+    turn.cron.list()  # type: ignore[arg-type, unused-coroutine]
+    turn.cron.iter()  # type: ignore[arg-type]
+    turn.cron.get_run("i")  # type: ignore[arg-type, unused-coroutine]
+    turn.cron.runs("i")  # type: ignore[arg-type, unused-coroutine]
+    turn.cron.link("i", key)  # type: ignore[arg-type, unused-coroutine]
+    turn.cron.upcoming("@daily")  # type: ignore[arg-type, unused-coroutine]

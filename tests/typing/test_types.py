@@ -13,6 +13,7 @@ import perdure
 from perdure.features.approvals import Approvals
 from perdure.features.artifacts import Artifacts
 from perdure.features.clarifications import Clarifications
+from perdure.features.cron import Cron
 from perdure.features.events import Events
 from perdure.features.keyvalues import KeyValues
 from perdure.features.memory import Memories
@@ -37,6 +38,7 @@ FEATURES = {
     "clarifications": Clarifications,
     "approvals": Approvals,
     "steps": Steps,
+    "cron": Cron,
 }
 
 

@@ -28,6 +28,7 @@ _LAZY = {
     "erase": Lazy("people:erase", "Remove everything of a person for good."),
     "sweep": Lazy("upkeep:sweep", "Purge what has expired."),
     "prune": Lazy("pruning:prune", "Delete the oldest events of sessions."),
+    "cron": Lazy("cron:cron", "Tasks that run by the clock, and what became of their runs."),
     "worker": Lazy("working:worker", "Run what is done by itself, until it is stopped."),
     "migrate": Lazy("schema:migrate", "Bring the schema of the store up to date."),
     "distribute": Lazy(

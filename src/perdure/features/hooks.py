@@ -15,6 +15,7 @@ from perdure.records import (
     NewApproval,
     NewArtifact,
     NewClarification,
+    NewCronTask,
     NewEvent,
     NewKeyValue,
     NewMemory,
@@ -40,6 +41,7 @@ R = TypeVar(
     NewAnswer,
     NewApproval,
     NewResolution,
+    NewCronTask,
 )
 
 

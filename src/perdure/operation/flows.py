@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeAlias, cast
 
@@ -167,3 +167,4 @@ class Settings:
     approval_policy: ApprovalPolicy | None = None
     can_resolve: Callable[..., Any] | None = None
     cache: Cache = field(default_factory=Cache, init=False)
+    cron_handlers: Mapping[str, Callable[..., Any]] | None = None

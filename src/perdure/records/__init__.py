@@ -68,6 +68,7 @@ from perdure.records.conversations import (
     StateEntry,
     Stored,
 )
+from perdure.records.cron import CronPass, CronRun, CronStatus, CronSync, CronTask, NewCronTask
 from perdure.records.kept import Artifact, KeyValue, LoadedArtifact, Namespace, NewKeyValue
 from perdure.records.remembered import (
     Context,
@@ -125,6 +126,11 @@ __all__ = [
     "ClarificationStatus",
     "Context",
     "ConversationContext",
+    "CronPass",
+    "CronRun",
+    "CronStatus",
+    "CronSync",
+    "CronTask",
     "Decision",
     "DiskUse",
     "ErasureReceipt",
@@ -152,6 +158,7 @@ __all__ = [
     "NewApproval",
     "NewArtifact",
     "NewClarification",
+    "NewCronTask",
     "NewEvent",
     "NewKeyValue",
     "NewMemory",

@@ -44,7 +44,7 @@ class _Awaited:
         if isinstance(value, Feature):
             return _Awaited(value)
         makes = _MAKES.get(name)
-        if name in {"history", "recovery"} and not isinstance(self._target, SyncStore):
+        if name in {"history", "recovery", "scheduler"} and not isinstance(self._target, SyncStore):
             makes = None
         if makes is not None:
             return lambda *args, **kwargs: makes(value(*args, **kwargs))
@@ -181,6 +181,7 @@ _MAKES: dict[str, Callable[[Any], Any]] = {
     "subscribe": _AwaitedSubscription,
     "history": _Awaited,
     "recovery": _Awaited,
+    "scheduler": _Awaited,
     "tools": _Awaited,
     "turn": _AwaitedTurn,
     "gate": _AwaitedGate,

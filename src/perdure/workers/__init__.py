@@ -3,7 +3,9 @@
 Any number of processes may run them on one store: leases decide who does what.
 """
 
+from perdure.workers.handling import CronContext
 from perdure.workers.indexer import Indexer
+from perdure.workers.scheduler import Scheduler
 from perdure.workers.summariser import Summariser
 from perdure.workers.sweeper import Sweeper
 from perdure.workers.webhooks import WebhookSender
@@ -13,8 +15,10 @@ from perdure.workers.workers import KINDS, Workers, serve
 __all__ = [
     "KINDS",
     "LEASE",
+    "CronContext",
     "Duty",
     "Indexer",
+    "Scheduler",
     "Summariser",
     "Sweeper",
     "WebhookSender",

@@ -179,6 +179,9 @@ class Worker(Feature[M]):
         yield from run(release(lease))
         return done
 
+    def _drain(self) -> None:
+        """What the thread does before it ends, with its last run over."""
+
     def _is_to_stop(self) -> bool:
         """Whether it is the worker's thread that asks, and the worker was stopped."""
         asking = threading.current_thread()
@@ -214,6 +217,12 @@ class Rounds(threading.Thread):
 
     def run(self) -> None:
         """Run after run."""
+        try:
+            self._go_on()
+        finally:
+            self._worker._drain()
+
+    def _go_on(self) -> None:
         while not self.stopping.is_set():
             # Before the run: who wakes it during one wants another.
             self.woken.clear()

@@ -10,6 +10,7 @@ from typing import Any
 from perdure.operation import Feature, Flow, M, flow
 from perdure.runners import SyncRunner
 from perdure.store import _Store
+from perdure.workers.scheduler import Scheduler
 from perdure.workers.summariser import Summariser
 from perdure.workers.sweeper import Sweeper
 from perdure.workers.webhooks import WebhookSender
@@ -19,7 +20,7 @@ from perdure.workers.worker import STOP_SECONDS, Worker, ended
 _LOOK_SECONDS = 0.5
 
 #: Every kind of worker there is. A new one adds its line here.
-KINDS: tuple[type[Worker[Any]], ...] = (Summariser, Sweeper, WebhookSender)
+KINDS: tuple[type[Worker[Any]], ...] = (Summariser, Sweeper, WebhookSender, Scheduler)
 
 
 class Workers(Feature[M]):

@@ -1,0 +1,35 @@
+"""Schedulers of several processes on one file: each slot once."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.engines.scheduling import (
+    a_killed_scheduler_leaves_an_abandoned_run_that_is_not_run_again,
+    every_slot_of_a_task_runs_once,
+    tasks_that_are_due_at_once_run_once_each,
+)
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform does not fork")
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path}/agent.db"
+
+
+def test_of_six_schedulers_one_runs_each_of_three_hundred_slots(url: str) -> None:
+    every_slot_of_a_task_runs_once(url)
+
+
+def test_three_hundred_tasks_that_are_due_at_once_run_once_each(url: str) -> None:
+    tasks_that_are_due_at_once_run_once_each(url)
+
+
+def test_the_run_of_a_killed_scheduler_is_reported_and_not_run_again(
+    url: str, tmp_path: Path
+) -> None:
+    a_killed_scheduler_leaves_an_abandoned_run_that_is_not_run_again(url, tmp_path)
