@@ -188,6 +188,7 @@ TABLES: tuple[Table, ...] = (
             "created_at", "answered_at", "expires_at",
         ),
         json=frozenset({"options"}),
+        key=(*_HANGING, "id"),
     ),
     Table(
         "approval_audit",

@@ -258,7 +258,7 @@ _VALUES: Mapping[str, object] = {
     "hook": "h1", "thread_id": None, "closed_at": None, "ns": "n", "chain": 1, "chains": "1",
     "named": 1, "run": "r1", "below": 100,
     "below_id": "z", "after_lineage": "", "known": 0,
-    "task_id": "s1", "status": None, "after_part": "", "source": None, "enabled": None,
+    "task_id": "s1", "after_part": "", "source": None, "enabled": None,
 }  # fmt: skip
 #: What a statement needs of its own, so that it finds or makes a row.
 _OF_STATEMENT: Mapping[str, Mapping[str, object]] = {
@@ -312,7 +312,7 @@ _OF_STATEMENT: Mapping[str, Mapping[str, object]] = {
     "cron.skip": {"id": "s2"},
     "cron.due": {"after_id": ""}, "cron.waiting": {"after_at": 0, "after_id": ""},
     "cron.tasks": {"after": "", "after_app": ""},
-    "cron.runs": {"before": 1000, "before_id": "z"},
+    "cron.runs": {"status": None, "before": 1000, "before_id": "z"},
     "events.insert": {
         "seq": 1000, "id": "new", "text": "", "author": "", "branch": "", "run_id": "",
     },

@@ -24,7 +24,7 @@ _BIGINT = {
     "valid_from", "valid_until", "after_version", "size", "anchor", "asked", "covers_seq",
     "due_at", "hidden_upto", "after_seq", "after_at", "fence", "answered_at", "resolved_at",
     "closed_at", "steps", "absent", "base_chain", "base_checksum", "base_depth", "below",
-    "chain", "checksum", "depth", "epoch", "form", "idx", "known", "named", "replacing",
+    "chain", "depth", "epoch", "form", "idx", "known", "named", "replacing",
     "tail", "v_chain", "v_checksum", "v_depth", "v_form", "v_head", "v_named", "v_tail",
     "alone", "enabled", "finished_at", "last_triggered_at", "misfire_limit", "next_run_at",
     "scheduled_at", "started_at", "timeout", "triggered_at",
@@ -43,6 +43,7 @@ _OTHERS = {
 _ANY = {
     "after": {"bigint", "text"},
     "before": {"bigint", "text"},
+    "checksum": {"bigint", "text"},
     "token": {"bigint", "text"},
 }
 
