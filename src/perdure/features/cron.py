@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from perdure.errors import AlreadyExistsError, ConflictError, InvalidError, TooLargeError
+from perdure.errors import AlreadyExistsError, InvalidError, TooLargeError
 from perdure.features import cron_runs, cron_tasks
+from perdure.features.cron_changes import changed, synced
 from perdure.features.cron_runs import RunRow, new_run
 from perdure.features.cron_tasks import CRON, TaskRow, checked, hold, not_found, part_of
 from perdure.features.cursors import check_limit, pack, unpack
@@ -187,7 +188,7 @@ class Cron(Feature[M]):
         )
         if enabled:
             values["paused_by"] = ""
-        return lambda _: self._changed(part, id, now, values)
+        return lambda _: changed(part, id, now, values, self._settings)
 
     @operation
     def pause(self, id: str, *, by: str) -> Work[CronTask]:
@@ -197,13 +198,15 @@ class Cron(Feature[M]):
         """
         part, now = self._part(id, "task"), self._settings.clock()
         who = check_text(by, "by", self._settings.limits.title, blank=False)
-        return lambda _: self._changed(part, id, now, {"enabled": 0, "paused_by": who})
+        off = {"enabled": 0, "paused_by": who}
+        return lambda _: changed(part, id, now, off, self._settings)
 
     @operation
     def resume(self, id: str) -> Work[CronTask]:
         """Switch it on; the next slot is the first one after now. What was missed is gone."""
         part, now = self._part(id, "task"), self._settings.clock()
-        return lambda _: self._changed(part, id, now, {"enabled": 1, "paused_by": ""})
+        on = {"enabled": 1, "paused_by": ""}
+        return lambda _: changed(part, id, now, on, self._settings)
 
     @operation
     def delete(self, id: str) -> Work[bool]:
@@ -242,7 +245,7 @@ class Cron(Feature[M]):
             twice = next(name for name in names if names.count(name) > 1)
             raise InvalidError(f"two tasks are named {twice!r}", "tasks")
         part, now = self._place(app), self._settings.clock()
-        return lambda _: self._synced(part, now, wanted)
+        return lambda _: synced(part, now, wanted, self._settings)
 
     # -- runs ------------------------------------------------------------------------------------
 
@@ -394,58 +397,6 @@ class Cron(Feature[M]):
     def _changes(self, **given: tuple[Any, Any]) -> dict[str, Any]:
         """The columns of what is to change, each checked by its function."""
         return {name: check(value) for name, (value, check) in given.items() if value is not None}
-
-    def _changed(self, part: str, id: str, now: int, values: dict[str, Any]) -> Plan[CronTask]:
-        row = yield from hold(part, id, self._settings.tenant)
-        after = yield from cron_tasks.settled(row, row.changed(now, **values), now)
-        yield from self._skip_slots(row, after, now)
-        return after.record
-
-    def _skip_slots(self, before: TaskRow, after: TaskRow, now: int) -> Plan[None]:
-        """Slots that wait behind a run do not begin once the task is switched off."""
-        if before.enabled and not after.enabled:
-            yield CRON.pick("unqueue", "slots")(
-                part=after.part,
-                task_id=after.id,
-                now=now,
-                failure=cron_runs.PAUSED,
-                expires_at=cron_runs.kept_until(self._settings, now),
-            )
-
-    def _synced(self, part: str, now: int, wanted: dict[str, TaskRow]) -> Plan[CronSync]:
-        rows = [TaskRow._make(row) for row in (yield CRON.hold_app(part=part))]
-        there = {row.name: row for row in rows}
-        added, updated, disabled = [], [], []
-        # By name, so that no two calls lock the same tasks crosswise.
-        for name, new in sorted(wanted.items()):
-            row = there.get(name)
-            if row is None:
-                if not (yield from cron_tasks.insert(new)):
-                    raise ConflictError(f"task {name!r} was made by another call: sync again")
-                added.append(name)
-            elif (yield from self._brought(row, new, now)):
-                updated.append(name)
-        for name, row in sorted(there.items()):
-            if row.source == "config" and row.enabled and name not in wanted:
-                after = row.changed(now, enabled=0)
-                yield from cron_tasks.settled(row, after, now)
-                yield from self._skip_slots(row, after, now)
-                disabled.append(name)
-        return CronSync(tuple(added), tuple(updated), tuple(disabled))
-
-    def _brought(self, row: TaskRow, new: TaskRow, now: int) -> Plan[bool]:
-        """Bring a task to what the configuration says; whether it was another."""
-        if row.source != "config":
-            message = f"task {row.name!r} was made by cron.create: delete it, or take another name"
-            raise ConflictError(message)
-        names = ("expression", "timezone", "action", "misfire", "misfire_limit", "overlap")
-        values = {name: getattr(new, name) for name in (*names, "timeout", "enabled")}
-        if row.paused_by:
-            values["enabled"] = row.enabled
-        after = row.changed(now, **values)
-        yield from cron_tasks.settled(row, after, now)
-        yield from self._skip_slots(row, after, now)
-        return after != row
 
     def _listed(
         self,

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, tzinfo
 from functools import lru_cache
-from typing import Any
 
 from perdure.errors import InvalidError
 from perdure.values import EPOCH, check_text, from_micros
@@ -37,8 +36,8 @@ def check_expression(expression: object) -> str:
     One whose days never come, as 30 February, is none.
     """
     text = check_text(expression, "expression", _LONGEST)
-    found = _checked(text)
-    _only(found, "UTC", EPOCH)
+    if not _comes(_checked(text)):
+        raise InvalidError(f"expression {text!r}: that day never comes", "expression")
     return " ".join(text.split())
 
 
@@ -157,14 +156,11 @@ def _parses(fields: list[str]) -> bool:
     return True
 
 
-def _only(fields: list[str], timezone: str, start: datetime) -> None:
-    """`InvalidError` for fields that are right each, and never meet."""
+def _comes(fields: list[str]) -> bool:
+    """Whether fields that are right each ever meet."""
     from cronsim import CronSimError  # noqa: PLC0415 - who has no tasks needs none
 
-    expression = " ".join(fields)
     try:
-        comes: Any = next_after(expression, timezone, _micros(start)) is not None
+        return next_after(" ".join(fields), "UTC", 0) is not None
     except CronSimError:
-        comes = False
-    if not comes:
-        raise InvalidError(f"expression {expression!r}: that day never comes", "expression")
+        return False

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -189,6 +190,45 @@ async def test_misfires(store: Store, clock: FixedClock, overlap: str) -> None:
             assert run.error == "missed: no scheduler was running"
             assert run.finished_at is not None
         await store.cron.delete(task.id)
+
+
+#: Zone, midnight there in UTC, an hour that is left out or comes twice; what runs until five.
+NIGHTS = [
+    ("Europe/Berlin", datetime(2026, 3, 28, 23, tzinfo=UTC), 2, ["03:00"]),
+    ("Europe/Berlin", datetime(2026, 10, 24, 22, tzinfo=UTC), 2, ["02:30"]),
+    ("America/New_York", datetime(2026, 3, 8, 5, tzinfo=UTC), 2, ["03:00"]),
+    ("America/New_York", datetime(2026, 11, 1, 4, tzinfo=UTC), 1, ["01:30"]),
+]
+
+
+async def test_on_the_nights_when_clocks_change_nothing_runs_twice_and_nothing_is_lost(
+    store: Store, clock: FixedClock
+) -> None:
+    log: dict[str, Log] = {}
+
+    def handler(context: CronContext) -> None:
+        there = context.run.scheduled_at.astimezone(ZoneInfo(context.task.timezone))
+        log[context.task.name].append(f"{there:%H:%M}")
+
+    worker = scheduler(store, handler)
+    for zone, midnight, hour, fixed in NIGHTS:
+        clock.set(midnight - MINUTE)
+        log = {"fixed": [], "passing": []}
+        tasks = [
+            await store.cron.create("fixed", f"30 {hour} * * *", timezone=zone),
+            await store.cron.create("passing", "*/30 * * * *", timezone=zone),
+        ]
+        for half_hours in range(10):
+            clock.set(midnight + half_hours * timedelta(minutes=30))
+            await worker.run_once()
+        for task in tasks:
+            assert len(await store.cron.runs(task.id, limit=100)) == len(log[task.name])
+            await store.cron.delete(task.id)
+
+        assert log["fixed"] == fixed
+        # Every half hour that passed, whatever the clocks showed.
+        assert len(log["passing"]) == 10
+        assert ("02:30" in log["passing"]) == (midnight.month > 9)
 
 
 async def test_years_of_missed_minutes_cost_no_more_than_the_limit(
