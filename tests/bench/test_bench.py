@@ -25,7 +25,15 @@ def bench(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 def measured(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     folder = tmp_path_factory.mktemp("bench")
 
-    ran = bench("--quick", "--rows", "append,read,checkpoint", "--dir", folder, "--json", folder / "out.json")
+    ran = bench(
+        "--quick",
+        "--rows",
+        "append,read,checkpoint",
+        "--dir",
+        folder,
+        "--json",
+        folder / "out.json",
+    )
 
     assert ran.returncode == 0, ran.stderr
     assert [path.name for path in folder.iterdir()] == ["out.json"], "it cleans up after itself"
