@@ -278,3 +278,16 @@ def test_a_pipe_is_wrapped_only_where_columns_says_how(
     assert max(map(len, wrapped)) <= 60
     assert wrapped[-4].startswith("    - an item that")
     assert [line[:7].strip() for line in wrapped[-3:-1]] == ["g", "g"]
+
+
+def test_the_run_that_has_a_session_is_shown(url: str, perdure: Perdure) -> None:
+    with library.open_sync(url) as store:
+        key = store.sessions.create("shop", "ada", "busy").key
+        with store.sessions.lease(key, "run-7") as lease:
+            shown = json.loads(perdure("show", "busy", "--json").out)
+            lines = perdure("show", "busy").out
+
+    assert shown["lease"]["run_id"] == "run-7"
+    assert "leased to run run-7 until 20" in lines
+    assert json.loads(perdure("show", "busy", "--json").out)["lease"] is None
+    assert lease.lost is False

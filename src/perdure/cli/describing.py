@@ -14,6 +14,7 @@ from perdure.records import (
     Branch,
     Event,
     Hold,
+    LeaseHolder,
     Memory,
     Opaque,
     Session,
@@ -105,6 +106,11 @@ def value_document(value: Any) -> Any:
     if isinstance(value, bytes):
         return {"base64": b64encode(value).decode()}
     return value
+
+
+def lease_document(lease: LeaseHolder) -> dict[str, Any]:
+    """Which run has a session."""
+    return {"run_id": lease.run_id, "until": when.iso(lease.until)}
 
 
 def hold_document(hold: Hold) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from perdure.cli.describing import (
     branch_document,
     event_document,
     hold_document,
+    lease_document,
     session_document,
     value_document,
 )
@@ -19,7 +20,7 @@ from perdure.cli.drawing import WIDEST_TEXT, Row, Span, cells, draw
 from perdure.cli.invocation import Invocation
 from perdure.cli.outline import compact
 from perdure.cli.timeline import View, note_row, timeline
-from perdure.records import Annotation, Branch, Event, Hold, Session
+from perdure.records import Annotation, Branch, Event, Hold, LeaseHolder, Session
 from perdure.store import SyncStore
 
 _LONG_STATE = 300
@@ -42,6 +43,7 @@ class _Found(NamedTuple):
     state: dict[str, object]
     active: frozenset[int] | None
     hold: Hold | None
+    lease: LeaseHolder | None
 
 
 def show_session(
@@ -72,6 +74,7 @@ def _read(store: SyncStore, session: Session, extent: Extent) -> _Found:
         store.state.merged(key),
         active,
         store.sessions.find_hold(key),
+        store.sessions.find_lease(key),
     )
 
 
@@ -82,6 +85,7 @@ def _document(found: _Found) -> dict[str, object]:
         "branches": [branch_document(branch) for branch in found.branches],
         "annotations": [annotation_document(note) for note in found.notes],
         "hold": found.hold and hold_document(found.hold),
+        "lease": found.lease and lease_document(found.lease),
         "events": [event_document(event) for event in found.events],
     }
 
@@ -128,6 +132,8 @@ def _heading(invocation: Invocation, found: _Found, extent: Extent) -> Iterator[
         yield _fact("state", compact(found.state)[:_LONG_STATE])
     if found.hold is not None:
         yield _fact("held by", f"{found.hold.by}: {found.hold.reason}")
+    if found.lease is not None:
+        yield _fact("leased to", f"run {found.lease.run_id} until {when.iso(found.lease.until)}")
     if len(found.branches) > 1:
         yield _fact("branches", " · ".join(_branch(branch) for branch in found.branches))
     yield from (note_row(note) for note in found.notes if note.event_id is None)
