@@ -46,7 +46,8 @@ def test_the_tree_shows_where_a_line_divides(graph: Perdure) -> None:
     out = graph("checkpoints", "tree", "thread").out
 
     assert out.splitlines() == [
-        "c0  update 0", "  c1  loop 1", "  c2  update 0", "  fork  update 0", "sub [node]  update 0",
+        "c0  update 0", "  c1  loop 1", "  c2  update 0", "  fork  update 0",
+        "sub [node]  update 0",
     ]  # fmt: skip
 
 
