@@ -33,7 +33,7 @@ def check(store: SyncStore, lineage: str) -> list[str]:
         assert one.values == {"m": value_of(name, number)}
         assert one.payload["whole"] == value_of(name, number)
         ids.append(one.id)
-        numbers.append(one.number)
+        numbers.append((one.key.namespace, one.number))
     assert len(set(numbers)) == len(numbers)
     return ids
 
@@ -43,7 +43,7 @@ def put(store: SyncStore, name: str, number: int, parent: str | None, **options:
     value = value_of(name, number)
     store.checkpoints.put(
         "graph", {"name": name, "number": number, "whole": value}, id=key, parent=parent,
-        versions={"m": number}, values={"m": value}, **options,
+        versions={"m": f"{name}.{number}"}, values={"m": value}, **options,
     )  # fmt: skip
     return key
 
@@ -212,7 +212,7 @@ def _dying(url: str, after: int) -> None:
             _put_for_ever(url, after)
         finally:
             os._exit(1)
-    time.sleep(0.15 + random.Random(after).random() * 0.3)
+    time.sleep(0.3 + random.Random(after).random() * 0.5)
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
 
@@ -236,6 +236,7 @@ def a_killed_put_full_is_there_whole_or_not_at_all(url: str) -> None:
     with perdure.open_sync(url) as store:
         for after in range(6):
             in_a_process(_dying, url, after)
-            assert check(store, "graph")
+            check(store, "graph")
             for found in store.checkpoints.iter("graph"):
                 assert [write.channel for write in found.writes] == ["a", "b"]
+        assert len(check(store, "graph")) > 1

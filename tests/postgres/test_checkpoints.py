@@ -104,5 +104,4 @@ def test_what_a_graph_does_at_each_step_is_one_trip(
 
     trips = asyncio.run(_trips(database))
 
-    # A list is one transaction of two statements: with its BEGIN and its COMMIT four trips.
-    assert trips == {**dict.fromkeys(trips, 1), "list of 640": 4}
+    assert set(trips.values()) == {1}
