@@ -12,6 +12,7 @@ import pytest
 import perdure
 from perdure.features.approvals import Approvals
 from perdure.features.artifacts import Artifacts
+from perdure.features.checkpoints import Checkpoints
 from perdure.features.clarifications import Clarifications
 from perdure.features.cron import Cron
 from perdure.features.events import Events
@@ -39,6 +40,7 @@ FEATURES = {
     "approvals": Approvals,
     "steps": Steps,
     "cron": Cron,
+    "checkpoints": Checkpoints,
 }
 
 
