@@ -75,11 +75,13 @@ if TYPE_CHECKING:
         Namespace,
         NewAnnotation,
         NewArtifact,
+        NewCheckpoint,
         NewEvent,
         NewKeyValue,
         NewMemory,
         NewSession,
         NewState,
+        NewTaskWrites,
         NewWrite,
         Opaque,
         Origin,
@@ -166,11 +168,13 @@ __all__ = [
     "Namespace",
     "NewAnnotation",
     "NewArtifact",
+    "NewCheckpoint",
     "NewEvent",
     "NewKeyValue",
     "NewMemory",
     "NewSession",
     "NewState",
+    "NewTaskWrites",
     "NewWrite",
     "NotFoundError",
     "Opaque",
@@ -243,7 +247,8 @@ _PLACES = {
             "DELETE DiskUse ErasureReceipt Event EventError Fact Growth History Hold KeyValue "
             "KeyValueHit "
             "Lineage LoadedArtifact Memory MemoryHit Message Messages Namespace NewAnnotation "
-            "NewArtifact NewEvent NewKeyValue NewMemory NewSession NewState NewWrite Opaque Origin "
+            "NewArtifact NewCheckpoint NewEvent NewKeyValue NewMemory "
+            "NewSession NewState NewTaskWrites NewWrite Opaque Origin "
             "Page PrunedCheckpoints "
             "Remembered "
             "Rewritten SearchHit Session SessionKey SessionSummary Size StateChange "

@@ -12,16 +12,29 @@ from perdure.records import (
     JSON,
     NewAnnotation,
     NewArtifact,
+    NewCheckpoint,
     NewEvent,
     NewKeyValue,
     NewMemory,
     NewSession,
     NewState,
+    NewTaskWrites,
     Opaque,
     Scope,
 )
 
-R = TypeVar("R", NewEvent, NewState, NewArtifact, NewSession, NewAnnotation, NewMemory, NewKeyValue)
+R = TypeVar(
+    "R",
+    NewEvent,
+    NewState,
+    NewArtifact,
+    NewSession,
+    NewAnnotation,
+    NewMemory,
+    NewKeyValue,
+    NewCheckpoint,
+    NewTaskWrites,
+)
 
 
 def event_of(event: NewEvent, settings: Settings) -> NewEvent:

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import Literal, TypeAlias
 
 from perdure.records.basics import JSON, SessionKey
+from perdure.records.checkpoints import NewCheckpoint, NewTaskWrites
 from perdure.records.conversations import (
     Event,
     Messages,
@@ -169,7 +170,15 @@ class NewMemory:
 MemoryInput: TypeAlias = NewMemory | Mapping[str, JSON] | str
 
 WriteRecord: TypeAlias = (
-    NewSession | NewEvent | NewAnnotation | NewState | NewArtifact | NewMemory | NewKeyValue
+    NewSession
+    | NewEvent
+    | NewAnnotation
+    | NewState
+    | NewArtifact
+    | NewMemory
+    | NewKeyValue
+    | NewCheckpoint
+    | NewTaskWrites
 )
 """What `on_write` is given, and gives back."""
 
