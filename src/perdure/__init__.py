@@ -89,6 +89,7 @@ if TYPE_CHECKING:
         NewAnswer,
         NewApproval,
         NewArtifact,
+        NewCheckpoint,
         NewClarification,
         NewCronTask,
         NewEvent,
@@ -98,6 +99,7 @@ if TYPE_CHECKING:
         NewRunStep,
         NewSession,
         NewState,
+        NewTaskWrites,
         NewWrite,
         Opaque,
         Origin,
@@ -205,6 +207,7 @@ __all__ = [
     "NewAnswer",
     "NewApproval",
     "NewArtifact",
+    "NewCheckpoint",
     "NewClarification",
     "NewCronTask",
     "NewEvent",
@@ -214,6 +217,7 @@ __all__ = [
     "NewRunStep",
     "NewSession",
     "NewState",
+    "NewTaskWrites",
     "NewWrite",
     "NotFoundError",
     "Opaque",
@@ -296,7 +300,8 @@ _PLACES = {
             "DELETE DiskUse ErasureReceipt Event EventError Fact Growth History Hold KeyValue "
             "KeyValueHit "
             "Lineage LoadedArtifact Memory MemoryHit Message Messages Namespace NewAnnotation "
-            "NewArtifact NewEvent NewKeyValue NewMemory NewSession NewState NewWrite Opaque Origin "
+            "NewArtifact NewCheckpoint NewEvent NewKeyValue NewMemory "
+            "NewSession NewState NewTaskWrites NewWrite Opaque Origin "
             "Page PrunedCheckpoints "
             "Remembered "
             "Rewritten SearchHit Session SessionKey SessionSummary Size StateChange "

@@ -367,9 +367,9 @@ def _channel(one: Checkpoint, name: str) -> dict[str, Any] | None:
 
 def _shown(change: dict[str, Any]) -> Iterable[str]:
     name = change.get("channel", change["what"])
-    lines = [_lines(change[side]) for side in ("before", "after")]
+    ours, theirs = _lines(change["before"]), _lines(change["after"])
     yield f"{'channel ' if 'channel' in change else ''}{name}"
-    for line in difflib.unified_diff(*lines, lineterm="", n=2):
+    for line in difflib.unified_diff(ours, theirs, lineterm="", n=2):
         if not line.startswith(("---", "+++")):
             yield f"  {line}"
 

@@ -138,6 +138,8 @@ class _Layout(NamedTuple):
     rows: Sequence[Row]
     channels: Channels
     body: Row
+    #: What the body holds.
+    value: Value
 
 
 def work(draft: Draft, settings: Settings) -> Work[CheckpointKey]:
@@ -251,7 +253,7 @@ def _lay_out(
         channels[name] = Entry(entry.version, row.ref)
     body = Value(None, encode_body(draft.metadata, channels, draft.codec, draft.payload))
     row = _row(draft, memory, "", body, basis.body if basis else None, None)
-    return _Layout(rows, channels, row)
+    return _Layout(rows, channels, row, body)
 
 
 def _row(
@@ -399,16 +401,16 @@ def _insert(draft: Draft, memory: Memory, basis: Known | None, number: int) -> P
             memory.keep(other.ref, _value(given))
             channels[name] = Entry(given.version, other.ref)
             moved = True
-    body = layout.body
-    value = Value(None, encode_body(draft.metadata, channels, draft.codec, draft.payload))
+    body, value = layout.body, layout.value
     if moved:
+        value = Value(None, encode_body(draft.metadata, channels, draft.codec, draft.payload))
         body = _whole(draft, "", value, None)
     added = yield CHECKPOINTS.add_value(part=draft.part, number=number, **body._asdict())
     if not added:
         body = _whole(draft, "", value, None)
         yield CHECKPOINTS.add_value(part=draft.part, number=number, **body._asdict())
     memory.keep(body.ref, value)
-    return _Layout(layout.rows, channels, body)
+    return _Layout(layout.rows, channels, body, value)
 
 
 def _new(entries: Mapping[str, Entry | Given]) -> list[tuple[str, Given]]:

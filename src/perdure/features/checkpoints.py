@@ -112,7 +112,7 @@ class Checkpoints(LineageKeeping[M]):
     ) -> Work[CheckpointKey]:
         """Store a checkpoint and what a task has written for it, both or neither: see `put`."""
         at = Place(self._settings, lineage, namespace)
-        written = drafts.written(self._settings, task, writes, task_path, on_duplicate)
+        written = drafts.written(self._settings, at.lineage, task, writes, task_path, on_duplicate)
         draft = drafts.draft(
             at, payload, id, parent=parent, metadata=metadata, versions=versions, values=values,
             written=written, owner=owner, session=session, fence=fence,
@@ -141,7 +141,7 @@ class Checkpoints(LineageKeeping[M]):
         ``session`` and ``fence`` as for `put`; of the fence what is said of deleted lineages.
         """
         at = Place(self._settings, lineage, namespace)
-        written = drafts.written(self._settings, task, writes, task_path, on_duplicate)
+        written = drafts.written(self._settings, at.lineage, task, writes, task_path, on_duplicate)
         late = drafts.late(at, id, written, owner, session, fence=fence)
         return puts.write_work(late)
 

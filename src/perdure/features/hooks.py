@@ -14,6 +14,7 @@ from perdure.records import (
     NewAnswer,
     NewApproval,
     NewArtifact,
+    NewCheckpoint,
     NewClarification,
     NewCronTask,
     NewEvent,
@@ -23,6 +24,7 @@ from perdure.records import (
     NewRunStep,
     NewSession,
     NewState,
+    NewTaskWrites,
     Opaque,
     Scope,
 )
@@ -42,6 +44,8 @@ R = TypeVar(
     NewApproval,
     NewResolution,
     NewCronTask,
+    NewCheckpoint,
+    NewTaskWrites,
 )
 
 

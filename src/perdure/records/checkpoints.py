@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
@@ -54,6 +54,31 @@ class NewWrite:
     channel: str
     value: JSON
     index: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NewCheckpoint:
+    """A checkpoint that is about to be stored, as `on_write` sees it.
+
+    Its key is told, and cannot be changed; nor can the channels that have values here.
+    """
+
+    key: CheckpointKey
+    payload: JSON
+    metadata: Mapping[str, JSON]
+    values: Mapping[str, JSON]
+
+
+@dataclass(frozen=True, slots=True)
+class NewTaskWrites:
+    """What a task is about to write, as `on_write` sees it.
+
+    Lineage and task are told, and cannot be changed.
+    """
+
+    lineage: str
+    task: str
+    writes: Sequence[NewWrite]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,7 @@ from typing import Literal, TypeAlias
 
 from perdure.records.approvals import NewApproval, NewResolution
 from perdure.records.basics import JSON, SessionKey
+from perdure.records.checkpoints import NewCheckpoint, NewTaskWrites
 from perdure.records.clarifications import NewAnswer, NewClarification
 from perdure.records.conversations import (
     Event,
@@ -184,6 +185,8 @@ WriteRecord: TypeAlias = (
     | NewAnswer
     | NewApproval
     | NewResolution
+    | NewCheckpoint
+    | NewTaskWrites
 )
 """What `on_write` is given, and gives back."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -12,6 +13,7 @@ from perdure import (
     Checkpoint,
     CheckpointKey,
     InvalidError,
+    NewTaskWrites,
     NewWrite,
     NotFoundError,
     Opaque,
@@ -431,3 +433,25 @@ async def test_everything_survives_a_restart(store: Store, reopen: Reopen) -> No
         "graph", id="next", parent="119", versions={"m": 119, "same": 0, "n": 0}, values={"n": 2}
     )
     assert (await store.checkpoints.get("graph")).values == {**found[0].values, "n": 2}
+
+
+async def test_on_write_sees_checkpoints_and_writes_before_they_are_stored(
+    open_store: OpenStore, dump: Dump
+) -> None:
+    def masked(record: Any) -> Any:
+        if isinstance(record, NewTaskWrites):
+            return replace(record, writes=[replace(one, value="***") for one in record.writes])
+        values = dict.fromkeys(record.values, "***")
+        return replace(record, payload="***", values=values, metadata={"m": "***"})
+
+    store = await open_store(on_write=masked)
+    await store.checkpoints.put("graph", "secret", id="a", values={"v": "secret"})
+    await store.checkpoints.put_full(
+        "graph", ["secret"], id="b", metadata={"m": "secret"}, task="t", writes=[("v", "secret")]
+    )
+
+    for found in await store.checkpoints.list("graph"):
+        assert found.checkpoint.payload == found.metadata["m"] == "***"
+        assert {*found.checkpoint.values.values()} <= {"***"}
+        assert {write.value for write in found.writes} <= {"***"}
+    assert "secret" not in repr(await dump())
