@@ -358,7 +358,7 @@ TABLES: tuple[Table, ...] = (
     ),
     Table(
         "checkpoint_lineages",
-        ("part", "tenant", "lineage", "created_at", "deleted_at"),
+        ("part", "tenant", "lineage", "created_at", "deleted_at", "fence"),
         session=False,
         person=False,
         lineage=True,

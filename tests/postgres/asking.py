@@ -120,7 +120,7 @@ _FILL = [
     """,
     """
     INSERT INTO checkpoint_lineages
-    SELECT md5('user' || u), 'tenant', 'l' || u, 1, NULL FROM generate_series(1, {u}) u
+    SELECT md5('user' || u), 'tenant', 'l' || u, 1, NULL, 1 FROM generate_series(1, {u}) u
     """,
     "INSERT INTO checkpoint_namespaces SELECT part, 'n', 'k1', 9, 1, 1 FROM checkpoint_lineages",
     """

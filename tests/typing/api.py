@@ -102,6 +102,8 @@ async def async_sessions(store: Store, key: SessionKey) -> None:
     assert_type(await store.sessions.find_hold(key), Hold | None)
     assert_type(await store.sessions.lease(key, "r"), RunLease[Async])
     assert_type(await store.sessions.find_lease(key), LeaseHolder | None)
+    assert_type(await store.checkpoints.lease("l", "r"), RunLease[Async])
+    assert_type(await store.checkpoints.find_lease("l"), LeaseHolder | None)
     async with store.sessions.lease(key, "r") as lease:
         assert_type(lease, RunLease[Async])
         assert_type(await lease.release(), bool)
@@ -124,6 +126,8 @@ def sync_sessions(store: SyncStore, key: SessionKey) -> None:
     assert_type(store.sessions.release(UserScope("a", "u")), bool)
     assert_type(store.sessions.find_hold(key), Hold | None)
     assert_type(store.sessions.find_lease(key), LeaseHolder | None)
+    assert_type(store.checkpoints.lease("l", "r"), RunLease[Sync])
+    assert_type(store.checkpoints.find_lease("l"), LeaseHolder | None)
     with store.sessions.lease(key, "r") as lease:
         assert_type(lease, RunLease[Sync])
         assert_type(lease.release(), bool)

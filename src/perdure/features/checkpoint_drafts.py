@@ -63,6 +63,13 @@ def check_id(settings: Settings, id: str) -> str:
     return check_text(id, "checkpoint id", settings.limits.text, blank=False)
 
 
+def _fence(fence: bool | int) -> bool | int:
+    if not isinstance(fence, int) or fence < 0:
+        message = f"fence is True, False or that of a lease, not {fence!r}"
+        raise InvalidError(message, "fence")
+    return fence
+
+
 def draft(
     at: Place,
     payload_: JSON | Opaque,
@@ -75,7 +82,7 @@ def draft(
     written: Written = NOTHING_WRITTEN,
     owner: tuple[str, str] | None,
     session: SessionKey | None,
-    fence: bool,
+    fence: bool | int,
 ) -> Draft:
     """The checked put; `InvalidError`, `TooLargeError`."""
     settings = at.settings
@@ -114,7 +121,7 @@ def draft(
         seed=settings.ids(),
         now=now,
         writes=written,
-        fence=fence,
+        fence=_fence(fence),
         linked=linked(settings, owner, session, now),
     )
 
@@ -292,7 +299,7 @@ def late(
     owner: tuple[str, str] | None,
     session: SessionKey | None,
     *,
-    fence: bool,
+    fence: bool | int,
 ) -> Late:
     """The checked writes for a checkpoint; `InvalidError`, `TooLargeError`."""
     settings = at.settings
@@ -311,6 +318,6 @@ def late(
         seed=settings.ids(),
         now=now,
         writes=of,
-        fence=fence,
+        fence=_fence(fence),
         linked=linked(settings, owner, session, now),
     )

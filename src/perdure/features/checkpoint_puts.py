@@ -78,7 +78,7 @@ class Draft(NamedTuple):
     seed: str
     now: int
     writes: Written
-    fence: bool
+    fence: bool | int
     linked: Linked | None
 
     @property
@@ -109,7 +109,7 @@ class Late(NamedTuple):
     seed: str
     now: int
     writes: Written
-    fence: bool
+    fence: bool | int
     linked: Linked | None
 
 
@@ -350,7 +350,7 @@ def put(draft: Draft, memory: Memory) -> Plan[CheckpointKey]:
         # A retry of what was acknowledged to nobody: nothing moves.
         yield from write(draft.part, draft.ns, draft.id, draft.writes)
         return draft.key
-    if draft.fence:
+    if draft.fence is True:
         yield from refuse_if_not_latest(draft)
     if basis is not None and stored.get(basis.id, ("", None))[1] != basis.body:
         basis = None

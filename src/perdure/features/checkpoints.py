@@ -65,7 +65,7 @@ class Checkpoints(LineageKeeping[M]):
         values: Mapping[str, JSON | Opaque] | None = None,
         owner: tuple[str, str] | None = None,
         session: SessionKey | None = None,
-        fence: bool = False,
+        fence: bool | int = False,
     ) -> Work[CheckpointKey]:
         """Store a checkpoint, which is the latest then; its key.
 
@@ -81,7 +81,8 @@ class Checkpoints(LineageKeeping[M]):
         "step": 0}``. ``owner`` (app and user) or ``session`` is whose the lineage is: with them
         it is erased, purged and exported; `NotFoundError` if there is no such session.
         ``fence=True``: `ConflictError` unless ``parent`` is the latest of the namespace, and for
-        a lineage that was deleted.
+        a lineage that was deleted. ``fence=`` the fence of a `lease`: `StaleSessionError` once
+        another run has taken it.
         """
         at = Place(self._settings, lineage, namespace)
         draft = drafts.draft(
@@ -108,7 +109,7 @@ class Checkpoints(LineageKeeping[M]):
         values: Mapping[str, JSON | Opaque] | None = None,
         owner: tuple[str, str] | None = None,
         session: SessionKey | None = None,
-        fence: bool = False,
+        fence: bool | int = False,
     ) -> Work[CheckpointKey]:
         """Store a checkpoint and what a task has written for it, both or neither: see `put`."""
         at = Place(self._settings, lineage, namespace)
@@ -132,13 +133,13 @@ class Checkpoints(LineageKeeping[M]):
         on_duplicate: OnDuplicate = "keep",
         owner: tuple[str, str] | None = None,
         session: SessionKey | None = None,
-        fence: bool = False,
+        fence: bool | int = False,
     ) -> Work[CheckpointKey]:
         """Store what a task has written for a checkpoint, which need not be there yet; its key.
 
         By task and index: of a regular one the first value stays, of a special one (index below
         0) the last, each by itself; with ``on_duplicate="replace"`` the last of all. ``owner``,
-        ``session`` and ``fence`` as for `put`; of the fence what is said of deleted lineages.
+        ``session`` and ``fence`` as for `put`; of ``fence=True`` what is said of deleted lineages.
         """
         at = Place(self._settings, lineage, namespace)
         written = drafts.written(self._settings, at.lineage, task, writes, task_path, on_duplicate)

@@ -282,7 +282,16 @@ WHERE o.part = :part AND o.owner_part = :owner AND o.uid = :uid
 -- name: hold_lineage
 -- For this transaction alone; a deleted one, too.
 UPDATE checkpoint_lineages SET created_at = created_at WHERE part = :part
-RETURNING deleted_at, lineage
+RETURNING deleted_at, lineage, fence
+
+-- name: end_leases
+DELETE FROM leases WHERE part = :part
+
+-- name: raise_fence
+-- Above the token of the lease, which begins with the time, and above all that was before.
+UPDATE checkpoint_lineages SET fence = CASE WHEN fence >= :token THEN fence + 1 ELSE :token END
+WHERE part = :part
+RETURNING fence
 
 -- name: latest_id
 SELECT c.id FROM checkpoints c

@@ -13,8 +13,9 @@ from perdure.features.checkpoint_copies import branch, copy, tree
 from perdure.features.checkpoint_drafts import Place
 from perdure.features.checkpoint_prunes import Cut, Name, chosen, prune
 from perdure.features.cursors import check_limit, pack, unpack
-from perdure.features.lineages import refuse_if_kept, remove, take
-from perdure.operation import Bumps, Feature, M, Plan, Work, operation, reading
+from perdure.features.lineages import leasable, refuse_if_kept, remove, take
+from perdure.features.runs import TTL, RunLease, holder_of, lease_of, wanted_lease
+from perdure.operation import Bumps, Feature, Flow, M, Plan, Work, operation, reading, taking
 from perdure.parts import lineage_part
 from perdure.records import (
     ALL,
@@ -22,6 +23,7 @@ from perdure.records import (
     AllType,
     CheckpointKey,
     CheckpointNode,
+    LeaseHolder,
     Lineage,
     Page,
     PrunedCheckpoints,
@@ -46,6 +48,32 @@ class LineageKeeping(Feature[M]):
 
     name = "checkpoints"
     _of_sessions = False
+
+    # -- leases ------------------------------------------------------------------------------
+
+    @taking
+    def lease(
+        self,
+        lineage: str,
+        run_id: str,
+        *,
+        ttl: timedelta = TTL,
+        on_busy: str = "raise",
+        timeout: float | None = None,
+    ) -> Flow[RunLease[M]]:
+        """The right of one run to work on a lineage: all as with `store.sessions.lease`.
+
+        The lineage need not have a checkpoint yet. Deleting it ends the lease. Give its ``fence``
+        to your puts.
+        """
+        wanted = wanted_lease(run_id, ttl, on_busy, timeout, self._settings)
+        return (yield from lease_of(self, leasable(self._settings, lineage), wanted))
+
+    @reading
+    def find_lease(self, lineage: str) -> Work[LeaseHolder | None]:
+        """Which run has the lease of a lineage, and until when; None if it is free."""
+        thing, now = leasable(self._settings, lineage), self._settings.clock()
+        return lambda _: holder_of(thing, now)
 
     # -- removing ----------------------------------------------------------------------------
 

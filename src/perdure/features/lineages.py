@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple, Protocol
 
-from perdure.errors import ConflictError
+from perdure.errors import ConflictError, StaleSessionError
 from perdure.features.checkpoint_bodies import CHECKPOINTS
 from perdure.features.holds import refuse_if_held
 from perdure.features.lookup import Target, hold
-from perdure.operation import Plan
+from perdure.features.runs import Leasable
+from perdure.operation import Bumps, Plan, Settings
+from perdure.parts import lineage_part
 from perdure.tables import TABLES
 
 #: What goes with a lineage; its own row stays, so that what comes late is known.
@@ -93,9 +95,16 @@ def link(comer: Comer, linked: Linked, now: int) -> Plan[None]:
 
 
 def refuse_if_fenced(comer: Any) -> Plan[None]:
-    """`ConflictError` for what comes to a deleted lineage, or does not follow the latest."""
+    """`ConflictError` for what comes to a deleted lineage, or after another run took its lease."""
     held = yield CHECKPOINTS.hold_lineage(part=comer.part)
-    if held and held[0][0] is not None:
+    if comer.fence is not True:
+        if not held or held[0][2] != comer.fence:
+            raise StaleSessionError(
+                f"fence {comer.fence} is not that of lineage {comer.lineage!r} any more: another "
+                "run has taken its lease since; stop this run, or take a lease again",
+                0,
+            )
+    elif held and held[0][0] is not None:
         raise ConflictError(
             f"lineage {comer.lineage!r} was deleted: with fence=True what comes late is refused; "
             "take another id, or put without the fence to begin it anew"
@@ -112,6 +121,28 @@ def refuse_if_not_latest(comer: Any) -> Plan[None]:
             f"checkpoint {comer.id!r} follows {parent!r}, but the latest of {comer.lineage!r} in "
             f"{comer.namespace!r} is {latest!r}: read it again, or put without the fence"
         )
+
+
+def leasable(settings: Settings, lineage: str) -> Leasable:
+    """A lineage, as something that one run at a time works on."""
+    part = lineage_part(settings.tenant, lineage, settings.limits.text)
+
+    def held(now: int, _: Bumps) -> Plan[str]:
+        if not (yield CHECKPOINTS.hold_lineage(part=part)):
+            yield CHECKPOINTS.found_lineage(
+                part=part, tenant=settings.tenant, lineage=lineage, now=now
+            )
+        return ""
+
+    def seen(_: int) -> Plan[str]:
+        return ""
+        yield  # a plan that asks nothing
+
+    def raised(_: str, token: int) -> Plan[int]:
+        [(fence,)] = yield CHECKPOINTS.raise_fence(part=part, token=token)
+        return int(fence)
+
+    return Leasable(part, f"lineage {lineage!r}", held, seen, raised)
 
 
 # -- going -----------------------------------------------------------------------------------
@@ -146,6 +177,8 @@ def remove(part: str, now: int, *, but: str = "") -> Plan[dict[str, int]]:
         counted = yield CHECKPOINTS.pick("counted", name)(part=part)
         removed[name] = counted[0][0]
         yield CHECKPOINTS.pick("remove", name)(part=part)
+    # Who has its lease hears of it with the next renewal.
+    yield CHECKPOINTS.end_leases(part=part)
     yield CHECKPOINTS.bury(part=part, now=now)
     return removed
 
@@ -156,7 +189,7 @@ def remove_linked(
     """Remove the lineages of a session, or (None) all of a person; their rows by table."""
     removed = dict.fromkeys(_ITS, 0)
     links = yield CHECKPOINTS.links(owner=owner_part, uid=uid)
-    for part in sorted({lineage_part for _, lineage_part, _ in links}):
+    for part in sorted({of for _, of, _ in links}):
         yield from take(part)
         for name, count in (yield from remove(part, now, but=but)).items():
             removed[name] += count

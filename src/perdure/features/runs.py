@@ -167,14 +167,8 @@ class Leasing(Holding[M]):
     @reading
     def find_lease(self, key: SessionKey) -> Work[LeaseHolder | None]:
         """Which run has the lease of a session, and until when; None if it is free."""
-        settings = self._settings
-        thing, now = _session(settings, key), settings.clock()
-
-        def work(_: Bumps) -> Plan[LeaseHolder | None]:
-            ident = yield from thing.seen(now)
-            return (yield from _holder(thing, ident, now))
-
-        return work
+        thing, now = _session(self._settings, key), self._settings.clock()
+        return lambda _: holder_of(thing, now)
 
 
 def wanted_lease(
@@ -275,14 +269,12 @@ def _try(thing: Leasable, wanted: _Wanted, settings: Settings) -> Operation[_Tak
 
 
 def _look(thing: Leasable, now: int) -> Operation[LeaseHolder | None]:
-    def work(_: Bumps) -> Plan[LeaseHolder | None]:
-        ident = yield from thing.seen(now)
-        return (yield from _holder(thing, ident, now))
-
-    return Operation("leases.find", (), {}, work, reads=True)
+    return Operation("leases.find", (), {}, lambda _: holder_of(thing, now), reads=True)
 
 
-def _holder(thing: Leasable, ident: str, now: int) -> Plan[LeaseHolder | None]:
+def holder_of(thing: Leasable, now: int) -> Plan[LeaseHolder | None]:
+    """Which run has the lease of a thing; None if it is free."""
+    ident = yield from thing.seen(now)
     rows = yield LEASES.find(part=thing.part, name=_name(ident))
     if not rows or rows[0][2] <= now:
         return None

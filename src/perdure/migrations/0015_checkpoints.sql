@@ -2,13 +2,15 @@
 -- which stand in the part of a person. `ns` is '' for the namespace '' and its digest for others,
 -- so that a key has one free text, and writes have two short ones.
 
--- A lineage that is deleted keeps its row, without a name, so that what comes late is known.
+-- A lineage that is deleted keeps its row, without a name, so that what comes late is known. fence
+-- is that of its last lease; NULL: there was none.
 CREATE TABLE checkpoint_lineages (
     part       {text} NOT NULL,
     tenant     {text} NOT NULL,
     lineage    {text} NOT NULL,
     created_at BIGINT NOT NULL,
     deleted_at BIGINT,
+    fence      BIGINT,
     PRIMARY KEY (part)
 ) {clustered};
 
