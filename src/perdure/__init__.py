@@ -77,12 +77,14 @@ if TYPE_CHECKING:
         Namespace,
         NewAnnotation,
         NewArtifact,
+        NewCheckpoint,
         NewEvent,
         NewKeyValue,
         NewMemory,
         NewRunStep,
         NewSession,
         NewState,
+        NewTaskWrites,
         NewWrite,
         Opaque,
         Origin,
@@ -107,7 +109,7 @@ if TYPE_CHECKING:
         Usage,
         UserScope,
     )
-    from perdure.retention import RetentionConfig
+    from perdure.retention import KeepCheckpoints, RetentionConfig
     from perdure.store import Store, SyncStore
     from perdure.subscriptions import AsyncSubscription, SyncSubscription
     from perdure.turns import Turn
@@ -155,6 +157,7 @@ __all__ = [
     "HistoryView",
     "Hold",
     "InvalidError",
+    "KeepCheckpoints",
     "KeyValue",
     "KeyValueHit",
     "LeaseHolder",
@@ -170,12 +173,14 @@ __all__ = [
     "Namespace",
     "NewAnnotation",
     "NewArtifact",
+    "NewCheckpoint",
     "NewEvent",
     "NewKeyValue",
     "NewMemory",
     "NewRunStep",
     "NewSession",
     "NewState",
+    "NewTaskWrites",
     "NewWrite",
     "NotFoundError",
     "Opaque",
@@ -251,7 +256,8 @@ _PLACES = {
             "DELETE DiskUse ErasureReceipt Event EventError Fact Growth History Hold KeyValue "
             "KeyValueHit "
             "Lineage LoadedArtifact Memory MemoryHit Message Messages Namespace NewAnnotation "
-            "NewArtifact NewEvent NewKeyValue NewMemory NewSession NewState NewWrite Opaque Origin "
+            "NewArtifact NewCheckpoint NewEvent NewKeyValue NewMemory "
+            "NewSession NewState NewTaskWrites NewWrite Opaque Origin "
             "Page PrunedCheckpoints "
             "Remembered "
             "Rewritten SearchHit Session SessionKey SessionSummary Size StateChange "
@@ -259,7 +265,7 @@ _PLACES = {
             "UserScope "
             "LeaseHolder NewRunStep RunStep"
         ),
-        "perdure.retention": "RetentionConfig",
+        "perdure.retention": "KeepCheckpoints RetentionConfig",
         "perdure.opening": "open open_sync",
         "perdure.store": "Store SyncStore",
         "perdure.subscriptions": "AsyncSubscription SyncSubscription",

@@ -27,6 +27,7 @@ DIALECTS: Mapping[str, str] = {"sqlite": "?", "postgres": "$"}
 _REGISTRY = {
     "@session": [table for table in TABLES if table.session],
     "@person": [table for table in TABLES if table.person],
+    "@lineage": [table for table in TABLES if table.lineage],
     "@expiring": [table for table in TABLES if table.expires],
     "@events": [table for table in TABLES if table.name == "events"],
     "@many": [table for table in TABLES if table.session and table.key[2:] and not table.together],

@@ -290,8 +290,8 @@ TABLES: tuple[Table, ...] = (
     Table(
         "checkpoint_values",
         (
-            "part", "chain", "depth", "named", "number", "head", "tail", "form", "checksum", "codec",
-            "data",
+            "part", "chain", "depth", "named", "number", "head", "tail", "form", "checksum",
+            "codec", "data",
         ),
         session=False,
         person=False,
@@ -301,7 +301,7 @@ TABLES: tuple[Table, ...] = (
     Table(
         "checkpoints",
         (
-            "part", "ns", "id", "number", "parent_ns", "parent", "digest", "run", "chain",
+            "part", "ns", "id", "number", "parent_ns", "parent_id", "digest", "run", "chain",
             "depth", "checksum", "created_at",
         ),
         session=False,

@@ -65,8 +65,9 @@ def test_the_registry_has_every_column_of_json_and_no_other(database: apsw.Conne
         "codec", "text", "name", "digest", "event_id", "token", "owner", "reason",
         "released_by", "namespace", "key", "same_by", "agent", "session_id",
         "superseded_by", "heir", "sha256", "mime_type", "hook", "failure", "lease",
-        "block", "low_key", "high_key", "words", "model", "doc",
         "run_key", "name_key",
+        "lineage", "lineage_part", "owner_part", "ns", "parent_id", "parent_ns", "run", "task",
+        "path", "channel", "block", "low_key", "high_key", "words", "model", "doc",
     }  # fmt: skip
 
     for table in TABLES:

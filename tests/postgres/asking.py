@@ -100,6 +100,28 @@ _FILL = [
         CASE d % 10 WHEN 0 THEN 5 END
     FROM sessions, generate_series(1, 30) d WHERE uid <> 'u2'
     """,
+    """
+    INSERT INTO checkpoint_lineages
+    SELECT md5('user' || u), 'tenant', 'l' || u, 1, NULL FROM generate_series(1, {u}) u
+    """,
+    "INSERT INTO checkpoint_namespaces SELECT part, 'n', 'k1', 9, 1, 1 FROM checkpoint_lineages",
+    """
+    INSERT INTO checkpoints
+    SELECT part, 'n', 's' || s, s, NULL, 's0', 'd', 'r1', 1, s, 0, s
+    FROM checkpoint_lineages, generate_series(1, {s}) s
+    """,
+    """
+    INSERT INTO checkpoint_values
+    SELECT part, 1, s, 1, s, 0, 0, 0, 0, NULL, '\\x00'::BYTEA
+    FROM checkpoint_lineages, generate_series(1, {s}) s
+    """,
+    """
+    INSERT INTO checkpoint_writes
+    SELECT part, 'n', 's1', 't' || s, 0, '', 'k1', '1', NULL, NULL::BYTEA
+    FROM checkpoint_lineages, generate_series(1, {s}) s
+    """,
+    "INSERT INTO checkpoint_owners SELECT part, part, 'u1', 'app', 'me' FROM checkpoint_lineages",
+    "INSERT INTO checkpoint_links SELECT part, 'u1', part, lineage, 1 FROM checkpoint_lineages",
     "INSERT INTO erasures SELECT md5('user' || u), 1 FROM generate_series(1, {u}) u",
 ]
 
@@ -197,10 +219,19 @@ _VALUES: Mapping[str, object] = {
     "filter_key": "f1",
     "kinds": " events ", "kind": "events", "block": "0-u1", "low_key": "1", "high_key": "9",
     "small": 128, "characters": 100, "uid_a": "u1", "key_a": "5", "model": "model",
-    "hook": "h1",
+    "hook": "h1", "ns": "n", "chain": 1, "chains": "1", "named": 1, "run": "r1", "below": 100,
+    "below_id": "z", "after_lineage": "", "known": 0,
 }  # fmt: skip
 #: What a statement needs of its own, so that it finds or makes a row.
 _OF_STATEMENT: Mapping[str, Mapping[str, object]] = {
+    "checkpoints.add": {"id": "new"},
+    "checkpoints.add_value": {"chain": 7, "data": "x"},
+    "checkpoints.put_known": {
+        "id": "new", "absent": None, "base_id": "s1", "base_chain": 1, "base_depth": 1,
+        "base_checksum": 0, "epoch": 1, "owner": None, "v_chain": 9, "v_data": "x",
+    },
+    "checkpoints.put_new": {"id": "new", "absent": None, "v_chain": 9, "v_data": "x"},
+    "checkpoints.put_writes": {"owner": None},
     "artifacts.add": {"version": 99, "data": "x"},
     "artifacts.put_blob": {"size": 5},
     "artifacts.pieces_after": {"digest": "d4", "number": -1},

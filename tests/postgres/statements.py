@@ -12,6 +12,16 @@ from perdure.sql import load
 #: Reads that go through a whole app, a whole tenant or everything. A sharded database asks all
 #: its machines for them; all others ask one.
 BY_MANY_PARTS = {
+    "checkpoints.lineages": "the lineages of a tenant",
+    "checkpoints.of_run": "the checkpoints of a run, in all lineages",
+    "checkpoints.page same_id": "of all lineages",
+    "checkpoints.page same_put": "of all lineages",
+    "checkpoints.page tenant_id": "of all lineages",
+    "checkpoints.page tenant_put": "of all lineages",
+    "checkpoints.where same": "in all lineages",
+    "checkpoints.where tenant": "in all lineages",
+    "checkpoints.worth_pruning": "what a sweep looks for",
+    "sizes.lineages": "a report of the whole database",
     "fulltext.newest app": "a search in all of an app",
     "events.locate": "an event by its id alone, in all sessions of an app",
     "keyvalues.count_expired": "a sweep",
@@ -45,6 +55,10 @@ BY_MANY_PARTS = {
 
 #: What touches state of the user, and of the user's app, which is another part.
 BY_TWO_PARTS = {
+    "checkpoints.copy_checkpoints": "from one lineage into another",
+    "checkpoints.copy_namespaces": "the same",
+    "checkpoints.copy_values": "the same",
+    "checkpoints.copy_writes": "the same",
     "events.append_many*keys": "state of session, user and app, with the event",
     "events.append_one*keys": "state of session, user and app, with the event",
     "state.merged": "the state of the app is merged in",

@@ -22,11 +22,15 @@ _BIGINT = {
     "updated_at", "version", "as_of", "dimension", "documents", "length", "pinned", "small",
     "valid_from", "valid_until", "after_version", "size", "anchor", "asked", "covers_seq",
     "due_at", "hidden_upto", "after_seq", "after_at", "fence",
+    "absent", "base_chain", "base_checksum", "base_depth", "below", "chain", "checksum", "depth",
+    "epoch", "form", "idx", "known", "named", "replacing", "tail", "v_chain", "v_checksum",
+    "v_depth", "v_form", "v_head", "v_named", "v_tail",
 }  # fmt: skip
 _OTHERS = {
     "characters": "integer",
     "data": "bytea",
     "state_data": "bytea",
+    "v_data": "bytea",
     "vector": "bytea",
     "state_owns": "boolean",
     "terms": "integer",
@@ -36,6 +40,7 @@ _OTHERS = {
 _ANY = {
     "after": {"bigint", "text"},
     "before": {"bigint", "text"},
+    "checksum": {"bigint", "text"},
     "token": {"bigint", "text"},
 }
 

@@ -15,6 +15,10 @@ from perdure import (
     Async,
     AsyncSubscription,
     Branch,
+    Checkpoint,
+    CheckpointKey,
+    CheckpointNode,
+    CheckpointTuple,
     Context,
     ConversationContext,
     DiskUse,
@@ -28,6 +32,7 @@ from perdure import (
     KeyValue,
     KeyValueHit,
     LeaseHolder,
+    Lineage,
     LoadedArtifact,
     Memory,
     MemoryHit,
@@ -39,6 +44,7 @@ from perdure import (
     NewMemory,
     Page,
     Pending,
+    PrunedCheckpoints,
     RecoveryView,
     Remembered,
     Rewritten,
@@ -622,6 +628,72 @@ def no_reads_in_a_turn_of_artifacts(turn: Turn[Async], key: SessionKey) -> None:
     turn.artifacts.versions(key, "f")  # type: ignore[arg-type, unused-coroutine]
     turn.artifacts.list(key)  # type: ignore[arg-type, unused-coroutine]
     turn.artifacts.iter(key)  # type: ignore[arg-type]
+
+
+async def async_checkpoints(store: Store) -> None:
+    assert_type(await store.checkpoints.put("g"), CheckpointKey)
+    assert_type(await store.checkpoints.put_full("g", task="t", writes=[("c", 1)]), CheckpointKey)
+    assert_type(await store.checkpoints.put_writes("g", "i", "t", [("c", 1)]), CheckpointKey)
+    assert_type(await store.checkpoints.delete_lineage("g"), bool)
+    assert_type(await store.checkpoints.delete_for_runs(["r"]), int)
+    assert_type(await store.checkpoints.prune("g", keep_last=1), PrunedCheckpoints)
+    assert_type(await store.checkpoints.copy_lineage("g", "h"), int)
+    assert_type(await store.checkpoints.branch("g", "i"), CheckpointKey)
+    assert_type(await store.checkpoints.get("g"), Checkpoint)
+    assert_type(await store.checkpoints.find("g", "i"), Checkpoint | None)
+    assert_type(await store.checkpoints.latest("g"), Checkpoint | None)
+    assert_type(await store.checkpoints.get_tuple("g"), CheckpointTuple)
+    assert_type(await store.checkpoints.find_tuple("g"), CheckpointTuple | None)
+    assert_type(await store.checkpoints.list("g", limit=5), Page[CheckpointTuple])
+    assert_type(store.checkpoints.iter("g"), AsyncIterator[CheckpointTuple])
+    assert_type(await store.checkpoints.tree("g"), Sequence[CheckpointNode])
+    assert_type(await store.checkpoints.lineages(), Page[Lineage])
+    assert_type(await store.checkpoints.get_lineage("g"), Lineage)
+
+
+def sync_checkpoints(store: SyncStore) -> None:
+    assert_type(store.checkpoints.put("g"), CheckpointKey)
+    assert_type(store.checkpoints.put_full("g", task="t", writes=[("c", 1)]), CheckpointKey)
+    assert_type(store.checkpoints.put_writes("g", "i", "t", [("c", 1)]), CheckpointKey)
+    assert_type(store.checkpoints.delete_lineage("g"), bool)
+    assert_type(store.checkpoints.delete_for_runs(["r"]), int)
+    assert_type(store.checkpoints.prune("g", keep_last=1), PrunedCheckpoints)
+    assert_type(store.checkpoints.copy_lineage("g", "h"), int)
+    assert_type(store.checkpoints.branch("g", "i"), CheckpointKey)
+    assert_type(store.checkpoints.get("g"), Checkpoint)
+    assert_type(store.checkpoints.find("g", "i"), Checkpoint | None)
+    assert_type(store.checkpoints.latest("g"), Checkpoint | None)
+    assert_type(store.checkpoints.get_tuple("g"), CheckpointTuple)
+    assert_type(store.checkpoints.find_tuple("g"), CheckpointTuple | None)
+    assert_type(store.checkpoints.list("g", limit=5), Page[CheckpointTuple])
+    assert_type(store.checkpoints.iter("g"), Iterator[CheckpointTuple])
+    assert_type(store.checkpoints.tree("g"), Sequence[CheckpointNode])
+    assert_type(store.checkpoints.lineages(), Page[Lineage])
+    assert_type(store.checkpoints.get_lineage("g"), Lineage)
+
+
+def turn_checkpoints(turn: Turn[Async]) -> None:
+    assert_type(turn.checkpoints.put("g"), Pending[CheckpointKey])
+    assert_type(turn.checkpoints.put_full("g", task="t", writes=[("c", 1)]), Pending[CheckpointKey])
+    assert_type(turn.checkpoints.put_writes("g", "i", "t", [("c", 1)]), Pending[CheckpointKey])
+    assert_type(turn.checkpoints.delete_lineage("g"), Pending[bool])
+    assert_type(turn.checkpoints.delete_for_runs(["r"]), Pending[int])
+    assert_type(turn.checkpoints.prune("g", keep_last=1), Pending[PrunedCheckpoints])
+    assert_type(turn.checkpoints.copy_lineage("g", "h"), Pending[int])
+    assert_type(turn.checkpoints.branch("g", "i"), Pending[CheckpointKey])
+
+
+def no_reads_in_a_turn_of_checkpoints(turn: Turn[Async]) -> None:
+    turn.checkpoints.get("g")  # type: ignore[arg-type, unused-coroutine]
+    turn.checkpoints.find("g", "i")  # type: ignore[arg-type, unused-coroutine]
+    turn.checkpoints.latest("g")  # type: ignore[arg-type, unused-coroutine]
+    turn.checkpoints.get_tuple("g")  # type: ignore[arg-type, unused-coroutine]
+    turn.checkpoints.find_tuple("g")  # type: ignore[arg-type, unused-coroutine]
+    turn.checkpoints.list("g", limit=5)  # type: ignore[arg-type, unused-coroutine]
+    turn.checkpoints.iter("g")  # type: ignore[arg-type]
+    turn.checkpoints.tree("g")  # type: ignore[arg-type, unused-coroutine]
+    turn.checkpoints.lineages()  # type: ignore[arg-type, unused-coroutine]
+    turn.checkpoints.get_lineage("g")  # type: ignore[arg-type, unused-coroutine]
 
 
 async def async_facts(store: Store) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 import perdure
 from perdure.features.artifacts import Artifacts
+from perdure.features.checkpoints import Checkpoints
 from perdure.features.events import Events
 from perdure.features.keyvalues import KeyValues
 from perdure.features.memory import Memories
@@ -33,6 +34,7 @@ FEATURES = {
     "artifacts": Artifacts,
     "summaries": Summaries,
     "steps": Steps,
+    "checkpoints": Checkpoints,
 }
 
 

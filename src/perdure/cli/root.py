@@ -15,6 +15,7 @@ _LAZY = {
     "tail": Lazy("tailing:tail", "The latest events, and those to come."),
     "kv": Lazy("keyvalues:kv", "List, show, set and remove key-values."),
     "artifacts": Lazy("artifacts:artifacts", "The files of a session or a user."),
+    "checkpoints": Lazy("checkpoints:checkpoints", "The steps of graphs, and what changed."),
     "memory": Lazy("memory:memory", "What is remembered of a user: list, find, add, edit, remove."),
     "search": Lazy("searching:search", "What answers a query, of a user or an app."),
     "import": Lazy("importing:importing", "Bring in conversations that are kept elsewhere."),

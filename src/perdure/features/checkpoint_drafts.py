@@ -8,11 +8,20 @@ from typing import Any
 from perdure.errors import InvalidError, TooLargeError
 from perdure.features.checkpoint_bodies import Value, Version, named, namespace_key
 from perdure.features.checkpoint_puts import Draft, Given, Late, WriteRow, Written
+from perdure.features.hooks import passed
 from perdure.features.lineages import Linked
 from perdure.features.lookup import target
 from perdure.operation import Settings
 from perdure.parts import lineage_part, place
-from perdure.records import JSON, CheckpointKey, NewWrite, Opaque, SessionKey
+from perdure.records import (
+    JSON,
+    CheckpointKey,
+    NewCheckpoint,
+    NewTaskWrites,
+    NewWrite,
+    Opaque,
+    SessionKey,
+)
 from perdure.values import check_text, digest, encode, encode_trusted, payload
 
 #: What a checkpoint without metadata has.
@@ -72,11 +81,18 @@ def draft(
     settings = at.settings
     limit = settings.limits.checkpoint
     now = settings.clock()
+    name = settings.ids() if id is None else check_id(settings, id)
+    stored_metadata = METADATA if metadata is None else metadata
+    for what, mapping in (("metadata", stored_metadata), ("versions", versions or {})):
+        _check_mapping(what, mapping)
+    _check_mapping("values", values or {})
+    if settings.on_write is not None:
+        key = CheckpointKey(at.lineage, at.namespace, name)
+        new = NewCheckpoint(key, payload_, dict(stored_metadata), dict(values or {}))
+        new = passed(new, settings)
+        payload_, stored_metadata, values = new.payload, new.metadata, new.values
     body = value_of(payload_, "payload", limit)
     given = _channels(at, dict(versions or {}), dict(values or {}), limit)
-    stored_metadata = METADATA if metadata is None else metadata
-    if not isinstance(stored_metadata, Mapping):
-        raise InvalidError(f"metadata maps keys to values, not {metadata!r}", "metadata")
     text = encode(dict(stored_metadata), "metadata", settings.limits.state, "state")
     _check_size(body, given, written, limit)
     parent_ns, parent_id = _parent(at, parent)
@@ -86,7 +102,7 @@ def draft(
         namespace=at.namespace,
         tenant=settings.tenant,
         lineage=at.lineage,
-        id=settings.ids() if id is None else check_id(settings, id),
+        id=name,
         parent_ns=parent_ns,
         parent=parent_id,
         digest=_digest(text, body, given, parent_ns, parent_id),
@@ -101,6 +117,11 @@ def draft(
         fence=fence,
         linked=linked(settings, owner, session, now),
     )
+
+
+def _check_mapping(what: str, given: object) -> None:
+    if not isinstance(given, Mapping):
+        raise InvalidError(f"{what} maps names to values, not {given!r}", what)
 
 
 def value_of(value: JSON | Opaque, path: str, limit: int) -> Value:
@@ -192,7 +213,9 @@ def _digest(
 
 def run_digest(tenant: str, run_id: JSON) -> str | None:
     """What a run is found by."""
-    return digest("run", tenant, run_id) if isinstance(run_id, str) and run_id else None
+    if not isinstance(run_id, str) or not run_id:
+        return None
+    return digest("run", tenant, run_id)[:_DIGEST_DIGITS]
 
 
 def linked(
@@ -215,6 +238,7 @@ def linked(
 
 def written(
     settings: Settings,
+    lineage: str,
     task: str,
     writes: Sequence[NewWrite | tuple[str, JSON | Opaque]],
     task_path: str,
@@ -230,21 +254,27 @@ def written(
     if len(writes) > limits.records:
         message = f"{len(writes)} writes in one call, the limit 'records' is {limits.records}"
         raise TooLargeError(message, "records", "writes")
+    new: Sequence[NewWrite] = [_new(place_, one) for place_, one in enumerate(writes)]
+    if settings.on_write is not None:
+        new = passed(NewTaskWrites(lineage, task, new), settings).writes
     rows: dict[int, WriteRow] = {}
-    for place_, one in enumerate(writes):
+    for place_, one in enumerate(new):
         row = _write(settings, place_, one)
         if row.idx not in rows or row.idx < 0 or on_duplicate == "replace":
             rows[row.idx] = row
     return Written(task, task_path, list(rows.values()), on_duplicate == "replace")
 
 
-def _write(settings: Settings, place_: int, given: Any) -> WriteRow:
-    one = given if isinstance(given, NewWrite) else None
-    if one is None:
-        if not isinstance(given, tuple | list) or len(given) != 2:  # noqa: PLR2004 - a pair
-            message = f"writes[{place_}] is a NewWrite, or channel and value, not {given!r}"
-            raise InvalidError(message, "writes")
-        one = NewWrite(*given)
+def _new(place_: int, given: Any) -> NewWrite:
+    if isinstance(given, NewWrite):
+        return given
+    if not isinstance(given, tuple | list) or len(given) != 2:  # noqa: PLR2004 - a pair
+        message = f"writes[{place_}] is a NewWrite, or channel and value, not {given!r}"
+        raise InvalidError(message, "writes")
+    return NewWrite(*given)
+
+
+def _write(settings: Settings, place_: int, one: NewWrite) -> WriteRow:
     idx = place_ if one.index is None else one.index
     if isinstance(idx, bool) or not isinstance(idx, int) or abs(idx) >= _MOST_INDEX:
         raise InvalidError(f"writes[{place_}].index is {idx!r}, not a whole number", "writes")

@@ -17,6 +17,7 @@ from perdure.features.checkpoint_bodies import (
     chain_number,
     encode_body,
 )
+from perdure.features.checkpoint_prunes import collect
 from perdure.features.checkpoint_reads import known_of
 from perdure.features.deltas import LONGEST, change, checksum, whole
 from perdure.features.lineages import (
@@ -25,6 +26,7 @@ from perdure.features.lineages import (
     link,
     refuse_if_fenced,
     refuse_if_not_latest,
+    take,
 )
 from perdure.operation import Bumps, Fused, Plan, Rows, Settings, Statement, Work
 from perdure.records import CheckpointKey
@@ -136,14 +138,16 @@ class _Layout(NamedTuple):
     rows: Sequence[Row]
     channels: Channels
     body: Row
+    #: What the body holds.
+    value: Value
 
 
 def work(draft: Draft, settings: Settings) -> Work[CheckpointKey]:
     """The work of a put; one statement can do the usual ones."""
     memory = Memory(settings.cache, draft.part)
 
-    def plain(bumps: Bumps) -> Plan[CheckpointKey]:
-        return _put(draft, memory, bumps)
+    def plain(_: Bumps) -> Plan[CheckpointKey]:
+        return put(draft, memory)
 
     basis = _basis(draft, memory)
     if not _fits(draft, basis):
@@ -249,7 +253,7 @@ def _lay_out(
         channels[name] = Entry(entry.version, row.ref)
     body = Value(None, encode_body(draft.metadata, channels, draft.codec, draft.payload))
     row = _row(draft, memory, "", body, basis.body if basis else None, None)
-    return _Layout(rows, channels, row)
+    return _Layout(rows, channels, row, body)
 
 
 def _row(
@@ -287,11 +291,11 @@ def _at_once(draft: Draft, layout: _Layout, basis: Known | None) -> Statement:
     entries = _entries(draft, basis, {})
     rows = [*layout.rows, layout.body]
     columns = dict(zip(Row._fields, map(list, zip(*rows, strict=True)), strict=True))
-    values = {f"v_{name}": column for name, column in columns.items()}
+    values: dict[str, Any] = {f"v_{name}": column for name, column in columns.items()}
     values |= _columns(draft) | at_once(draft.writes) | layout.body.ref._asdict()
     values |= {
         "absent": [named for _, named in _unsure(draft, entries)],
-        "owner_part": draft.linked.owner_part if draft.linked else None,
+        "owner": draft.linked.owner_part if draft.linked else None,
     }
     if basis is None:
         values["epoch"] = draft.epoch
@@ -328,8 +332,8 @@ def at_once(written: Written) -> dict[str, Any]:
 # -- the plan --------------------------------------------------------------------------------
 
 
-def _put(draft: Draft, memory: Memory, bumps: Bumps) -> Plan[CheckpointKey]:
-    del bumps
+def put(draft: Draft, memory: Memory) -> Plan[CheckpointKey]:
+    """Store a checkpoint, or find that it is stored."""
     if draft.linked is not None:
         draft = draft._replace(linked=(yield from draft.linked.resolved()))
     if draft.fence:
@@ -341,7 +345,7 @@ def _put(draft: Draft, memory: Memory, bumps: Bumps) -> Plan[CheckpointKey]:
     bodies = yield CHECKPOINTS.bodies(
         part=draft.part, ns=draft.ns, id=draft.id, base_id=basis.id if basis else draft.id
     )
-    stored = {id: (digest, Ref(*ref)) for id, digest, *ref in bodies}
+    stored = {found: (digest, Ref(*ref)) for found, digest, *ref in bodies}
     if draft.id in stored and stored[draft.id][0] == draft.digest:
         # A retry of what was acknowledged to nobody: nothing moves.
         yield from write(draft.part, draft.ns, draft.id, draft.writes)
@@ -358,6 +362,11 @@ def _put(draft: Draft, memory: Memory, bumps: Bumps) -> Plan[CheckpointKey]:
         yield CHECKPOINTS.renew(part=draft.part, ns=draft.ns)
     yield CHECKPOINTS.add(**_columns_of_row(draft), number=number, **layout.body.ref._asdict())
     yield from write(draft.part, draft.ns, draft.id, draft.writes)
+    if draft.id in stored and layout.body.depth == 0:
+        # Now and then what replacements have left behind goes.
+        yield from take(draft.part)
+        yield from collect(draft.part, memory.cache)
+        epoch += 1
     _learn(draft, memory, layout, epoch)
     return draft.key
 
@@ -392,16 +401,16 @@ def _insert(draft: Draft, memory: Memory, basis: Known | None, number: int) -> P
             memory.keep(other.ref, _value(given))
             channels[name] = Entry(given.version, other.ref)
             moved = True
-    body = layout.body
-    value = Value(None, encode_body(draft.metadata, channels, draft.codec, draft.payload))
+    body, value = layout.body, layout.value
     if moved:
+        value = Value(None, encode_body(draft.metadata, channels, draft.codec, draft.payload))
         body = _whole(draft, "", value, None)
     added = yield CHECKPOINTS.add_value(part=draft.part, number=number, **body._asdict())
     if not added:
         body = _whole(draft, "", value, None)
         yield CHECKPOINTS.add_value(part=draft.part, number=number, **body._asdict())
     memory.keep(body.ref, value)
-    return _Layout(layout.rows, channels, body)
+    return _Layout(layout.rows, channels, body, value)
 
 
 def _new(entries: Mapping[str, Entry | Given]) -> list[tuple[str, Given]]:
@@ -431,8 +440,7 @@ def write_work(late: Late) -> Work[CheckpointKey]:
     """The work of writes alone; one statement can do them in a namespace that is there."""
     key = CheckpointKey(late.lineage, late.namespace, late.id)
 
-    def plain(bumps: Bumps) -> Plan[CheckpointKey]:
-        del bumps
+    def plain(_: Bumps) -> Plan[CheckpointKey]:
         linked = late.linked
         if linked is not None:
             linked = yield from linked.resolved()
@@ -449,7 +457,7 @@ def write_work(late: Late) -> Work[CheckpointKey]:
 
     def once() -> Statement:
         values = {**late._asdict(), **at_once(late.writes)}
-        values["owner_part"] = late.linked.owner_part if late.linked else None
+        values["owner"] = late.linked.owner_part if late.linked else None
         query = CHECKPOINTS.put_writes
         return query(**{param: values[param] for param in query.params})
 

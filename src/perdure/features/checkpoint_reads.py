@@ -95,7 +95,7 @@ def read(wanted: Wanted, limit: int, cache: Cache, known: int = 0) -> Plan[Read]
         refs = [row.body for row in some]
         if any(ref.chain == known and memory.value(ref) is None for ref in refs):
             # It was forgotten, or is another one: the chain is needed after all.
-            links[part] = [*links.get(part, ()), *(yield from _links(part, [known]))]
+            links[part] = [*links.get(part, ()), *(yield from links_of(part, [known]))]
         for ref, value in unfold(links.get(part, ()), refs, memory).items():
             bodies[part, ref] = decode_body(value.data, f"a checkpoint of {some[0].lineage!r}")
             memory.keep(ref, value)
@@ -122,17 +122,17 @@ def _sorted_out(
                 Link(chain, depth, Packed(head, tail, form, data), checksum, codec)
             )
         else:
-            ns, id, task, path, *rest = values
-            writes.setdefault((part, ns, id), []).append((path, task, rest[3], rest))
+            ns, of, task, path, *rest = values
+            writes.setdefault((part, ns, of), []).append((path, task, rest[3], rest))
     sorted_writes = {key: _writes(some) for key, some in writes.items()}
     return rows, links, sorted_writes
 
 
 def _row(part: str, values: Sequence[Any]) -> CheckpointRow:
-    ns, id, namespace, lineage, parent, parent_ns, _ = values[:7]
+    ns, name, namespace, lineage, parent, parent_ns, _ = values[:7]
     number, chain, depth, checksum, created_at, epoch, _ = values[7:]
     return CheckpointRow(
-        part, ns, id, namespace, lineage, parent, parent_ns, number, Ref(chain, depth, checksum),
+        part, ns, name, namespace, lineage, parent, parent_ns, number, Ref(chain, depth, checksum),
         created_at, epoch,
     )  # fmt: skip
 
@@ -156,7 +156,8 @@ def _by_part(rows: Iterable[CheckpointRow]) -> dict[str, list[CheckpointRow]]:
     return by_part
 
 
-def _links(part: str, chains: Sequence[int]) -> Plan[list[Link]]:
+def links_of(part: str, chains: Sequence[int]) -> Plan[list[Link]]:
+    """The rows of these chains of a lineage, in one statement."""
     if not chains:
         return []
     found = yield CHECKPOINTS.chains(part=part, chains=chains_text(chains))
@@ -189,7 +190,7 @@ def values_of(
     for part, wanted in refs.items():
         memory = Memory(cache, part)
         missing = [ref.chain for ref in wanted if memory.value(ref) is None]
-        links = yield from _links(part, missing)
+        links = yield from links_of(part, missing)
         for ref, value in unfold(links, wanted, memory).items():
             found[part, ref] = value
             if keep:

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from perdure.errors import InvalidError, NotFoundError
+from perdure.errors import NotFoundError
 from perdure.features import checkpoint_drafts as drafts
 from perdure.features import checkpoint_lists as lists
 from perdure.features import checkpoint_puts as puts
-from perdure.features.checkpoint_drafts import Parent, Place
+from perdure.features.checkpoint_drafts import Place
 from perdure.features.checkpoint_reads import LAST_ID, LAST_NUMBER, Wanted, one
 from perdure.features.cursors import check_limit
+from perdure.features.lineage_keeping import LineageKeeping
 from perdure.operation import (
     Bumps,
     Emit,
-    Feature,
     M,
     Plan,
     Stream,
@@ -26,7 +26,6 @@ from perdure.operation import (
     stream,
 )
 from perdure.records import (
-    ALL,
     JSON,
     AllType,
     Checkpoint,
@@ -42,16 +41,13 @@ Order = Literal["put", "id"]
 OnDuplicate = Literal["keep", "replace"]
 
 
-class Checkpoints(Feature[M]):
+class Checkpoints(LineageKeeping[M]):
     """`store.checkpoints`: the steps of graphs, by lineage, namespace and id.
 
     A lineage is one thread of work; its namespaces are those of the graphs inside of the graph,
     ``""`` that of the outer one. The latest checkpoint is the one that was put last, whatever
     its id and whatever a clock says.
     """
-
-    name = "checkpoints"
-    _of_sessions = False
 
     # -- putting -----------------------------------------------------------------------------
 
@@ -116,7 +112,7 @@ class Checkpoints(Feature[M]):
     ) -> Work[CheckpointKey]:
         """Store a checkpoint and what a task has written for it, both or neither: see `put`."""
         at = Place(self._settings, lineage, namespace)
-        written = drafts.written(self._settings, task, writes, task_path, on_duplicate)
+        written = drafts.written(self._settings, at.lineage, task, writes, task_path, on_duplicate)
         draft = drafts.draft(
             at, payload, id, parent=parent, metadata=metadata, versions=versions, values=values,
             written=written, owner=owner, session=session, fence=fence,
@@ -145,7 +141,7 @@ class Checkpoints(Feature[M]):
         ``session`` and ``fence`` as for `put`; of the fence what is said of deleted lineages.
         """
         at = Place(self._settings, lineage, namespace)
-        written = drafts.written(self._settings, task, writes, task_path, on_duplicate)
+        written = drafts.written(self._settings, at.lineage, task, writes, task_path, on_duplicate)
         late = drafts.late(at, id, written, owner, session, fence=fence)
         return puts.write_work(late)
 
@@ -313,8 +309,6 @@ class Checkpoints(Feature[M]):
     ) -> Any:
         at = Place(self._settings, lineage, namespace)
         lists.check_order(order)
-        if lineage is ALL or namespace is ALL:
-            raise InvalidError("one checkpoint is in one namespace of one lineage", "namespace")
         values = {"part": at.part, "ns": at.ns}
         found = f"one_{order}"
         if id is not None:
@@ -336,6 +330,3 @@ def _there(
         what = "no checkpoint" if id is None else f"no checkpoint {id!r}"
         raise NotFoundError(f"{what} in namespace {namespace!r} of lineage {lineage!r}")
     return found
-
-
-__all__ = ["Checkpoints", "Parent"]

@@ -40,18 +40,16 @@ WHERE v.part = :part AND v.named = :named ORDER BY v.number, v.chain LIMIT 1
 -- name: add_value
 INSERT INTO checkpoint_values
     (part, chain, depth, named, number, head, tail, form, checksum, codec, data)
-VALUES
-    (:part, :chain, :depth, :named, :number, :head, :tail, :form, :checksum, :codec, :data)
+VALUES (:part, :chain, :depth, :named, :number, :head, :tail, :form, :checksum, :codec, :data)
 ON CONFLICT (part, chain, depth) DO NOTHING
 RETURNING depth
 
 -- name: add
 INSERT INTO checkpoints
-    (part, ns, id, number, parent_ns, parent, digest, run, chain, depth, checksum, created_at)
-VALUES
-    (:part, :ns, :id, :number, :parent_ns, :parent, :digest, :run, :chain, :depth, :checksum, :now)
+    (part, ns, id, number, parent_ns, parent_id, digest, run, chain, depth, checksum, created_at)
+VALUES (:part, :ns, :id, :number, :parent_ns, :parent, :digest, :run, :chain, :depth, :checksum, :now)
 ON CONFLICT (part, ns, id) DO UPDATE
-SET number = excluded.number, parent_ns = excluded.parent_ns, parent = excluded.parent,
+SET number = excluded.number, parent_ns = excluded.parent_ns, parent_id = excluded.parent_id,
     digest = excluded.digest, run = excluded.run, chain = excluded.chain, depth = excluded.depth,
     checksum = excluded.checksum, created_at = excluded.created_at
 
@@ -86,8 +84,8 @@ WHERE excluded.idx < 0 OR CAST(:replacing AS BIGINT) = 1
       AND EXISTS (SELECT FROM checkpoints b
           WHERE b.part = :part AND b.ns = :ns AND b.id = :base_id AND b.chain = :base_chain
             AND b.depth = :base_depth AND b.checksum = :base_checksum)
-      AND (CAST(:owner_part AS TEXT) IS NULL OR EXISTS (SELECT FROM checkpoint_owners o
-          WHERE o.part = :part AND o.owner_part = :owner_part AND o.uid = ''))
+      AND (CAST(:owner AS TEXT) IS NULL OR EXISTS (SELECT FROM checkpoint_owners o
+          WHERE o.part = :part AND o.owner_part = :owner AND o.uid = ''))
       AND {is_new}
     RETURNING last, epoch
 
@@ -108,7 +106,7 @@ WITH place AS (
     ) AS v (chain, depth, named, head, tail, form, checksum, codec, data)
 ), stored AS (
     INSERT INTO checkpoints
-        (part, ns, id, number, parent_ns, parent, digest, run, chain, depth, checksum, created_at)
+        (part, ns, id, number, parent_ns, parent_id, digest, run, chain, depth, checksum, created_at)
     SELECT CAST(:part AS TEXT), CAST(:ns AS TEXT), CAST(:id AS TEXT), place.last,
         CAST(:parent_ns AS TEXT), CAST(:parent AS TEXT), CAST(:digest AS TEXT),
         CAST(:run AS TEXT), CAST(:chain AS BIGINT), CAST(:depth AS BIGINT),
@@ -131,7 +129,7 @@ WITH lineage AS (
     RETURNING part
 ), place AS (
     INSERT INTO checkpoint_namespaces (part, ns, namespace, last, epoch, updated_at)
-    SELECT lineage.part, CAST(:ns AS TEXT), CAST(:namespace AS TEXT), 1, CAST(:epoch AS BIGINT),
+    SELECT CAST(:part AS TEXT), CAST(:ns AS TEXT), CAST(:namespace AS TEXT), 1, CAST(:epoch AS BIGINT),
         CAST(:now AS BIGINT)
     FROM lineage
     ON CONFLICT (part, ns) DO UPDATE
@@ -149,7 +147,7 @@ WITH lineage AS (
     ) AS v (chain, depth, named, head, tail, form, checksum, codec, data)
 ), stored AS (
     INSERT INTO checkpoints
-        (part, ns, id, number, parent_ns, parent, digest, run, chain, depth, checksum, created_at)
+        (part, ns, id, number, parent_ns, parent_id, digest, run, chain, depth, checksum, created_at)
     SELECT CAST(:part AS TEXT), CAST(:ns AS TEXT), CAST(:id AS TEXT), place.last,
         CAST(:parent_ns AS TEXT), CAST(:parent AS TEXT), CAST(:digest AS TEXT),
         CAST(:run AS TEXT), CAST(:chain AS BIGINT), CAST(:depth AS BIGINT),
@@ -164,8 +162,8 @@ SELECT place.last, place.epoch FROM (VALUES (1)) AS always (one) LEFT JOIN place
 -- The writes of a task into a namespace that is there.
 WITH place AS (
     UPDATE checkpoint_namespaces SET updated_at = :now WHERE part = :part AND ns = :ns
-      AND (CAST(:owner_part AS TEXT) IS NULL OR EXISTS (SELECT FROM checkpoint_owners o
-          WHERE o.part = :part AND o.owner_part = :owner_part AND o.uid = ''))
+      AND (CAST(:owner AS TEXT) IS NULL OR EXISTS (SELECT FROM checkpoint_owners o
+          WHERE o.part = :part AND o.owner_part = :owner AND o.uid = ''))
     RETURNING last
 ), written AS (
 {written_at_once}
@@ -222,7 +220,7 @@ ORDER BY c.id DESC, l.lineage
 SELECT 1, v.part, v.codec, NULL, NULL, NULL, NULL, NULL, NULL, v.chain, v.depth, v.head, v.tail,
     v.form, v.checksum, v.data
 FROM checkpoint_values v
-WHERE v.chain <> :known
+WHERE {of_values} AND v.chain <> :known
   AND (v.part, v.chain) IN (SELECT p.part, p.chain FROM page p)
 
 -- define: writes_of_page
@@ -230,18 +228,18 @@ UNION ALL
 SELECT 2, w.part, w.ns, w.id, w.task, w.path, w.channel, w.codec, w.value, w.idx, 0, 0, 0, 0, 0,
     w.data
 FROM checkpoint_writes w
-WHERE (w.part, w.ns, w.id) IN (SELECT p.part, p.ns, p.id FROM page p)
+WHERE {of_writes} AND (w.part, w.ns, w.id) IN (SELECT p.part, p.ns, p.id FROM page p)
 
 -- name: page
--- for: found = by_id: {by_id} | one_put: {one_put} | one_id: {one_id} | lineage_put: {lineage_put} | lineage_id: {lineage_id} | same_put: {same_put} | same_id: {same_id} | tenant_put: {tenant_put} | tenant_id: {tenant_id}
+-- for: found, of_values, of_writes = by_id: {by_id}, v.part = :part, w.part = :part | one_put: {one_put}, v.part = :part, w.part = :part | one_id: {one_id}, v.part = :part, w.part = :part | lineage_put: {lineage_put}, v.part = :part, w.part = :part | lineage_id: {lineage_id}, v.part = :part, w.part = :part | same_put: {same_put}, 1 = 1, 1 = 1 | same_id: {same_id}, 1 = 1, 1 = 1 | tenant_put: {tenant_put}, 1 = 1, 1 = 1 | tenant_id: {tenant_id}, 1 = 1, 1 = 1
 -- for: with_writes = plain: | written: {writes_of_page}
 -- Checkpoints, the chains that their bodies are in (but for one that is known), and their writes.
 WITH page AS MATERIALIZED (
-    SELECT c.part, c.ns, c.id, n.namespace, l.lineage, c.parent, c.parent_ns, c.number, c.chain,
+    SELECT c.part, c.ns, c.id, n.namespace, l.lineage, c.parent_id, c.parent_ns, c.number, c.chain,
         c.depth, c.checksum, c.created_at, n.epoch
     {found} LIMIT :limit
 )
-SELECT 0, p.part, p.ns, p.id, p.namespace, p.lineage, p.parent, p.parent_ns,
+SELECT 0, p.part, p.ns, p.id, p.namespace, p.lineage, p.parent_id, p.parent_ns,
     CAST(NULL AS TEXT), p.number, p.chain, p.depth, p.checksum, p.created_at, p.epoch,
     CAST(NULL AS BYTEA)
 FROM page p
@@ -269,17 +267,17 @@ WHERE v.part = :part
 
 -- name: link
 INSERT INTO checkpoint_links (part, uid, lineage_part, lineage, created_at)
-VALUES (:owner_part, :uid, :lineage_part, :lineage, :now)
+VALUES (:owner, :uid, :lineage_part, :lineage, :now)
 ON CONFLICT (part, uid, lineage_part) DO UPDATE SET lineage = excluded.lineage
 
 -- name: own
 INSERT INTO checkpoint_owners (part, owner_part, uid, app, user_id)
-VALUES (:part, :owner_part, :uid, :app, :user)
+VALUES (:part, :owner, :uid, :app, :user)
 ON CONFLICT (part, owner_part, uid) DO NOTHING
 
 -- name: owned
 SELECT 1 FROM checkpoint_owners o
-WHERE o.part = :part AND o.owner_part = :owner_part AND o.uid = :uid
+WHERE o.part = :part AND o.owner_part = :owner AND o.uid = :uid
 
 -- name: hold_lineage
 -- For this transaction alone; a deleted one, too.
@@ -295,3 +293,116 @@ WHERE c.part = :part AND c.ns = :ns ORDER BY c.number DESC LIMIT 1
 -- The first place of an id in a list.
 SELECT l.lineage, n.namespace, c.number, c.id
 {of_one} WHERE {scope} AND c.id = :id ORDER BY l.lineage, n.namespace LIMIT :limit
+
+-- name: renew_all
+-- Every namespace for this transaction alone; what processes remember of them counts no more.
+UPDATE checkpoint_namespaces SET epoch = epoch + 1 WHERE part = :part
+
+-- name: owners
+SELECT o.owner_part, o.uid FROM checkpoint_owners o WHERE o.part = :part
+ORDER BY o.owner_part, o.uid
+
+-- name: unlink
+DELETE FROM checkpoint_links
+WHERE part = :owner AND uid = :uid AND lineage_part = :lineage_part
+
+-- name: links
+SELECT k.uid, k.lineage_part, k.lineage FROM checkpoint_links k
+WHERE k.part = :owner AND (CAST(:uid AS TEXT) IS NULL OR k.uid = :uid)
+ORDER BY k.lineage_part, k.uid
+
+-- name: counted
+-- for: table = @lineage
+SELECT COUNT(*) FROM {table} WHERE part = :part
+
+-- name: remove
+-- for: table = @lineage
+DELETE FROM {table} WHERE part = :part
+
+-- name: bury
+-- The lineage is deleted; its row stays, without a name.
+UPDATE checkpoint_lineages SET tenant = '', lineage = '', deleted_at = :now WHERE part = :part
+
+-- name: outline
+-- Every checkpoint of a lineage, without its body.
+SELECT c.ns, n.namespace, c.id, c.number, c.parent_ns, c.parent_id, c.chain, c.depth, c.checksum,
+    c.created_at, c.run
+FROM checkpoints c JOIN checkpoint_namespaces n ON n.part = c.part AND n.ns = c.ns
+WHERE c.part = :part ORDER BY n.namespace, c.number
+
+-- name: sizes_of_values
+SELECT v.chain, v.depth, OCTET_LENGTH(v.data) FROM checkpoint_values v WHERE v.part = :part
+
+-- name: size_of_writes
+SELECT COUNT(*), CAST(COALESCE(SUM(
+    COALESCE(OCTET_LENGTH(w.value), 0) + COALESCE(OCTET_LENGTH(w.data), 0)), 0) AS BIGINT)
+FROM checkpoint_writes w WHERE w.part = :part AND w.ns = :ns AND w.id = :id
+
+-- name: drop_checkpoint
+DELETE FROM checkpoints WHERE part = :part AND ns = :ns AND id = :id
+
+-- name: drop_writes
+DELETE FROM checkpoint_writes WHERE part = :part AND ns = :ns AND id = :id
+
+-- name: drop_values
+DELETE FROM checkpoint_values WHERE part = :part AND chain = :chain AND depth > :depth
+
+-- name: relink
+UPDATE checkpoints SET parent_ns = :parent_ns, parent_id = :parent
+WHERE part = :part AND ns = :ns AND id = :id
+
+-- name: of_run
+-- In every lineage of a tenant: a sharded database asks all its machines.
+SELECT c.part, c.ns, c.id FROM checkpoints c WHERE c.run = :run ORDER BY c.part, c.ns, c.id
+
+-- name: any
+SELECT 1 FROM checkpoints c WHERE c.part = :part LIMIT 1
+
+-- name: copy_namespaces
+INSERT INTO checkpoint_namespaces (part, ns, namespace, last, epoch, updated_at)
+SELECT CAST(:target AS TEXT), ns, namespace, last, CAST(:epoch AS BIGINT), CAST(:now AS BIGINT)
+FROM checkpoint_namespaces WHERE part = :part
+ON CONFLICT (part, ns) DO UPDATE
+SET last = excluded.last, epoch = excluded.epoch, updated_at = excluded.updated_at
+
+-- name: copy_checkpoints
+INSERT INTO checkpoints
+    (part, ns, id, number, parent_ns, parent_id, digest, run, chain, depth, checksum, created_at)
+SELECT CAST(:target AS TEXT), ns, id, number, parent_ns, parent_id, digest, run, chain, depth,
+    checksum, created_at
+FROM checkpoints WHERE part = :part
+
+-- name: copy_values
+INSERT INTO checkpoint_values
+    (part, chain, depth, named, number, head, tail, form, checksum, codec, data)
+SELECT CAST(:target AS TEXT), chain, depth, named, number, head, tail, form, checksum, codec, data
+FROM checkpoint_values WHERE part = :part
+
+-- name: copy_writes
+INSERT INTO checkpoint_writes (part, ns, id, task, idx, path, channel, value, codec, data)
+SELECT CAST(:target AS TEXT), ns, id, task, idx, path, channel, value, codec, data
+FROM checkpoint_writes WHERE part = :part
+
+-- define: about_lineage
+SELECT l.part, l.lineage, l.created_at,
+    (SELECT COUNT(*) FROM checkpoint_namespaces n WHERE n.part = l.part),
+    (SELECT MAX(n.updated_at) FROM checkpoint_namespaces n WHERE n.part = l.part),
+    (SELECT COUNT(*) FROM checkpoints c WHERE c.part = l.part),
+    (SELECT CAST(COALESCE(SUM(OCTET_LENGTH(v.data)), 0) AS BIGINT)
+     FROM checkpoint_values v WHERE v.part = l.part)
+FROM checkpoint_lineages l
+
+-- name: lineages
+{about_lineage}
+WHERE l.tenant = :tenant AND l.lineage > :after AND l.deleted_at IS NULL
+ORDER BY l.lineage LIMIT :limit
+
+-- name: lineage
+{about_lineage} WHERE l.part = :part AND l.deleted_at IS NULL
+
+-- name: worth_pruning
+-- The next lineages in which there may be something to remove.
+SELECT l.part, l.lineage FROM checkpoint_lineages l
+WHERE l.tenant = :tenant AND l.lineage > :after AND l.deleted_at IS NULL
+  AND EXISTS (SELECT 1 FROM checkpoints c WHERE c.part = l.part AND c.created_at < :before)
+ORDER BY l.lineage LIMIT :limit

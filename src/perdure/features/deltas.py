@@ -5,6 +5,8 @@ from __future__ import annotations
 import zlib
 from typing import NamedTuple
 
+import msgspec
+
 from perdure.errors import CorruptError
 
 #: A whole copy comes again after so many changes, so that no read has to follow more of them.
@@ -16,7 +18,13 @@ _AROUND = 4_096
 _CHUNK = 65_536
 _LEVEL = 6
 
-RAW, ZLIB, WITH_DICTIONARY = 0, 1, 2
+#: How much is looked for, how much has to be alike, and how far behind a change to look for it.
+_PROBE = 24
+_WORTH = 64
+_STEPS = (0, 8, *(16 << power for power in range(20)))
+_MOST_EDITS = 200
+
+RAW, ZLIB, WITH_DICTIONARY, PATCH = 0, 1, 2, 3
 
 
 class Packed(NamedTuple):
@@ -37,17 +45,18 @@ def whole(value: bytes) -> Packed:
 def change(base: bytes, value: bytes) -> Packed | None:
     """The value as a change of another one; None if that is not worth it."""
     head = _shared(base, value)
-    most = min(len(base), len(value)) - head
-    tail = _shared_end(base, value, most)
+    tail = _shared_end(base, value, min(len(base), len(value)) - head)
     middle = value[head : len(value) - tail]
-    if len(value) > _SMALL and 2 * len(middle) > len(value):
-        return None
+    form = WITH_DICTIONARY
+    if len(middle) > _SMALL:
+        form, middle = PATCH, _patch(base, value, head, tail)
     squeezer = zlib.compressobj(_LEVEL, zdict=_dictionary(base, head))
     squeezed = squeezer.compress(middle) + squeezer.flush()
-    form, data = (WITH_DICTIONARY, squeezed) if len(squeezed) < len(middle) else (RAW, middle)
-    if 2 * len(data) > len(value) and len(whole(value).data) <= len(data):
+    if form == WITH_DICTIONARY and len(squeezed) >= len(middle):
+        form, squeezed = RAW, middle
+    if 2 * len(squeezed) > len(value) and len(whole(value).data) <= len(squeezed):
         return None
-    return Packed(head, tail, form, data)
+    return Packed(head, tail, form, squeezed)
 
 
 def unpack(packed: Packed, base: bytes, what: str) -> bytes:
@@ -56,11 +65,69 @@ def unpack(packed: Packed, base: bytes, what: str) -> bytes:
     try:
         if form == ZLIB:
             data = zlib.decompress(data)
-        elif form == WITH_DICTIONARY:
+        elif form != RAW:
             data = zlib.decompressobj(zdict=_dictionary(base, head)).decompress(data)
-    except zlib.error as error:
+        if form == PATCH:
+            data = _patched(base, data)
+    except (zlib.error, ValueError, msgspec.DecodeError) as error:
         raise CorruptError(f"the stored bytes of {what} are damaged: {error}") from error
     return base[:head] + data + base[len(base) - tail :] if head or tail else data
+
+
+# -- several changes in one value ------------------------------------------------------------
+
+
+def _patch(base: bytes, value: bytes, head: int, tail: int) -> bytes:
+    """What makes the middle of the value: lengths of new bytes, each with what is copied then."""
+    place, end = head, len(value) - tail
+    at = head
+    steps: list[int] = []
+    new: list[bytes] = []
+    while place < end:
+        found = None
+        if len(new) < _MOST_EDITS:
+            found = _found_again(base, value, at, place, end)
+        if found is None:
+            new.append(value[place:end])
+            steps += [end - place, 0, 0]
+            break
+        there, here, length = found
+        new.append(value[place:here])
+        steps += [here - place, there, length]
+        at, place = there + length, here + length
+    return b"".join([msgspec.json.encode(steps), b"\n", *new])
+
+
+def _found_again(
+    base: bytes, value: bytes, at: int, place: int, end: int
+) -> tuple[int, int, int] | None:
+    """Where in both, from these places on, they are alike again, and for how many bytes."""
+    for step in _STEPS:
+        here = place + step
+        if here + _PROBE > end:
+            return None
+        probe = value[here : here + _PROBE]
+        there = base.find(probe, at)
+        if there < 0:
+            there = base.find(probe, 0, at)
+        if there >= 0:
+            back = _shared_end(base[:there], value[place:here], min(there, step))
+            there, here = there - back, here - back
+            length = _shared(base[there:], value[here:end])
+            if length >= _WORTH:
+                return there, here, length
+    return None
+
+
+def _patched(base: bytes, patch: bytes) -> bytes:
+    line, _, new = patch.partition(b"\n")
+    steps = msgspec.json.decode(line, type=list[int])
+    parts = []
+    place = 0
+    for length, there, copied in zip(steps[::3], steps[1::3], steps[2::3], strict=True):
+        parts += [new[place : place + length], base[there : there + copied]]
+        place += length
+    return b"".join(parts)
 
 
 def checksum(value: bytes) -> int:
@@ -106,7 +173,7 @@ def _shared_end(one: bytes, other: bytes, most: int) -> int:
             # From the back: as from the front of what is turned round.
             return shared + _first_difference(ours[::-1], theirs[::-1], 0, step)
         shared += step
-    return most if most > 0 else 0
+    return max(0, most)
 
 
 def _before(value: bytes, end: int, step: int) -> bytes:

@@ -12,12 +12,14 @@ from perdure.records import (
     JSON,
     NewAnnotation,
     NewArtifact,
+    NewCheckpoint,
     NewEvent,
     NewKeyValue,
     NewMemory,
     NewRunStep,
     NewSession,
     NewState,
+    NewTaskWrites,
     Opaque,
     Scope,
 )
@@ -32,6 +34,8 @@ R = TypeVar(
     NewMemory,
     NewKeyValue,
     NewRunStep,
+    NewCheckpoint,
+    NewTaskWrites,
 )
 
 

@@ -6,25 +6,41 @@ from typing import Any, NamedTuple, Protocol
 
 from perdure.errors import ConflictError
 from perdure.features.checkpoint_bodies import CHECKPOINTS
-from perdure.features.lookup import Target, get, hold
+from perdure.features.holds import refuse_if_held
+from perdure.features.lookup import Target, hold
 from perdure.operation import Plan
+from perdure.tables import TABLES
+
+#: What goes with a lineage; its own row stays, so that what comes late is known.
+_ITS = [table.name for table in TABLES if table.lineage and table.name != "checkpoint_lineages"]
 
 
 class Comer(Protocol):
     """What comes to a namespace of a lineage."""
 
     @property
-    def part(self) -> str: ...
+    def part(self) -> str:
+        """That of the lineage."""
+
     @property
-    def ns(self) -> str: ...
+    def ns(self) -> str:
+        """The key of the namespace."""
+
     @property
-    def namespace(self) -> str: ...
+    def namespace(self) -> str:
+        """Its name."""
+
     @property
-    def tenant(self) -> str: ...
+    def tenant(self) -> str:
+        """Whose store it is."""
+
     @property
-    def lineage(self) -> str: ...
+    def lineage(self) -> str:
+        """The id of the lineage."""
+
     @property
-    def now(self) -> int: ...
+    def now(self) -> int:
+        """The time of the call."""
 
 
 class Linked(NamedTuple):
@@ -69,7 +85,7 @@ def link(comer: Comer, linked: Linked, now: int) -> Plan[None]:
     Who erases the owner finds it by that; the lineage is held, so that they come before all of
     it, or after.
     """
-    where = {"owner_part": linked.owner_part, "uid": linked.uid}
+    where = {"owner": linked.owner_part, "uid": linked.uid}
     if (yield CHECKPOINTS.owned(part=comer.part, **where)):
         return
     yield CHECKPOINTS.link(lineage_part=comer.part, lineage=comer.lineage, now=now, **where)
@@ -96,3 +112,52 @@ def refuse_if_not_latest(comer: Any) -> Plan[None]:
             f"checkpoint {comer.id!r} follows {parent!r}, but the latest of {comer.lineage!r} in "
             f"{comer.namespace!r} is {latest!r}: read it again, or put without the fence"
         )
+
+
+# -- going -----------------------------------------------------------------------------------
+
+
+def take(part: str) -> Plan[bool]:
+    """The lineage with all its namespaces for this transaction alone; whether it is there.
+
+    What processes remember of it counts no more.
+    """
+    held = yield CHECKPOINTS.hold_lineage(part=part)
+    yield CHECKPOINTS.renew_all(part=part)
+    return bool(held) and held[0][0] is None
+
+
+def refuse_if_kept(part: str, what: str) -> Plan[None]:
+    """`DeniedError` if somebody whose lineage it is, or their session, is held."""
+    for owner_part, uid in (yield CHECKPOINTS.owners(part=part)):
+        yield from refuse_if_held(owner_part, uid, what)
+
+
+def remove(part: str, now: int, *, but: str = "") -> Plan[dict[str, int]]:
+    """Remove a lineage that is taken, from those whose it was as well; its rows by table.
+
+    What the part ``but`` says of it is removed by who calls.
+    """
+    removed = {}
+    for owner_part, uid in (yield CHECKPOINTS.owners(part=part)):
+        if owner_part != but:
+            yield CHECKPOINTS.unlink(owner=owner_part, uid=uid, lineage_part=part)
+    for name in _ITS:
+        counted = yield CHECKPOINTS.pick("counted", name)(part=part)
+        removed[name] = counted[0][0]
+        yield CHECKPOINTS.pick("remove", name)(part=part)
+    yield CHECKPOINTS.bury(part=part, now=now)
+    return removed
+
+
+def remove_linked(
+    owner_part: str, uid: str | None, now: int, *, but: str = ""
+) -> Plan[dict[str, int]]:
+    """Remove the lineages of a session, or (None) all of a person; their rows by table."""
+    removed = dict.fromkeys(_ITS, 0)
+    links = yield CHECKPOINTS.links(owner=owner_part, uid=uid)
+    for part in sorted({lineage_part for _, lineage_part, _ in links}):
+        yield from take(part)
+        for name, count in (yield from remove(part, now, but=but)).items():
+            removed[name] += count
+    return removed

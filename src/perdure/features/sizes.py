@@ -109,6 +109,8 @@ def _held(tenant: str, after: str, known: _Owners) -> Plan[_Held]:
         part: _Owner(app, user) if of == tenant else None for part, of, app, user in rows
     }
     upto = rows[-1][0] if len(rows) == _OWNERS else _LAST
+    for part, of, app, user in (yield SIZES.lineages(after_part=after, upto_part=upto)):
+        owners[part] = _Owner(app, user) if of == tenant else None
     sizes = []
     for table in _SIZED:
         for part, count, size in (

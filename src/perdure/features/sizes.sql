@@ -7,6 +7,12 @@ SELECT DISTINCT s.app_part, s.tenant, s.app FROM sessions s
 SELECT s.part, MIN(s.tenant), MIN(s.app), MIN(s.user_id) FROM sessions s
 WHERE s.part > :after_part GROUP BY s.part ORDER BY s.part LIMIT :limit
 
+-- name: lineages
+-- Whose the parts of lineages are; nobody's have no names.
+SELECT l.part, l.tenant, MIN(o.app), MIN(o.user_id)
+FROM checkpoint_lineages l LEFT JOIN checkpoint_owners o ON o.part = l.part
+WHERE l.part > :after_part AND l.part <= :upto_part GROUP BY l.part, l.tenant
+
 -- name: held
 -- for: table, size = @sized
 SELECT t.part, COUNT(*), SUM({size}) FROM {table} t

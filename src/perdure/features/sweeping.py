@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any, NamedTuple, ParamSpec, Protocol, TypeVar
 
 from perdure.errors import DeniedError, NotFoundError
+from perdure.features import checkpoint_sweeps
 from perdure.features.holds import is_held
 from perdure.features.keeping import forget_expired
 from perdure.features.line import EVENTS
@@ -192,6 +193,9 @@ def sweep(
         steps.append(_sessions(settings, at, "idle", found, dry_run, keep))
     if at.events_before is not None:
         steps.append(_events(settings, at, found, dry_run, keep))
+    if config is not None and config.checkpoints is not None:
+        rule = config.checkpoints
+        steps.append(checkpoint_sweeps.sweep(settings, rule, at.now, found, dry_run, keep))
     steps += [_kind(kind, at.now, found, dry_run, keep) for kind in KINDS]
     finished = True
     for step in steps:

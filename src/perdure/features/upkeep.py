@@ -6,7 +6,8 @@ from base64 import b64encode
 from collections.abc import Sequence
 from typing import Any
 
-from perdure.features import blobs
+from perdure.features import blobs, lineages
+from perdure.features.checkpoint_exports import exported, linked_to
 from perdure.features.holds import HOLDS, denied
 from perdure.features.outbox import notes
 from perdure.operation import (
@@ -40,6 +41,7 @@ def purge(part: str, uid: str) -> Plan[None]:
     """Remove a session's rows from every table."""
     yield SESSIONS.hold_uid(part=part, uid=uid)
     kept_for_it = yield from blobs.blobs_of(part, uid)
+    yield from lineages.remove_linked(part, uid, 0)
     for table in TABLES:
         if table.session:
             yield UPKEEP.pick("purge", table.name)(part=part, uid=uid)
@@ -84,7 +86,7 @@ class Upkeep(Feature[M]):
         telling = notes(settings)
 
         def work(_: Bumps) -> Plan[dict[str, int]]:
-            removed = yield from _erase(part, override_holds)
+            removed = yield from _erase(part, override_holds, now)
             yield from telling.tell(part, "user.erased", app=app, user=user)
             return removed
 
@@ -97,7 +99,8 @@ class Upkeep(Feature[M]):
         """Everything of a person as lines of JSON: ``{"table": …, "row": {…}}``.
 
         JSON columns stand inside as JSON, bytes as base64, times as microseconds since 1970.
-        Session by session, each as it is when its turn comes.
+        Session by session, each as it is when its turn comes; at the end the checkpoints of
+        their lineages, whole, with the writes of tasks.
         """
         settings = self._settings
         part = place(settings.tenant, app, user, settings.limits.text).part
@@ -112,6 +115,17 @@ class Upkeep(Feature[M]):
             for row in rows:
                 yield Emit(_line(_PIECES, row))
             after = rows[-1][1:3]
+
+        for lineage in (yield from run(self._reading("export_user", lambda _: linked_to(part)))):
+            cursor: str | None = ""
+            while cursor is not None:
+                lines, cursor = yield from run(self._checkpoints(lineage, cursor))
+                for line in lines:
+                    yield Emit(line)
+
+    def _checkpoints(self, lineage: str, cursor: str) -> Operation[tuple[list[str], str | None]]:
+        settings = self._settings
+        return self._reading("export_user", lambda _: exported(settings, lineage, cursor))
 
     def _pieces(self, part: str, digest: str, number: int) -> Operation[Rows]:
         """The next of them: all would not fit into memory."""
@@ -131,13 +145,13 @@ def _refuse_if_held(part: str) -> Plan[None]:
         raise denied(held[0], "erase this user, without override_holds=True")
 
 
-def _erase(part: str, override_holds: bool) -> Plan[dict[str, int]]:
+def _erase(part: str, override_holds: bool, now: int) -> Plan[dict[str, int]]:
     # Who writes at the same moment comes before all of it, or after.
     yield UPKEEP.one_snapshot()
     yield SESSIONS.hold_all(part=part)
     if not override_holds:
         yield from _refuse_if_held(part)
-    removed: dict[str, int] = {}
+    removed = yield from lineages.remove_linked(part, None, now, but=part)
     for table in TABLES:
         if table.person:
             counted = yield UPKEEP.pick("rows_of", table.name)(part=part)

@@ -35,7 +35,7 @@ CREATE TABLE checkpoints (
     id         {text} NOT NULL,
     number     BIGINT NOT NULL,
     parent_ns  {text},
-    parent     {text},
+    parent_id  {text},
     digest     {text} NOT NULL,
     run        {text},
     chain      BIGINT NOT NULL,

@@ -163,4 +163,4 @@ class Settings:
     retention: RetentionConfig | None = None
     on_write: Callable[[Any], Any] | None = None
     webhooks: tuple[Webhook, ...] = ()
-    cache: Cache = field(default_factory=Cache)
+    cache: Cache = field(default_factory=Cache, init=False)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
-from perdure.records.basics import JSON, Opaque, SessionKey
+from perdure.records.basics import JSON
 
 
 class CheckpointKey(NamedTuple):
@@ -30,11 +30,11 @@ class Checkpoint:
 
     key: CheckpointKey
     number: int
-    payload: JSON | Opaque
+    payload: JSON
     metadata: dict[str, JSON]
     parent: CheckpointKey | None
     versions: dict[str, str | int]
-    values: dict[str, JSON | Opaque]
+    values: dict[str, JSON]
     created_at: datetime
 
     @property
@@ -52,8 +52,33 @@ class NewWrite:
     """
 
     channel: str
-    value: JSON | Opaque
+    value: JSON
     index: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NewCheckpoint:
+    """A checkpoint that is about to be stored, as `on_write` sees it.
+
+    Its key is told, and cannot be changed; nor can the channels that have values here.
+    """
+
+    key: CheckpointKey
+    payload: JSON
+    metadata: Mapping[str, JSON]
+    values: Mapping[str, JSON]
+
+
+@dataclass(frozen=True, slots=True)
+class NewTaskWrites:
+    """What a task is about to write, as `on_write` sees it.
+
+    Lineage and task are told, and cannot be changed.
+    """
+
+    lineage: str
+    task: str
+    writes: Sequence[NewWrite]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +88,7 @@ class CheckpointWrite:
     task: str
     index: int
     channel: str
-    value: JSON | Opaque
+    value: JSON
     task_path: str = ""
 
 
@@ -94,27 +119,28 @@ class CheckpointTuple:
 class CheckpointNode:
     """A checkpoint in the tree of its lineage, without payload and values.
 
-    ``children`` follow it, in the order of their puts. ``missing`` is a parent that is not there.
+    ``parent`` need not be there; ``children`` are those that follow it, in the order of their
+    puts.
     """
 
     key: CheckpointKey
     number: int
     parent: CheckpointKey | None
+    children: tuple[CheckpointKey, ...]
     metadata: dict[str, JSON]
     created_at: datetime
-    children: Sequence[CheckpointNode] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lineage:
     """A lineage of checkpoints: how much it holds, and when it was last written to.
 
-    ``bytes`` is what its rows hold, as stored. ``owners`` are the people and sessions that it
-    was linked to.
+    ``namespaces`` and ``checkpoints`` are numbers; ``bytes`` is what values and bodies take as
+    they are stored.
     """
 
     lineage: str
-    namespaces: Sequence[str]
+    namespaces: int
     checkpoints: int
     bytes: int
     created_at: datetime
@@ -123,37 +149,14 @@ class Lineage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PrunedCheckpoints:
-    """What a prune has removed, or would remove: checkpoints, rows of values and writes, bytes."""
+    """What a prune has removed, or would remove.
+
+    Numbers of checkpoints, of values that only they needed, and of their writes; ``bytes`` is what
+    values and writes took as they were stored. ``keys`` are those of the checkpoints.
+    """
 
     checkpoints: int
     values: int
     writes: int
     bytes: int
     keys: Sequence[CheckpointKey] = ()
-
-
-Writes = Sequence[NewWrite | tuple[str, JSON | Opaque]]
-"""What tasks write: `NewWrite`, or pairs of channel and value."""
-
-
-Owner = tuple[str, str]
-"""App and user."""
-
-
-Versions = Mapping[str, str | int]
-"""Channels with their versions."""
-
-__all__ = [
-    "Checkpoint",
-    "CheckpointKey",
-    "CheckpointNode",
-    "CheckpointTuple",
-    "CheckpointWrite",
-    "Lineage",
-    "NewWrite",
-    "Owner",
-    "PrunedCheckpoints",
-    "SessionKey",
-    "Versions",
-    "Writes",
-]

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import Literal, TypeAlias
 
 from perdure.records.basics import JSON, SessionKey
+from perdure.records.checkpoints import NewCheckpoint, NewTaskWrites
 from perdure.records.conversations import (
     Event,
     Messages,
@@ -178,6 +179,8 @@ WriteRecord: TypeAlias = (
     | NewMemory
     | NewKeyValue
     | NewRunStep
+    | NewCheckpoint
+    | NewTaskWrites
 )
 """What `on_write` is given, and gives back."""
 

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
 import pytest
 
-from perdure import ALL, Checkpoint, CheckpointKey, InvalidError, NewWrite, NotFoundError, Opaque
-from perdure import Store, TooLargeError
+from perdure import (
+    ALL,
+    Checkpoint,
+    CheckpointKey,
+    InvalidError,
+    NewTaskWrites,
+    NewWrite,
+    NotFoundError,
+    Opaque,
+    Store,
+    TooLargeError,
+)
 from perdure.testing.clocks import FixedClock
 from perdure.testing.databases import Dump, OpenStore, Reopen
 
@@ -65,13 +76,14 @@ async def test_what_is_not_json_is_refused_before_anything_is_stored(
     store: Store, dump: Dump, value: Any
 ) -> None:
     before = await dump()
-    for call in (
+    calls: list[Any] = [
         lambda: store.checkpoints.put("graph", value),
         lambda: store.checkpoints.put("graph", values={"v": value}),
         lambda: store.checkpoints.put("graph", metadata={"v": value}),
         lambda: store.checkpoints.put_writes("graph", "c", "t", [("v", value)]),
         lambda: store.checkpoints.put_full("graph", task="t", writes=[("v", value)]),
-    ):
+    ]
+    for call in calls:
         with pytest.raises(InvalidError):
             await call()
 
@@ -215,7 +227,7 @@ async def test_a_read_loads_only_the_channels_that_are_asked_for(store: Store) -
 async def test_a_put_with_the_same_id_replaces_and_the_same_again_changes_nothing(
     store: Store, dump: Dump
 ) -> None:
-    first = {"id": "a", "versions": {"m": 1}, "values": {"m": 1}}
+    first: dict[str, Any] = {"id": "a", "versions": {"m": 1}, "values": {"m": 1}}
     await store.checkpoints.put("graph", {"n": 1}, **first)
     await store.checkpoints.put("graph", {"n": 2}, id="b", parent="a")
     before = await dump()
@@ -294,19 +306,20 @@ async def test_a_list_goes_on_where_its_cursor_stands(store: Store) -> None:
     for number in range(7):
         await store.checkpoints.put("graph", number, id=f"{number * 3 % 7}", values={"m": number})
 
-    for order in ("put", "id"):
+    orders: list[Any] = ["put", "id"]
+    for order in orders:
         found: list[Any] = []
         cursor = None
         while True:
-            page = await store.checkpoints.list("graph", order=order, limit=3, cursor=cursor)  # type: ignore[arg-type]
+            page = await store.checkpoints.list("graph", order=order, limit=3, cursor=cursor)
             found += page.items
             cursor = page.next_cursor
             if cursor is None:
                 break
         assert [one.key.id for one in found] == await ids(store, order=order)
         assert all(one.checkpoint.values["m"] == one.checkpoint.payload for one in found)
+    page = await store.checkpoints.list("graph", limit=3)
     with pytest.raises(InvalidError, match="cursor"):
-        page = await store.checkpoints.list("graph", limit=3)
         await store.checkpoints.list("graph", order="id", cursor=page.next_cursor)
 
 
@@ -387,9 +400,10 @@ async def test_names_have_limits_in_bytes(store: Store) -> None:
     found = await store.checkpoints.get_tuple(longest, longest, namespace="é" * 512)
     assert (found.checkpoint.payload, found.writes[0].channel) == (1, longest)
 
-    for fields in ({"id": longest + "a"}, {"namespace": "é" * 512 + "a"}):
+    wrong: list[Any] = [{"id": longest + "a"}, {"namespace": "é" * 512 + "a"}]
+    for fields in wrong:
         with pytest.raises(TooLargeError):
-            await store.checkpoints.put("graph", **fields)  # type: ignore[arg-type]
+            await store.checkpoints.put("graph", **fields)
     with pytest.raises(TooLargeError):
         await store.checkpoints.put(longest + "a")
 
@@ -419,3 +433,25 @@ async def test_everything_survives_a_restart(store: Store, reopen: Reopen) -> No
         "graph", id="next", parent="119", versions={"m": 119, "same": 0, "n": 0}, values={"n": 2}
     )
     assert (await store.checkpoints.get("graph")).values == {**found[0].values, "n": 2}
+
+
+async def test_on_write_sees_checkpoints_and_writes_before_they_are_stored(
+    open_store: OpenStore, dump: Dump
+) -> None:
+    def masked(record: Any) -> Any:
+        if isinstance(record, NewTaskWrites):
+            return replace(record, writes=[replace(one, value="***") for one in record.writes])
+        values = dict.fromkeys(record.values, "***")
+        return replace(record, payload="***", values=values, metadata={"m": "***"})
+
+    store = await open_store(on_write=masked)
+    await store.checkpoints.put("graph", "secret", id="a", values={"v": "secret"})
+    await store.checkpoints.put_full(
+        "graph", ["secret"], id="b", metadata={"m": "secret"}, task="t", writes=[("v", "secret")]
+    )
+
+    for found in await store.checkpoints.list("graph"):
+        assert found.checkpoint.payload == found.metadata["m"] == "***"
+        assert {*found.checkpoint.values.values()} <= {"***"}
+        assert {write.value for write in found.writes} <= {"***"}
+    assert "secret" not in repr(await dump())

@@ -77,6 +77,11 @@ async def live_a_life(store: Store, user: str, *, mark: str = "") -> list[Sessio
     lease = take(part, mark, mark, now=to_micros(START, "now"), ttl=1)
     await asyncio.to_thread(store._engine.run, lease)
     await store.step(mark, mark, lambda: mark, owner=key)
+    for lineage, whose in ((f"{mark} 1", key), (f"{mark} 2", None)):
+        await store.checkpoints.put_full(
+            lineage, {"m": mark}, task=mark, writes=[(mark, mark)], metadata={"m": mark},
+            values={mark: mark}, owner=("support", user), session=whose,
+        )  # fmt: skip
     await search(store, user, mark)
     # What a store with webhooks writes beside each of the above.
     telling = Notes([Webhook(url="https://example.org/", secret="s" * 16)], "", mark, 1)
@@ -235,6 +240,11 @@ async def test_an_export_has_every_row_of_a_person_and_of_nobody_else(
 
     lines = [json.loads(line) async for line in store.export_user("support", "ada")]
 
+    steps = [line["row"] for line in lines if line["table"] == "checkpoints"]
+    assert [step["lineage"] for step in steps] == ["<ada> 1", "<ada> 2"]
+    assert steps[0]["values"] == {"<ada>": "<ada>"}
+    assert steps[0]["writes"][0]["value"] == "<ada>"
+    lines = [line for line in lines if line["table"] != "checkpoints"]
     wanted = [stored_form(name, row) for name in OWNED for row in stored[name] if row[0] == part]
     assert sorted(lines, key=repr) == sorted(wanted, key=repr)
     assert {line["table"] for line in lines} == set(OWNED)

@@ -1,0 +1,88 @@
+"""The steps of graphs at a prompt: `perdure checkpoints`."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+import perdure
+from perdure import NewWrite, Opaque
+from tests.cli.command import Perdure
+
+
+@pytest.fixture
+def graph(shop: Perdure, filled: str) -> Perdure:
+    """A line of three with a fork behind the first, and one in a namespace."""
+    with perdure.open_sync(filled) as store:
+        put = store.checkpoints.put
+        put("thread", {"n": 0}, id="c0", values={"m": ["a"], "raw": Opaque("x", b"\0")})
+        put(
+            "thread", {"n": 1}, id="c1", parent="c0", versions={"m": 2}, values={"m": ["a", "b"]},
+            metadata={"source": "loop", "step": 1},
+        )  # fmt: skip
+        put("thread", {"n": 2}, id="c2", parent="c1", versions={"m": 2})
+        put("thread", {"n": 9}, id="fork", parent="c0")
+        put("thread", id="sub", namespace="node")
+        store.checkpoints.put_writes("thread", "c2", "task", [NewWrite("m", "w")])
+        put("other", id="x")
+    return shop
+
+
+def test_lineages_and_their_checkpoints_are_listed(graph: Perdure) -> None:
+    assert [row[:2] for row in graph("checkpoints", "ls").rows] == [["other", "1"], ["thread", "5"]]
+    rows = graph("checkpoints", "ls", "thread").rows
+    assert [row[:5] for row in rows] == [
+        ["fork", "4", "", "update", "0"], ["c2", "3", "", "update", "0"],
+        ["c1", "2", "", "loop", "1"], ["c0", "1", "", "update", "0"],
+        ["sub", "1", "node", "update", "0"],
+    ]  # fmt: skip
+    assert len(graph("checkpoints", "ls", "thread", "-n", "2").rows) == 2
+    assert graph("checkpoints", "ls", "nothing").rows == []
+    assert '"other"' in graph("checkpoints", "ls", "--json").out
+
+
+def test_the_tree_shows_where_a_line_divides(graph: Perdure) -> None:
+    out = graph("checkpoints", "tree", "thread").out
+
+    assert out.splitlines() == [
+        "c0  update 0", "  c1  loop 1", "  c2  update 0", "  fork  update 0",
+        "sub [node]  update 0",
+    ]  # fmt: skip
+
+
+def test_one_is_shown_with_channels_and_writes(graph: Perdure) -> None:
+    latest = json.loads(graph("checkpoints", "show", "thread", "c2", "--json").out)
+    some = graph("checkpoints", "show", "thread", "c0", "--channels", "m").out
+
+    assert (latest["payload"], latest["values"]) == ({"n": 2}, {"m": ["a", "b"]})
+    assert latest["writes"][0]["value"] == "w"
+    assert 'payload: {"n": 0}' in some
+    assert '["a"]' in some
+    assert "base64" not in some
+    assert graph("checkpoints", "show", "thread", "sub", "--namespace", "node").code == 0
+    assert graph("checkpoints", "show", "thread", "nope").code == 3
+
+
+def test_a_diff_tells_which_channels_changed(graph: Perdure) -> None:
+    out = graph("checkpoints", "diff", "thread", "c0", "c1").out
+
+    assert "channel m" in out
+    assert '+  "b"' in out
+    assert "channel raw" in out
+    assert "payload" in out
+    same = graph("checkpoints", "diff", "thread", "c1", "c1")
+    assert (same.code, same.out) == (0, "")
+
+
+def test_a_prune_asks_and_can_be_tried(graph: Perdure) -> None:
+    dry = graph("checkpoints", "prune", "thread", "--keep-last", "2", "--dry-run")
+    assert "2 checkpoints" in dry.err
+    assert len(graph("checkpoints", "ls", "thread").rows) == 5
+    done = json.loads(
+        graph("checkpoints", "prune", "thread", "--keep-last", "2", "--yes", "--json").out
+    )
+
+    assert done["checkpoints"] == 2
+    assert [row[0] for row in graph("checkpoints", "ls", "thread").rows] == ["fork", "c2", "sub"]
+    assert graph("checkpoints", "prune", "thread").code == 2

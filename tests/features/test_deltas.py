@@ -1,0 +1,60 @@
+"""Bytes as the change of others come back as they were, whatever both are."""
+
+from __future__ import annotations
+
+import json
+import random
+
+import pytest
+
+from perdure import CorruptError
+from perdure.features.deltas import Packed, change, unpack, whole
+
+PEOPLE = [{"role": "user", "content": f"message {n} " + "words " * 40} for n in range(300)]
+
+
+def state(count: int, mark: str) -> bytes:
+    return json.dumps({"id": mark, "messages": PEOPLE[:count], "step": count, "at": mark}).encode()
+
+
+def cut(draw: random.Random, data: bytes) -> bytes:
+    """The same with something put in, taken out or moved."""
+    low = draw.randint(0, len(data))
+    high = min(len(data), low + draw.choice([0, 1, 40, 5_000]))
+    new = draw.choice([b"", b"x", draw.randbytes(30), draw.randbytes(20_000), data[:high]])
+    return data[:low] + new + data[high:]
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_a_change_gives_the_value_back(seed: int) -> None:
+    draw = random.Random(seed)
+    base = draw.choice([b"", b"x", b"x" * 70_000, draw.randbytes(40_000), state(200, "a")])
+    for _ in range(12):
+        value = base
+        for _ in range(draw.randint(0, 4)):
+            value = cut(draw, value)[:300_000]
+        packed = change(base, value)
+
+        assert unpack(whole(value), b"", "it") == value
+        if packed is not None:
+            assert unpack(packed, base, "it") == value
+        base = value
+
+
+def test_several_small_changes_of_a_large_value_stay_small() -> None:
+    packed = change(state(250, "before"), state(252, "behind"))
+
+    assert packed is not None
+    assert len(packed.data) < 1_000
+
+
+def test_values_with_nothing_in_common_are_stored_whole() -> None:
+    draw = random.Random(1)
+
+    assert change(draw.randbytes(50_000), draw.randbytes(50_000)) is None
+
+
+@pytest.mark.parametrize("form", [1, 2, 3])
+def test_damaged_bytes_are_an_error_that_says_so(form: int) -> None:
+    with pytest.raises(CorruptError, match="of it are damaged"):
+        unpack(Packed(0, 0, form, b"\x00damaged"), b"base", "it")
