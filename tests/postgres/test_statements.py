@@ -22,7 +22,7 @@ _BIGINT = {
     "updated_at", "version", "as_of", "dimension", "documents", "length", "pinned", "small",
     "valid_from", "valid_until", "after_version", "size", "anchor", "asked", "covers_seq",
     "due_at", "hidden_upto", "after_seq", "after_at",
-    "absent", "base_chain", "base_checksum", "base_depth", "below", "chain", "checksum", "depth",
+    "absent", "base_chain", "base_checksum", "base_depth", "below", "chain", "depth",
     "epoch", "form", "idx", "known", "named", "replacing", "tail", "v_chain", "v_checksum",
     "v_depth", "v_form", "v_head", "v_named", "v_tail",
 }  # fmt: skip
@@ -40,6 +40,7 @@ _OTHERS = {
 _ANY = {
     "after": {"bigint", "text"},
     "before": {"bigint", "text"},
+    "checksum": {"bigint", "text"},
     "token": {"bigint", "text"},
 }
 
