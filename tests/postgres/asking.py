@@ -98,7 +98,8 @@ _FILL = [
     """
     INSERT INTO checkpoint_lineages
     SELECT md5('user' || u), 'tenant', 'l' || u, 1, NULL::BIGINT FROM generate_series(1, {u}) u
-    UNION ALL SELECT md5('x' || n), 'tenant', 'x' || n, 1, NULL::BIGINT FROM generate_series(1, 1000) n
+    UNION ALL
+    SELECT md5('x' || n), 'tenant', 'x' || n, 1, NULL::BIGINT FROM generate_series(1, 1000) n
     """,
     "INSERT INTO checkpoint_namespaces SELECT part, 'n', 'k1', 9, 1, 1 FROM checkpoint_lineages",
     """
