@@ -120,23 +120,25 @@ _FILL = [
     """,
     """
     INSERT INTO checkpoint_lineages
-    SELECT md5('user' || u), 'tenant', 'l' || u, 1, NULL, 1 FROM generate_series(1, {u}) u
+    SELECT md5('user' || u), 'tenant', 'l' || u, 1, NULL::BIGINT, 1 FROM generate_series(1, {u}) u
+    UNION ALL
+    SELECT md5('x' || n), 'tenant', 'x' || n, 1, NULL::BIGINT, 1 FROM generate_series(1, 1000) n
     """,
     "INSERT INTO checkpoint_namespaces SELECT part, 'n', 'k1', 9, 1, 1 FROM checkpoint_lineages",
     """
     INSERT INTO checkpoints
     SELECT part, 'n', 's' || s, s, NULL, 's0', 'd', 'r1', 1, s, 0, s
-    FROM checkpoint_lineages, generate_series(1, {s}) s
+    FROM checkpoint_lineages, generate_series(1, {s}) s WHERE lineage LIKE 'l%'
     """,
     """
     INSERT INTO checkpoint_values
-    SELECT part, 1, s, 1, s, 0, 0, 0, 0, NULL, '\\x00'::BYTEA
-    FROM checkpoint_lineages, generate_series(1, {s}) s
+    SELECT part, 1, s, s, s, 0, 0, 0, 0, NULL, '\\x00'::BYTEA
+    FROM checkpoint_lineages, generate_series(1, {s}) s WHERE lineage LIKE 'l%'
     """,
     """
     INSERT INTO checkpoint_writes
     SELECT part, 'n', 's1', 't' || s, 0, '', 'k1', '1', NULL, NULL::BYTEA
-    FROM checkpoint_lineages, generate_series(1, {s}) s
+    FROM checkpoint_lineages, generate_series(1, {s}) s WHERE lineage LIKE 'l%'
     """,
     "INSERT INTO checkpoint_owners SELECT part, part, 'u1', 'app', 'me' FROM checkpoint_lineages",
     "INSERT INTO checkpoint_links SELECT part, 'u1', part, lineage, 1 FROM checkpoint_lineages",

@@ -65,6 +65,8 @@ _ALL = ("checkpoint_values", "checkpoint_writes")
 
 def branch(draft: Draft, metadata: dict[str, JSON] | None, memory: Memory) -> Plan[CheckpointKey]:
     """Put once more what the parent holds; `NotFoundError`."""
+    # Held, so that what is to be shared is not pruned before it is.
+    yield CHECKPOINTS.place(part=draft.part, ns=draft.ns, step=0, now=draft.now)
     wanted = Wanted("by_id", {"part": draft.part, "ns": draft.ns, "id": draft.parent}, ())
     found = yield from read(wanted, 1, memory.cache)
     if not found.rows:

@@ -117,14 +117,20 @@ def prune(
     cache: Cache,
     *,
     dry_run: bool,
+    locked: bool = True,
 ) -> Plan[PrunedCheckpoints]:
-    """Remove what is chosen with all that only it needed; `DeniedError` if it is held."""
-    if not dry_run:
-        yield from take(part)
+    """Remove what is chosen with all that only it needed; `DeniedError` if it is held.
+
+    ``locked=False`` is for a dry run that reads from one snapshot.
+    """
+    nothing = PrunedCheckpoints(checkpoints=0, values=0, writes=0, bytes=0)
+    # Where there is no lineage there is nothing to hold, and who begins one is not to be met.
+    if locked and not (yield from take(part, renew=not dry_run)):
+        return nothing
     rows = yield from outline(part)
     doomed = choose(rows)
     if not doomed:
-        return PrunedCheckpoints(checkpoints=0, values=0, writes=0, bytes=0)
+        return nothing
     yield from refuse_if_kept(part, f"prune lineage {lineage!r}")
     names = {row.name for row in doomed}
     unneeded, size = yield from _unneeded(part, [r for r in rows if r.name not in names], cache)

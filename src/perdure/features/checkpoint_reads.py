@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from perdure.features.checkpoint_bodies import (
@@ -198,6 +198,47 @@ def values_of(
     return found
 
 
+class Stored(NamedTuple):
+    """What a record of a checkpoint reads its fields out of."""
+
+    row: CheckpointRow
+    body: Body
+    loaded: Mapping[str, Value]
+
+    def value_of(self, name: str) -> Any:
+        """The field of that name; `CorruptError` if it is damaged."""
+        reader = _READERS.get(name)
+        return getattr(self.row, name) if reader is None else reader(self)
+
+    def payload(self) -> Any:
+        """The caller's own part."""
+        return Value(self.body.codec, self.body.payload).record(self.row.what)
+
+    def values(self) -> dict[str, Any]:
+        """The values of the channels that were read."""
+        return {
+            channel: value.record(f"channel {channel!r} of {self.row.what}")
+            for channel, value in self.loaded.items()
+        }
+
+    def versions(self) -> dict[str, Any]:
+        """The version of each channel."""
+        return {channel: entry.version for channel, entry in self.body.channels.items()}
+
+
+_READERS: Mapping[str, Callable[[Stored], Any]] = {
+    "parent": lambda stored: stored.row.parent_key,
+    "created_at": lambda stored: from_micros(stored.row.created_at),
+    "metadata": lambda stored: stored.body.metadata,
+    "payload": Stored.payload,
+    "values": Stored.values,
+    "versions": Stored.versions,
+}
+
+Checkpoint._row_of = staticmethod(Stored._make)
+_keep = Checkpoint._stored.__set__  # type: ignore[attr-defined]
+
+
 def record(
     row: CheckpointRow,
     body: Body,
@@ -206,20 +247,13 @@ def record(
 ) -> Checkpoint:
     """What the caller gets."""
     loaded = {
-        name: values[row.part, entry.ref].record(f"channel {name!r} of {row.what}")
+        name: values[row.part, entry.ref]
         for name, entry in body.channels.items()
         if entry.ref is not None and (channels is None or name in channels)
     }
-    return Checkpoint(
-        key=row.key,
-        number=row.number,
-        payload=Value(body.codec, body.payload).record(row.what),
-        metadata=body.metadata,
-        parent=row.parent_key,
-        versions={name: entry.version for name, entry in body.channels.items()},
-        values=loaded,
-        created_at=from_micros(row.created_at),
-    )
+    checkpoint: Checkpoint = object.__new__(Checkpoint)
+    _keep(checkpoint, Stored(row, body, loaded))
+    return checkpoint
 
 
 def tuples(

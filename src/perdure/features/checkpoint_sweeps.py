@@ -73,7 +73,12 @@ def _prune(settings: Settings, one: _Lineage, cut: Cut, found: Found, dry_run: b
 
     def work(_: Bumps) -> Plan[PrunedCheckpoints]:
         return prune(
-            one.part, one.lineage, lambda rows: chosen(rows, cut), settings.cache, dry_run=dry_run
+            one.part,
+            one.lineage,
+            lambda rows: chosen(rows, cut),
+            settings.cache,
+            dry_run=dry_run,
+            locked=not dry_run,
         )
 
     try:

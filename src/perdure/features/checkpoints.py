@@ -20,6 +20,7 @@ from perdure.operation import (
     Plan,
     Stream,
     Work,
+    in_one,
     operation,
     reading,
     run,
@@ -168,7 +169,7 @@ class Checkpoints(LineageKeeping[M]):
         def work(_: Bumps) -> Plan[Checkpoint]:
             return _there((yield from find()), lineage, namespace, id).checkpoint
 
-        return work
+        return in_one(work)
 
     @reading
     def find(
@@ -187,7 +188,7 @@ class Checkpoints(LineageKeeping[M]):
             found = yield from find()
             return None if found is None else found.checkpoint
 
-        return work
+        return in_one(work)
 
     @reading
     def latest(
@@ -205,7 +206,7 @@ class Checkpoints(LineageKeeping[M]):
             found = yield from find()
             return None if found is None else found.checkpoint
 
-        return work
+        return in_one(work)
 
     @reading
     def get_tuple(
@@ -223,7 +224,7 @@ class Checkpoints(LineageKeeping[M]):
         def work(_: Bumps) -> Plan[CheckpointTuple]:
             return _there((yield from find()), lineage, namespace, id)
 
-        return work
+        return in_one(work)
 
     @reading
     def find_tuple(
@@ -237,7 +238,7 @@ class Checkpoints(LineageKeeping[M]):
     ) -> Work[CheckpointTuple | None]:
         """The same, or None."""
         find = self._one(lineage, id, namespace, channels, order, writes=True)
-        return lambda _: find()
+        return in_one(lambda _: find())
 
     @reading
     def list(

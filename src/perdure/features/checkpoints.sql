@@ -307,6 +307,9 @@ SELECT l.lineage, n.namespace, c.number, c.id
 -- Every namespace for this transaction alone; what processes remember of them counts no more.
 UPDATE checkpoint_namespaces SET epoch = epoch + 1 WHERE part = :part
 
+-- name: hold_namespaces
+UPDATE checkpoint_namespaces SET last = last WHERE part = :part
+
 -- name: owners
 SELECT o.owner_part, o.uid FROM checkpoint_owners o WHERE o.part = :part
 ORDER BY o.owner_part, o.uid

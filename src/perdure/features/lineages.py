@@ -148,13 +148,13 @@ def leasable(settings: Settings, lineage: str) -> Leasable:
 # -- going -----------------------------------------------------------------------------------
 
 
-def take(part: str) -> Plan[bool]:
+def take(part: str, *, renew: bool = True) -> Plan[bool]:
     """The lineage with all its namespaces for this transaction alone; whether it is there.
 
-    What processes remember of it counts no more.
+    What processes remember of it counts no more, unless nothing is to be removed.
     """
     held = yield CHECKPOINTS.hold_lineage(part=part)
-    yield CHECKPOINTS.renew_all(part=part)
+    yield (CHECKPOINTS.renew_all if renew else CHECKPOINTS.hold_namespaces)(part=part)
     return bool(held) and held[0][0] is None
 
 

@@ -58,6 +58,7 @@ from perdure.operation.statements import (
     Statement,
     T,
     Work,
+    in_one,
 )
 
 __all__ = [
@@ -98,6 +99,7 @@ __all__ = [
     "Tended",
     "Work",
     "flow",
+    "in_one",
     "operation",
     "reading",
     "renewing",

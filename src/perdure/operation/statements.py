@@ -108,6 +108,30 @@ class Fused(Generic[T]):
         return self.work(bumps)
 
 
+def in_one(work: Work[T]) -> Fused[T]:
+    """The same reading work, if its first statement is often all there is to it."""
+    plans: list[Plan[T]] = []
+
+    def first() -> Statement:
+        plans[:] = [work({})]
+        statement = next(plans[0])
+        if not isinstance(statement, Statement):
+            raise TypeError(f"a read begins with a statement, not with {statement!r}")
+        return statement
+
+    def rest(rows: Rows) -> T | None:
+        # The plan that has asked, and no other: it may know what need not be sent.
+        plan = plans.pop()
+        try:
+            plan.send(rows)
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]
+        plan.close()
+        return None
+
+    return Fused(work, first, rest, work)
+
+
 class Noted(Generic[T]):
     """Work with a note beside it, for those who are told what was committed.
 

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from perdure.records.basics import JSON
+from perdure.records.conversations import _FromStored
 
 
 class CheckpointKey(NamedTuple):
@@ -19,13 +20,14 @@ class CheckpointKey(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Checkpoint:
+class Checkpoint(_FromStored):
     """A step of a lineage.
 
     ``number`` is the place of its put among those of its lineage and namespace: 1, 2, 3 …, with
     holes. ``versions`` has the version of every channel that was named, ``values`` the values of
     those that were asked for and are not empty. ``parent`` is what it was said to follow; it need
-    not be there.
+    not be there. What is damaged in the store is a `CorruptError`, that of a value when it is
+    looked at: no value is decoded before.
     """
 
     key: CheckpointKey
