@@ -32,16 +32,20 @@ def rows(options: Options) -> Sequence[Row]:
     return [*_rows(options, "", _on_file, SqliteSaver), *_rows(options, *_POSTGRES)]
 
 
-def _rows(options: Options, where: str, ours: Make, peer: Make) -> Sequence[Row]:
+def _rows(
+    options: Options, where: str, ours: Callable[..., Checkpoints], peer: Make
+) -> Sequence[Row]:
     steps = options.size(640, 30)
     turns = options.size(LONG, 10)
     name = "LangGraph AsyncPostgresSaver" if where else "LangGraph AsyncSqliteSaver"
+    ours_unseen = partial(ours, looking=False)
 
     def row(what: str, unit: str, of: Callable[[Make], Setup], **how: bool) -> Row:
-        return Row("checkpoint", f"{what}{where}", unit, [
-            Contestant("perdure, async", of(ours), ours=True),
-            Contestant(name, of(peer)),
-        ], **how)  # fmt: skip
+        contestants = [Contestant("perdure, async", of(ours), ours=True)]
+        if unit == "read":
+            contestants.append(Contestant("perdure, async, not looked at", of(ours_unseen)))
+        contestants.append(Contestant(name, of(peer)))
+        return Row("checkpoint", f"{what}{where}", unit, contestants, **how)
 
     return [
         row("put and put_writes, 1 client", "step", partial(_stepping, 1)),
@@ -54,12 +58,12 @@ def _rows(options: Options, where: str, ours: Make, peer: Make) -> Sequence[Row]
     ]  # fmt: skip
 
 
-def _on_file(folder: Path) -> Checkpoints:
-    return Checkpoints(url_of(folder))
+def _on_file(folder: Path, *, looking: bool = True) -> Checkpoints:
+    return Checkpoints(url_of(folder), looking=looking)
 
 
-def _on_postgres(_folder: Path) -> Checkpoints:
-    return Checkpoints(fresh_url())
+def _on_postgres(_folder: Path, *, looking: bool = True) -> Checkpoints:
+    return Checkpoints(fresh_url(), looking=looking)
 
 
 _POSTGRES = (" on PostgreSQL", _on_postgres, PostgresSaver)
