@@ -32,11 +32,14 @@ _TEXT = 262_144
 
 
 class Found(NamedTuple):
-    """What `candidates` has found, and how many small blocks of no session it went through."""
+    """What `candidates` has found, and how many small blocks of a kind and session it went through.
+
+    The session is '' for blocks of none.
+    """
 
     candidates: list[Candidate]
     corpus: Corpus
-    small: Counter[str]
+    small: Counter[tuple[str, str]]
 
 
 def index(place: Place, kind: str, docs: Sequence[Doc], *, block: str, uid: str = "") -> Plan[None]:
@@ -113,11 +116,15 @@ def grow(place: Place, kind: str, docs: Sequence[Doc], *, block: str, uid: str =
         yield FULLTEXT.add(**_row(place, kind, uid, name, pack(some)))
 
 
-def tidy(place: Place, kind: str, block: str) -> Operation[None]:
+def tidy(place: Place, kind: str, block: str, *, uid: str = "") -> Operation[None]:
     """Put the small blocks of a kind together: when a search went through `FEW` of them."""
 
     def work(_: Bumps) -> Plan[None]:
-        yield from grow(place, kind, [], block=block)
+        if uid:
+            yield FULLTEXT.hold_session(part=place.part, uid=uid)
+        else:
+            yield FULLTEXT.hold_owner(part=place.part)
+        yield from grow(place, kind, [], block=block, uid=uid)
 
     return Operation("search.tidy", (), {}, work)
 
@@ -182,7 +189,7 @@ class _Looked:
     """Counts what has been looked at."""
 
     def __init__(self, held: list[int]) -> None:
-        self.small: Counter[str] = Counter()
+        self.small: Counter[tuple[str, str]] = Counter()
         self._held = held
         self._documents = self._length = 0
 
@@ -191,7 +198,7 @@ class _Looked:
         part, _, uid, kind, documents, length, docs, text = row
         self._documents += documents
         self._length += length
-        self.small[kind] += documents < SMALL and not uid
+        self.small[kind, uid] += documents < SMALL
         hits = look_up(text, words, self._held)
         if not hits:
             return []
