@@ -14,6 +14,7 @@ from perdure.features.approval_rows import APPROVALS, BY_MEMORY, Row, approval_o
 from perdure.features.fulltext import index
 from perdure.features.hooks import passed
 from perdure.features.indexed_texts import APPROVALS as INDEXED
+from perdure.features.indexed_texts import block_of
 from perdure.features.lookup import Target, hold, target
 from perdure.features.outbox import Notes, notes
 from perdure.operation import Bumps, Noted, Plan, Settings, Work
@@ -62,8 +63,7 @@ def request(asked: Asked, settings: Settings) -> Work[Approval]:
     now = settings.clock()
     at = _session(asked.options, settings, now)
     values = _values(asked, settings, at, now)
-    block = settings.ids()
-    values["id"] = f"apr_{values['part']}{block.replace('-', '')}"
+    values["id"] = f"apr_{values['part']}{settings.ids().replace('-', '')}"
     doc = rows.document_of(values)
     since = _since(asked.options.remembered, now)
     telling = notes(settings)
@@ -80,7 +80,7 @@ def request(asked: Asked, settings: Settings) -> Work[Approval]:
             return approval_of(stored, now)
         added = yield from _add(filled, since, telling)
         where = Owner(added.part, filled["app_part"])
-        yield from index(where, INDEXED, [doc], block=block, uid=added.uid)
+        yield from index(where, INDEXED, [doc], block=block_of(added.id), uid=added.uid)
         return approval_of(added, now)
 
     return Noted(work, values["id"])

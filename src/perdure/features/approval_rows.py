@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 
 from perdure import parts
 from perdure.errors import ConflictError, InvalidError, NotFoundError, PerdureError
-from perdure.features.fulltext import Doc, document, reindex
+from perdure.features.fulltext import Doc, document, reindex_alone
 from perdure.features.indexed_texts import APPROVALS as INDEXED
-from perdure.features.indexed_texts import approval_text
+from perdure.features.indexed_texts import approval_text, block_of
 from perdure.features.outbox import Notes
 from perdure.operation import Plan, Query
 from perdure.records import JSON, Approval, ApprovalStep, Opaque, RememberedApproval, SessionKey
@@ -222,7 +222,7 @@ def resolve(at: Place, answer: Answer, telling: Notes) -> Plan[Row]:
     if answer.feedback or answer.edited_args is not None:
         where = parts.Place(row.part, parts.app_part(row.tenant, row.app))
         doc = document_of(row._asdict())
-        yield from reindex(where, INDEXED, doc, block=row.id, uid=row.uid)
+        yield from reindex_alone(where, INDEXED, doc, block=block_of(row.id), uid=row.uid)
     yield from tell(row, "approval.resolved", telling)
     return row
 

@@ -8,8 +8,9 @@ from typing import Any
 
 from perdure.features import approval_rows as rows
 from perdure.features.approval_rows import APPROVALS, Place
-from perdure.features.fulltext import unindex
+from perdure.features.fulltext import unindex_alone
 from perdure.features.indexed_texts import APPROVALS as INDEXED
+from perdure.features.indexed_texts import block_of
 from perdure.features.outbox import Notes, notes
 from perdure.operation import Plan, Settings
 from perdure.records import Tally
@@ -78,8 +79,8 @@ class Closed:
                 yield APPROVALS.drop_audit(part=part, uid=uid, id=approval_id)
                 gone.append((part, uid, approval_id))
         # All rows first, as for those who answer: they lock a row, and then what it is found by.
-        for part, uid, approval_id in gone:
-            yield from unindex(part, INDEXED, [approval_id], uid=uid)
+        for part, uid, one in gone:
+            yield from unindex_alone(part, INDEXED, one, block=block_of(one), uid=uid)
 
 
 def sweeps(settings: Settings, age: int | None) -> list[Overdue | Closed]:

@@ -8,8 +8,9 @@ from datetime import timedelta
 from typing import Any, ClassVar
 
 from perdure.features.clarification_rows import CLARIFICATIONS, end_all, overdue
-from perdure.features.fulltext import unindex
+from perdure.features.fulltext import unindex_alone
 from perdure.features.indexed_texts import CLARIFICATIONS as INDEXED
+from perdure.features.indexed_texts import block_of
 from perdure.operation import Plan
 from perdure.records import Tally
 from perdure.retention import RetentionConfig
@@ -68,7 +69,7 @@ class Old:
             gone += [(part, uid, one) for (uid,) in (yield CLARIFICATIONS.drop_old(**at))]
         # All rows first, as for those who answer: they lock a row, and then what it is found by.
         for part, uid, one in gone:
-            yield from unindex(part, INDEXED, [one], uid=uid)
+            yield from unindex_alone(part, INDEXED, one, block=block_of(one), uid=uid)
 
 
 def swept(tenant: str, config: RetentionConfig | None, now: int) -> Iterator[Overdue | Old]:

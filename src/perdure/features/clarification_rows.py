@@ -8,10 +8,10 @@ from typing import NamedTuple, cast
 
 from perdure.errors import ConflictError, InvalidError, NotFoundError, TooLargeError
 from perdure.features.describing import MAX_TTL
-from perdure.features.fulltext import Doc, document, index, reindex
+from perdure.features.fulltext import Doc, document, index, reindex_alone
 from perdure.features.hooks import passed
 from perdure.features.indexed_texts import CLARIFICATIONS as INDEXED
-from perdure.features.indexed_texts import clarification_text
+from perdure.features.indexed_texts import block_of, clarification_text
 from perdure.features.leases import LEASES
 from perdure.features.lookup import Target, hold, target
 from perdure.features.outbox import Notes
@@ -229,7 +229,8 @@ def ask(
     if not (yield CLARIFICATIONS.insert(**new._asdict())):
         # This very call has stored it before, and was not told.
         return (yield from get(Where(new.part, new.id, new.tenant, who.now)))
-    yield from index(_place(new), INDEXED, [doc], block=_block(new), uid=new.uid)
+    where = Place(new.part, new.app_part)
+    yield from index(where, INDEXED, [doc], block=block_of(new.id), uid=new.uid)
     yield from tell(telling, "clarification.asked", new)
     return new
 
@@ -240,14 +241,6 @@ def document_of(row: ClarificationRow) -> Doc:
     return document(row.id, text)
 
 
-def _place(row: ClarificationRow) -> Place:
-    return Place(row.part, row.app_part)
-
-
-def _block(row: ClarificationRow) -> str:
-    return row.id[len(_PREFIX) + _PART :]
-
-
 def finish(at: Where, status: str, answer: str | None, by: str) -> Plan[ClarificationRow | None]:
     """Bring a pending question to its end; None if it is not pending any more."""
     rows = yield CLARIFICATIONS.finish(**at._asdict(), status=status, answer=answer, answered_by=by)
@@ -255,7 +248,8 @@ def finish(at: Where, status: str, answer: str | None, by: str) -> Plan[Clarific
         return None
     row = ClarificationRow._make(rows[0])
     if answer:
-        yield from reindex(_place(row), INDEXED, document_of(row), block=_block(row), uid=row.uid)
+        where, block = Place(row.part, row.app_part), block_of(row.id)
+        yield from reindex_alone(where, INDEXED, document_of(row), block=block, uid=row.uid)
     return row
 
 

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 from perdure.errors import InvalidError, NotFoundError
 from perdure.features.describing import MAX_TTL
-from perdure.features.fulltext import Doc, document, grow, index, reindex
+from perdure.features.fulltext import Doc, document, grow, index, reindex_alone
 from perdure.features.hooks import passed
-from perdure.features.indexed_texts import TASKS, task_text
+from perdure.features.indexed_texts import TASKS, block_of, task_text
 from perdure.features.schedules import check_expression, next_after, zone_of
 from perdure.operation import Plan, Settings
 from perdure.parts import Place
@@ -200,11 +200,7 @@ def document_of(row: TaskRow) -> Doc:
 def add_to_index(docs: Sequence[Doc], row: TaskRow) -> Plan[None]:
     """Have a search find new tasks, one of which the row is of."""
     add = index if len(docs) == 1 else grow
-    yield from add(Place(row.part, row.part), TASKS, docs, block=_block(row))
-
-
-def _block(row: TaskRow) -> str:
-    return row.id.split("_", 2)[2]
+    yield from add(Place(row.part, row.part), TASKS, docs, block=block_of(row.id))
 
 
 def put(row: TaskRow) -> Plan[None]:
@@ -221,5 +217,5 @@ def settled(before: TaskRow, after: TaskRow, now: int) -> Plan[TaskRow]:
     yield from put(after)
     if after.action != before.action:
         where = Place(after.part, after.part)
-        yield from reindex(where, TASKS, document_of(after), block=_block(after))
+        yield from reindex_alone(where, TASKS, document_of(after), block=block_of(after.id))
     return after._replace(version=before.version + 1)

@@ -15,6 +15,7 @@ from perdure.features.ranking import Candidate, Corpus
 from perdure.operation import Bumps, Operation, Plan
 from perdure.parts import Place
 from perdure.sql import load
+from perdure.values import digest
 
 FULLTEXT = load("perdure.features", "fulltext.sql")
 
@@ -61,6 +62,27 @@ def reindex(place: Place, kind: str, doc: Doc, *, block: str, uid: str = "") -> 
     """Put a document in the place of the one that has its key, or add it if there is none."""
     if not (yield from cut(place.part, kind, doc.key, doc.key, uid=uid, instead=doc)):
         yield from index(place, kind, [doc], block=block, uid=uid)
+
+
+def reindex_alone(place: Place, kind: str, doc: Doc, *, block: str, uid: str = "") -> Plan[None]:
+    """`reindex` of what was indexed by itself, in a block of that name, where it may be still."""
+    if (yield from _cut_alone(place.part, kind, doc.key, block, uid, doc)):
+        return
+    yield from reindex(place, kind, doc, block=block, uid=uid)
+
+
+def unindex_alone(part: str, kind: str, key: str, *, block: str, uid: str = "") -> Plan[None]:
+    """`unindex` of what was indexed by itself, in a block of that name, where it may be still."""
+    if not (yield from _cut_alone(part, kind, key, block, uid, None)):
+        yield from unindex(part, kind, [key], uid=uid)
+
+
+def _cut_alone(
+    part: str, kind: str, key: str, block: str, uid: str, instead: Doc | None
+) -> Plan[bool]:
+    """By the block's name, so that it takes no longer the more there are; whether it was there."""
+    yield FULLTEXT.drop_vector(part=part, uid=uid, kind=kind, digest=digest(key))
+    return (yield from _cut_block(part, block, key, key, instead))
 
 
 def cut(
@@ -226,6 +248,8 @@ __all__ = [
     "grow",
     "index",
     "reindex",
+    "reindex_alone",
     "tidy",
     "unindex",
+    "unindex_alone",
 ]

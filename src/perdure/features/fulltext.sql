@@ -46,5 +46,8 @@ DELETE FROM search_blocks WHERE part = :part AND uid = :uid AND kind = :kind
 DELETE FROM search_vectors WHERE part = :part AND uid = :uid AND kind = :kind
   AND doc BETWEEN :low_key AND :high_key
 
+-- name: drop_vector
+DELETE FROM search_vectors WHERE part = :part AND uid = :uid AND kind = :kind AND digest = :digest
+
 -- name: drop_all_vectors
 DELETE FROM search_vectors WHERE part = :part AND uid = :uid AND kind = :kind

@@ -15,6 +15,15 @@ from perdure.values import decode
 APPROVALS = "approvals"
 CLARIFICATIONS = "clarifications"
 TASKS = "tasks"
+_PART = 32
+
+
+def block_of(id: str) -> str:
+    """The block that a record is indexed in: what its id, ``kind_part…``, ends with.
+
+    That is as new as an id drawn for this, and no other block begins with it.
+    """
+    return id.partition("_")[2][_PART:].lstrip("_")
 
 
 def approval_text(
