@@ -21,7 +21,7 @@ from tests.engines.processes import meet, side_by_side
 from tests.postgres.servers import drop_database, fetch, fresh_database, server
 
 KEY = SessionKey("app", "user", "chat")
-SCOPE = place("default", "app", "user", 512)
+SCOPE = place("", "app", "user", 512)
 PROCESSES = 4
 EVENTS = 12
 
@@ -77,16 +77,15 @@ def test_every_write_is_found_once_and_no_redacted_word_stays(url: str) -> None:
     assert [words for words in kept if "secret" in words] == []
 
 
-def ask(url: str, name: str) -> list[str]:
+def ask(url: str, name: str, uid: str) -> list[str]:
     """Ask and answer, search, and have the index put in order; what went wrong."""
     wrong = []
-    [(uid,)] = rows(url, "SELECT uid FROM sessions")
     with perdure.open_sync(url) as store:
         meet()
         for number in range(EVENTS):
             for of in (KEY, UserScope("app", "user")):
                 asked = store.clarifications.ask(of, f"zebra {name} {number}").id
-                word = f"said{name}x{number}"
+                word = f"said{name}x{number}{type(of).__name__}"
                 store.clarifications.answer(asked, word)
                 found = [hit.key for hit in store.search("app", "user", word)]
                 if found != [asked]:
@@ -98,7 +97,8 @@ def ask(url: str, name: str) -> list[str]:
 
 
 def test_an_index_that_is_put_in_order_meanwhile_has_every_question_once(url: str) -> None:
-    wrong = side_by_side(ask, [(url, f"p{n}") for n in range(PROCESSES)])
+    [(uid,)] = rows(url, "SELECT uid FROM sessions")
+    wrong = side_by_side(ask, [(url, f"p{n}", uid) for n in range(PROCESSES)])
 
     assert wrong == [[]] * PROCESSES
     with perdure.open_sync(url) as store:
