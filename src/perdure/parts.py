@@ -35,7 +35,12 @@ def _place(tenant: str, app: str, user: str, limit: int) -> Place:
     check_text(tenant, "tenant", limit)
     check_text(app, "app", limit)
     check_text(user, "user", limit)
-    return Place(digest("user", tenant, app, user), digest("app", tenant, app))
+    return Place(digest("user", tenant, app, user), app_part(tenant, app))
+
+
+def app_part(tenant: str, app: str) -> str:
+    """Where the records of an app are; the names are checked ones."""
+    return digest("app", tenant, app)
 
 
 def lineage_part(tenant: str, lineage: str, limit: int) -> str:

@@ -132,21 +132,6 @@ TABLES: tuple[Table, ...] = (
         key=_HANGING,
     ),
     Table(
-        "search_blocks",
-        (
-            *_HANGING, "block", "kind", "app_part", "low_key", "high_key", "documents",
-            "length", "docs", "words",
-        ),
-        json=frozenset({"docs"}),
-        key=(*_HANGING, "block"),
-    ),
-    Table("search_marks", (*_HANGING, "seq", "title"), key=_HANGING),
-    Table(
-        "search_vectors",
-        (*_HANGING, "kind", "digest", "doc", "model", "dimension", "vector"),
-        key=(*_HANGING, "kind", "digest"),
-    ),
-    Table(
         "memory_ingests",
         (*_HANGING, "spans", "version", "updated_at"),
         json=frozenset({"spans"}),
@@ -217,6 +202,22 @@ TABLES: tuple[Table, ...] = (
         ),
         json=frozenset({"args", "payload", "edited_args"}),
         key=(*_HANGING, "id"),
+    ),
+    # After what they are of: an answer locks its row first, and then what it is found by.
+    Table(
+        "search_blocks",
+        (
+            *_HANGING, "block", "kind", "app_part", "low_key", "high_key", "documents",
+            "length", "docs", "words",
+        ),
+        json=frozenset({"docs"}),
+        key=(*_HANGING, "block"),
+    ),
+    Table("search_marks", (*_HANGING, "seq", "title"), key=_HANGING),
+    Table(
+        "search_vectors",
+        (*_HANGING, "kind", "digest", "doc", "model", "dimension", "vector"),
+        key=(*_HANGING, "kind", "digest"),
     ),
     Table("history_marks", (*_HANGING, "hidden_upto", "updated_at"), key=_HANGING),
     Table(

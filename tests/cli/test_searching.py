@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import perdure as library
 from tests.cli.command import Perdure
 
 
@@ -43,3 +44,23 @@ def test_a_terminal_gets_a_table_or_is_told_that_there_is_nothing(shop: Perdure)
     assert shop("search", "zebra", "--app", "shop").out == ""
     assert shop("search", "x", "--app", "shop", "--kind", "none").code == 5
     assert shop("search", "x").code == 2
+
+
+def test_what_people_were_asked_and_what_is_scheduled_is_found(url: str, perdure: Perdure) -> None:
+    with library.open_sync(url) as store:
+        key = store.sessions.create("shop", "ada", "order-7").key
+        approval = store.approvals.request("refund", {"why": "zebra\x1b[31m"}, session=key)
+        asked = store.clarifications.ask(key, "Which zebra?")
+        task = store.cron.create("zebras", "0 3 * * *", app="shop")
+
+    mine = perdure("search", "zebra", "--app", "shop", "--user", "ada").rows
+    every = json.loads(perdure("search", "zebra", "--app", "shop", "--json").out)
+    tasks = perdure("search", "zebra", "--app", "shop", "--kind", "tasks").rows
+
+    assert sorted(row[:5] for row in mine) == [
+        ["approvals", "shop", "ada", "order-7", approval.id],
+        ["clarifications", "shop", "ada", "order-7", asked.id],
+    ]
+    assert "\x1b" not in str(mine)
+    assert {hit["key"] for hit in every} == {approval.id, asked.id, task.id}
+    assert [row[:5] for row in tasks] == [["tasks", "shop", "", "", task.id]]

@@ -11,10 +11,14 @@ from perdure.errors import ConflictError, InvalidError
 from perdure.features import approval_rows as rows
 from perdure.features.approval_answers import author
 from perdure.features.approval_rows import APPROVALS, BY_MEMORY, Row, approval_of, args_text
+from perdure.features.fulltext import index
 from perdure.features.hooks import passed
+from perdure.features.indexed_texts import APPROVALS as INDEXED
+from perdure.features.indexed_texts import block_of
 from perdure.features.lookup import Target, hold, target
 from perdure.features.outbox import Notes, notes
 from perdure.operation import Bumps, Noted, Plan, Settings, Work
+from perdure.parts import Place as Owner
 from perdure.parts import place
 from perdure.records import JSON, Approval, NewApproval, Opaque, SessionKey
 from perdure.values import canonical, check_text, decode, digest, encode, payload
@@ -60,6 +64,7 @@ def request(asked: Asked, settings: Settings) -> Work[Approval]:
     at = _session(asked.options, settings, now)
     values = _values(asked, settings, at, now)
     values["id"] = f"apr_{values['part']}{settings.ids().replace('-', '')}"
+    doc = rows.document_of(values)
     since = _since(asked.options.remembered, now)
     telling = notes(settings)
     call = (values["thread_id"], values.pop("call"))
@@ -73,7 +78,10 @@ def request(asked: Asked, settings: Settings) -> Work[Approval]:
         stored = yield from _of_call(filled)
         if stored is not None:
             return approval_of(stored, now)
-        return approval_of((yield from _add(filled, since, telling)), now)
+        added = yield from _add(filled, since, telling)
+        where = Owner(added.part, filled["app_part"])
+        yield from index(where, INDEXED, [doc], block=block_of(added.id), uid=added.uid)
+        return approval_of(added, now)
 
     return Noted(work, values["id"])
 

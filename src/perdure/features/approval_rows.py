@@ -8,7 +8,11 @@ from datetime import timedelta
 from hashlib import sha256
 from typing import Any, NamedTuple
 
+from perdure import parts
 from perdure.errors import ConflictError, InvalidError, NotFoundError, PerdureError
+from perdure.features.fulltext import Doc, document, reindex_alone
+from perdure.features.indexed_texts import APPROVALS as INDEXED
+from perdure.features.indexed_texts import approval_text, block_of
 from perdure.features.outbox import Notes
 from perdure.operation import Plan, Query
 from perdure.records import JSON, Approval, ApprovalStep, Opaque, RememberedApproval, SessionKey
@@ -176,6 +180,15 @@ def tell(row: Row, kind: str, telling: Notes) -> Plan[None]:
     )  # fmt: skip
 
 
+def document_of(values: Mapping[str, Any]) -> Doc:
+    """What a search finds it by: of the columns of a row, or of a new one."""
+    said, edited = values.get("feedback", ""), values.get("edited_args")
+    text = approval_text(
+        values["question"], values["tool_name"], said, values["args"], edited, values["payload"]
+    )
+    return document(values["id"], text)
+
+
 class Answer(NamedTuple):
     """What is said to a pending approval, as it is stored."""
 
@@ -206,6 +219,10 @@ def resolve(at: Place, answer: Answer, telling: Notes) -> Plan[Row]:
     yield from note(row, "pending", answer.by, at.now, rule)
     if answer.remember is not None:
         yield from remember(row, answer, at.now)
+    if answer.feedback or answer.edited_args is not None:
+        where = parts.Place(row.part, parts.app_part(row.tenant, row.app))
+        doc = document_of(row._asdict())
+        yield from reindex_alone(where, INDEXED, doc, block=block_of(row.id), uid=row.uid)
     yield from tell(row, "approval.resolved", telling)
     return row
 

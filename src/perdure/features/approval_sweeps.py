@@ -8,11 +8,14 @@ from typing import Any
 
 from perdure.features import approval_rows as rows
 from perdure.features.approval_rows import APPROVALS, Place
+from perdure.features.fulltext import unindex_alone
+from perdure.features.indexed_texts import APPROVALS as INDEXED
+from perdure.features.indexed_texts import block_of
 from perdure.features.outbox import Notes, notes
 from perdure.operation import Plan, Settings
 from perdure.records import Tally
 
-_ROWS = 200
+_ROWS = 50
 #: Each of them is several statements: a step, its audit, the facts of it.
 _NOTED = 50
 
@@ -69,10 +72,15 @@ class Closed:
 
     def remove(self, now: int, found: Sequence[Sequence[Any]]) -> Plan[None]:
         """Remove them."""
+        gone = []
         for _, part, uid, approval_id in sorted(found, key=lambda row: tuple(row[1:])):
             before = now - self.age
             if (yield APPROVALS.drop(part=part, uid=uid, id=approval_id, before=before)):
                 yield APPROVALS.drop_audit(part=part, uid=uid, id=approval_id)
+                gone.append((part, uid, approval_id))
+        # All rows first, as for those who answer: they lock a row, and then what it is found by.
+        for part, uid, one in gone:
+            yield from unindex_alone(part, INDEXED, one, block=block_of(one), uid=uid)
 
 
 def sweeps(settings: Settings, age: int | None) -> list[Overdue | Closed]:

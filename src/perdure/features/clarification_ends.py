@@ -8,11 +8,14 @@ from datetime import timedelta
 from typing import Any, ClassVar
 
 from perdure.features.clarification_rows import CLARIFICATIONS, end_all, overdue
+from perdure.features.fulltext import unindex_alone
+from perdure.features.indexed_texts import CLARIFICATIONS as INDEXED
+from perdure.features.indexed_texts import block_of
 from perdure.operation import Plan
 from perdure.records import Tally
 from perdure.retention import RetentionConfig
 
-_ROWS = 200
+_ROWS = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +63,13 @@ class Old:
     def remove(self, now: int, found: Sequence[Sequence[Any]]) -> Plan[None]:
         """Remove them, but for those that are held by now."""
         del now
+        gone = []
         for _, part, one in found:
-            yield CLARIFICATIONS.drop_old(part=part, id=one, tenant=self.tenant, before=self.before)
+            at = {"part": part, "id": one, "tenant": self.tenant, "before": self.before}
+            gone += [(part, uid, one) for (uid,) in (yield CLARIFICATIONS.drop_old(**at))]
+        # All rows first, as for those who answer: they lock a row, and then what it is found by.
+        for part, uid, one in gone:
+            yield from unindex_alone(part, INDEXED, one, block=block_of(one), uid=uid)
 
 
 def swept(tenant: str, config: RetentionConfig | None, now: int) -> Iterator[Overdue | Old]:

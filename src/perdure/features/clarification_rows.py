@@ -8,12 +8,15 @@ from typing import NamedTuple, cast
 
 from perdure.errors import ConflictError, InvalidError, NotFoundError, TooLargeError
 from perdure.features.describing import MAX_TTL
+from perdure.features.fulltext import Doc, document, index, reindex_alone
 from perdure.features.hooks import passed
+from perdure.features.indexed_texts import CLARIFICATIONS as INDEXED
+from perdure.features.indexed_texts import block_of, clarification_text
 from perdure.features.leases import LEASES
 from perdure.features.lookup import Target, hold, target
 from perdure.features.outbox import Notes
 from perdure.operation import Bumps, Plan, Settings
-from perdure.parts import place
+from perdure.parts import Place, place
 from perdure.records import (
     Clarification,
     ClarificationStatus,
@@ -213,7 +216,9 @@ def pending(part: str, uid: str, digest_: str, now: int) -> Plan[ClarificationRo
     return row
 
 
-def ask(new: ClarificationRow, who: Whose, telling: Notes, bumps: Bumps) -> Plan[ClarificationRow]:
+def ask(
+    new: ClarificationRow, doc: Doc, who: Whose, telling: Notes, bumps: Bumps
+) -> Plan[ClarificationRow]:
     """The question, stored unless it is pending already."""
     if who.at is not None:
         # Held, so that it is not deleted, nor asked the same, at this moment.
@@ -224,14 +229,28 @@ def ask(new: ClarificationRow, who: Whose, telling: Notes, bumps: Bumps) -> Plan
     if not (yield CLARIFICATIONS.insert(**new._asdict())):
         # This very call has stored it before, and was not told.
         return (yield from get(Where(new.part, new.id, new.tenant, who.now)))
+    where = Place(new.part, new.app_part)
+    yield from index(where, INDEXED, [doc], block=block_of(new.id), uid=new.uid)
     yield from tell(telling, "clarification.asked", new)
     return new
+
+
+def document_of(row: ClarificationRow) -> Doc:
+    """What a search finds it by."""
+    text = clarification_text(row.question, row.context, row.options, row.answer)
+    return document(row.id, text)
 
 
 def finish(at: Where, status: str, answer: str | None, by: str) -> Plan[ClarificationRow | None]:
     """Bring a pending question to its end; None if it is not pending any more."""
     rows = yield CLARIFICATIONS.finish(**at._asdict(), status=status, answer=answer, answered_by=by)
-    return ClarificationRow._make(rows[0]) if rows else None
+    if not rows:
+        return None
+    row = ClarificationRow._make(rows[0])
+    if answer:
+        where, block = Place(row.part, row.app_part), block_of(row.id)
+        yield from reindex_alone(where, INDEXED, document_of(row), block=block, uid=row.uid)
+    return row
 
 
 def tell(telling: Notes, kind: str, row: ClarificationRow) -> Plan[None]:

@@ -103,10 +103,10 @@ class Clarifications(Feature[M]):
         who = rows.whose(settings, of)
         given = NewClarification(who.of, question, context, options, sender_context)
         new = rows.draft(given, who, ttl, settings)
-        telling = notes(settings)
+        doc, telling = rows.document_of(new), notes(settings)
 
         def work(bumps: Bumps) -> Plan[Clarification]:
-            return (yield from rows.ask(new, who, telling, bumps)).seen(who.now)
+            return (yield from rows.ask(new, doc, who, telling, bumps)).seen(who.now)
 
         return Noted(work, new.id)
 

@@ -107,3 +107,4 @@ SELECT COUNT(*), CAST(COALESCE(SUM({size}), 0) AS BIGINT) FROM clarifications c 
 
 -- name: drop_old
 DELETE FROM clarifications AS c WHERE c.part = :part AND c.id = :id AND {ended_long_ago}
+RETURNING uid

@@ -12,6 +12,8 @@ from perdure.features.cron_changes import changed, synced
 from perdure.features.cron_runs import RunRow, new_run
 from perdure.features.cron_tasks import CRON, TaskRow, checked, hold, not_found, part_of
 from perdure.features.cursors import check_limit, pack, unpack
+from perdure.features.fulltext import unindex_alone
+from perdure.features.indexed_texts import TASKS, block_of
 from perdure.features.lookup import get, target
 from perdure.features.schedules import check_expression, upcoming
 from perdure.operation import (
@@ -86,11 +88,13 @@ class Cron(Feature[M]):
             name, expression, action, timezone, enabled, misfire, misfire_limit, overlap, timeout
         )
         row = self._row(app, checked(given, self._settings), "tool")
+        doc = cron_tasks.document_of(row)
 
         def work(_: Bumps) -> Plan[CronTask]:
             if not (yield from cron_tasks.insert(row)):
                 message = f"app {app!r} has a task {row.name!r}: update it, or take another name"
                 raise AlreadyExistsError(message)
+            yield from cron_tasks.add_to_index([doc], row)
             return row.record
 
         return work
@@ -217,6 +221,7 @@ class Cron(Feature[M]):
         def work(_: Bumps) -> Plan[bool]:
             gone = yield CRON.remove_task(part=part, id=id, tenant=tenant)
             if gone:
+                yield from unindex_alone(part, TASKS, id, block=block_of(id))
                 yield CRON.pick("unqueue", "all")(
                     part=part, task_id=id, now=now, failure=cron_runs.DELETED, expires_at=expires_at
                 )

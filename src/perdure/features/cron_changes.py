@@ -44,7 +44,7 @@ def synced(part: str, now: int, wanted: dict[str, TaskRow], settings: Settings) 
     """Make the tasks of an app that came from configuration those that are wanted."""
     rows = [TaskRow._make(row) for row in (yield CRON.hold_app(part=part))]
     there = {row.name: row for row in rows}
-    added, updated, disabled = [], [], []
+    added, updated, disabled, fresh = [], [], [], []
     # By name, so that no two calls lock the same tasks crosswise.
     for name, new in sorted(wanted.items()):
         row = there.get(name)
@@ -52,12 +52,15 @@ def synced(part: str, now: int, wanted: dict[str, TaskRow], settings: Settings) 
             if not (yield from cron_tasks.insert(new)):
                 raise ConflictError(f"task {name!r} was made by another call: sync again")
             added.append(name)
+            fresh.append(new)
         elif (yield from _brought(row, new, now, settings)):
             updated.append(name)
     for name, row in sorted(there.items()):
         if row.source == "config" and row.enabled and name not in wanted:
             yield from _put(row, row.changed(now, enabled=0), now, settings)
             disabled.append(name)
+    if fresh:
+        yield from cron_tasks.add_to_index([cron_tasks.document_of(row) for row in fresh], fresh[0])
     return CronSync(tuple(added), tuple(updated), tuple(disabled))
 
 

@@ -8,9 +8,12 @@ from typing import Any, NamedTuple
 
 from perdure.errors import InvalidError, NotFoundError
 from perdure.features.describing import MAX_TTL
+from perdure.features.fulltext import Doc, document, grow, index, reindex_alone
 from perdure.features.hooks import passed
+from perdure.features.indexed_texts import TASKS, block_of, task_text
 from perdure.features.schedules import check_expression, next_after, zone_of
 from perdure.operation import Plan, Settings
+from perdure.parts import Place
 from perdure.records import CronTask, NewCronTask
 from perdure.sql import load
 from perdure.values import Limits, check_text, decode, encode, from_micros, maybe
@@ -189,6 +192,17 @@ def insert(row: TaskRow) -> Plan[bool]:
     return bool((yield CRON.insert_task(**row._asdict())))
 
 
+def document_of(row: TaskRow) -> Doc:
+    """What a search finds it by."""
+    return document(row.id, task_text(row.name, row.action))
+
+
+def add_to_index(docs: Sequence[Doc], row: TaskRow) -> Plan[None]:
+    """Have a search find new tasks, one of which the row is of."""
+    add = index if len(docs) == 1 else grow
+    yield from add(Place(row.part, row.part), TASKS, docs, block=block_of(row.id))
+
+
 def put(row: TaskRow) -> Plan[None]:
     """Write a changed one over what it was."""
     values = row._asdict()
@@ -201,4 +215,7 @@ def settled(before: TaskRow, after: TaskRow, now: int) -> Plan[TaskRow]:
         return before
     after = after._replace(updated_at=now)
     yield from put(after)
+    if after.action != before.action:
+        where = Place(after.part, after.part)
+        yield from reindex_alone(where, TASKS, document_of(after), block=block_of(after.id))
     return after._replace(version=before.version + 1)

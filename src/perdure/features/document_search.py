@@ -51,7 +51,7 @@ def search(asked: Question) -> Plan[Answer]:
         if len(hits) >= asked.limit:
             break
         hits += yield from _shown(asked, ranked[start : start + _SOME])
-    return Answer(hits[: asked.limit], found.small[KIND] >= FEW)
+    return Answer(hits[: asked.limit], found.small[KIND, ""] >= FEW)
 
 
 def _shown(asked: Question, ranked: Sequence[Ranked]) -> Plan[list[KeyValueHit]]:

@@ -15,6 +15,7 @@ from perdure.features.ranking import Candidate, Corpus
 from perdure.operation import Bumps, Operation, Plan
 from perdure.parts import Place
 from perdure.sql import load
+from perdure.values import digest
 
 FULLTEXT = load("perdure.features", "fulltext.sql")
 
@@ -32,11 +33,14 @@ _TEXT = 262_144
 
 
 class Found(NamedTuple):
-    """What `candidates` has found, and how many small blocks of no session it went through."""
+    """What `candidates` has found, and how many small blocks of a kind and session it went through.
+
+    The session is '' for blocks of none.
+    """
 
     candidates: list[Candidate]
     corpus: Corpus
-    small: Counter[str]
+    small: Counter[tuple[str, str]]
 
 
 def index(place: Place, kind: str, docs: Sequence[Doc], *, block: str, uid: str = "") -> Plan[None]:
@@ -58,6 +62,27 @@ def reindex(place: Place, kind: str, doc: Doc, *, block: str, uid: str = "") -> 
     """Put a document in the place of the one that has its key, or add it if there is none."""
     if not (yield from cut(place.part, kind, doc.key, doc.key, uid=uid, instead=doc)):
         yield from index(place, kind, [doc], block=block, uid=uid)
+
+
+def reindex_alone(place: Place, kind: str, doc: Doc, *, block: str, uid: str = "") -> Plan[None]:
+    """`reindex` of what was indexed by itself, in a block of that name, where it may be still."""
+    if (yield from _cut_alone(place.part, kind, doc.key, block, uid, doc)):
+        return
+    yield from reindex(place, kind, doc, block=block, uid=uid)
+
+
+def unindex_alone(part: str, kind: str, key: str, *, block: str, uid: str = "") -> Plan[None]:
+    """`unindex` of what was indexed by itself, in a block of that name, where it may be still."""
+    if not (yield from _cut_alone(part, kind, key, block, uid, None)):
+        yield from unindex(part, kind, [key], uid=uid)
+
+
+def _cut_alone(
+    part: str, kind: str, key: str, block: str, uid: str, instead: Doc | None
+) -> Plan[bool]:
+    """By the block's name, so that it takes no longer the more there are; whether it was there."""
+    yield FULLTEXT.drop_vector(part=part, uid=uid, kind=kind, digest=digest(key))
+    return (yield from _cut_block(part, block, key, key, instead))
 
 
 def cut(
@@ -113,11 +138,15 @@ def grow(place: Place, kind: str, docs: Sequence[Doc], *, block: str, uid: str =
         yield FULLTEXT.add(**_row(place, kind, uid, name, pack(some)))
 
 
-def tidy(place: Place, kind: str, block: str) -> Operation[None]:
+def tidy(place: Place, kind: str, block: str, *, uid: str = "") -> Operation[None]:
     """Put the small blocks of a kind together: when a search went through `FEW` of them."""
 
     def work(_: Bumps) -> Plan[None]:
-        yield from grow(place, kind, [], block=block)
+        if uid:
+            yield FULLTEXT.hold_session(part=place.part, uid=uid)
+        else:
+            yield FULLTEXT.hold_owner(part=place.part)
+        yield from grow(place, kind, [], block=block, uid=uid)
 
     return Operation("search.tidy", (), {}, work)
 
@@ -182,7 +211,7 @@ class _Looked:
     """Counts what has been looked at."""
 
     def __init__(self, held: list[int]) -> None:
-        self.small: Counter[str] = Counter()
+        self.small: Counter[tuple[str, str]] = Counter()
         self._held = held
         self._documents = self._length = 0
 
@@ -191,7 +220,7 @@ class _Looked:
         part, _, uid, kind, documents, length, docs, text = row
         self._documents += documents
         self._length += length
-        self.small[kind] += documents < SMALL and not uid
+        self.small[kind, uid] += documents < SMALL
         hits = look_up(text, words, self._held)
         if not hits:
             return []
@@ -219,6 +248,8 @@ __all__ = [
     "grow",
     "index",
     "reindex",
+    "reindex_alone",
     "tidy",
     "unindex",
+    "unindex_alone",
 ]

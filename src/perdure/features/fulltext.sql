@@ -32,12 +32,22 @@ DELETE FROM search_blocks
 WHERE part = :part AND uid = :uid AND kind = :kind AND documents < :small
 RETURNING block, docs, words
 
+-- name: hold_session
+-- Who removes all documents of a session or person must not miss those that move meanwhile.
+UPDATE sessions SET left_head = left_head WHERE part = :part AND uid = :uid
+
+-- name: hold_owner
+UPDATE memory_owners SET version = version + 1 WHERE part = :part
+
 -- name: drop
 DELETE FROM search_blocks WHERE part = :part AND uid = :uid AND kind = :kind
 
 -- name: drop_vectors
 DELETE FROM search_vectors WHERE part = :part AND uid = :uid AND kind = :kind
   AND doc BETWEEN :low_key AND :high_key
+
+-- name: drop_vector
+DELETE FROM search_vectors WHERE part = :part AND uid = :uid AND kind = :kind AND digest = :digest
 
 -- name: drop_all_vectors
 DELETE FROM search_vectors WHERE part = :part AND uid = :uid AND kind = :kind

@@ -21,6 +21,7 @@ from perdure.errors import EmbedderError
 from perdure.features.coverage import KIND as SUMMARIES
 from perdure.features.documents import KIND as DOCUMENTS
 from perdure.features.documents import key_of
+from perdure.features.indexed_texts import APPROVALS, CLARIFICATIONS, TEXT_OF
 from perdure.features.indexing import SEARCH
 from perdure.features.memory_rows import MEMORY
 from perdure.features.postings import keys_of
@@ -32,6 +33,8 @@ TEXTS = 64
 CHARACTERS = 8_000
 _AT_ONCE = 8
 _LETTERS = "abcdefgh"
+#: Of kinds that can change without their session or owner being held.
+_HOLDING = {APPROVALS: SEARCH.hold_approval, CLARIFICATIONS: SEARCH.hold_clarification}
 #: Where the text stands in a row that shows a document.
 _TEXT = 6
 
@@ -134,7 +137,12 @@ def showing(
         if keys[0][1] == DOCUMENTS and key[2] is not None:
             given[f"namespace_{letter}"], given[f"key_{letter}"] = key_of(key[2])
     rows = yield query(**{name: given[name] for name in query.params})
-    return [_plain(row, characters) for row in rows] if keys[0][1] == SUMMARIES else rows
+    if keys[0][1] == SUMMARIES:
+        return [_plain(row, characters) for row in rows]
+    made = TEXT_OF.get(keys[0][1])
+    if made is None:
+        return rows
+    return [[*row[:_TEXT], made(*row[_TEXT:])[:characters]] for row in rows]
 
 
 def _plain(row: Sequence[Any], characters: int) -> list[Any]:
@@ -168,13 +176,17 @@ def _unchanged(
 ) -> Plan[set[Key]]:
     """Which documents are there and say what they said: held, so that they go on to.
 
-    Sessions come before the memories, as for those who redact.
+    Sessions come before the memories, as for those who redact, and before what hangs on them.
     """
     uids = {key[0] for key, _ in shown}
     for uid in sorted(uids - {""}):
         yield SEARCH.hold_to_index(part=owner.part, uid=uid)
     if "" in uids:
         yield MEMORY.take_owner(part=owner.part)
+    for kind, query in _HOLDING.items():
+        held = [(owner.part, key[0], key[2]) for key, _ in shown if key[1] == kind]
+        if held:
+            yield query.many(sorted(held))
     now = dict((yield from _texts_of(owner, [key for key, _ in shown], kinds)))
     return {key for key, text in shown if now.get(key) == text}
 

@@ -132,7 +132,7 @@ def search(owner: Owner, asked: Question, meant: _Meant | None) -> Plan[Answer]:
             for one in some
             if one.candidate.key in rows
         ]
-    return Answer(hits[: asked.limit], found.small[KIND] >= FEW)
+    return Answer(hits[: asked.limit], found.small[KIND, ""] >= FEW)
 
 
 def _with_meaning(

@@ -12,6 +12,7 @@ from perdure.features.coverage import reaches
 from perdure.features.cursors import check_limit
 from perdure.features.documents import KIND as DOCUMENTS
 from perdure.features.fulltext import FEW, Found, candidates, tidy
+from perdure.features.indexed_texts import APPROVALS, CLARIFICATIONS, TASKS
 from perdure.features.indexing import EVENTS, SEARCH, TITLES, Scope, catch_up
 from perdure.features.keeping import KIND as MEMORIES
 from perdure.features.line import Run, holds, runs
@@ -38,6 +39,9 @@ KINDS: Mapping[str, Query] = {
     SUMMARIES: SEARCH.summaries,
     MEMORIES: MEMORY.pick("memories", "now"),
     DOCUMENTS: KEYVALUES.documents,
+    APPROVALS: SEARCH.approvals,
+    CLARIFICATIONS: SEARCH.clarifications,
+    TASKS: SEARCH.tasks,
 }
 #: The kinds whose keys are numbers, by which they stand next to each other.
 _IN_ROWS = frozenset({EVENTS})
@@ -130,10 +134,17 @@ class Search(Feature[M]):
         meant = _Meant(model, vector)
         reading = self._reading("search", lambda _: _search(asked, meant, self._target))
         found, hits = yield from run(reading)
-        for kind, small in found.small.items():
-            if small >= FEW and user is not ALL:
-                yield from run(tidy(asked.at, kind, self._settings.ids()))
+        yield from self._tidied(asked, found)
         return hits
+
+    def _tidied(self, asked: Asked, found: Found) -> Flow[None]:
+        """Have the next search go through fewer blocks; of a whole app only those of its tasks."""
+        where = asked.at
+        if asked.scope.name != "user":
+            where = Place(asked.at.app_part, asked.at.app_part)
+        for (kind, uid), small in found.small.items():
+            if small >= FEW and (asked.scope.name == "user" or kind == TASKS):
+                yield from run(tidy(where, kind, self._settings.ids(), uid=uid))
 
     def _vector(self, asked: Asked, query: str) -> Flow[array[float] | None]:
         """The query's vector, when all documents that it is compared with have theirs."""

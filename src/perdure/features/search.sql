@@ -76,6 +76,36 @@ FROM ({wanted}) w CROSS JOIN summaries m CROSS JOIN sessions s
 WHERE m.part = :part AND m.uid = w.uid AND m.filter_key = w.doc
   AND s.part = :part AND s.uid = w.uid AND {live}
 
+-- define: there
+(w.uid = '' OR s.uid IS NOT NULL AND {live})
+
+-- name: approvals
+-- Here and in the next two the text is made of what stands from the seventh column on.
+SELECT w.place, a.app, a.user_id, CASE WHEN a.uid <> '' THEN a.session_id END, a.id, a.created_at,
+    a.question, a.tool_name, a.feedback, a.args, a.edited_args, a.payload
+FROM ({wanted}) w CROSS JOIN approvals a
+    LEFT JOIN sessions s ON s.part = :part AND s.uid = w.uid
+WHERE a.part = :part AND a.uid = w.uid AND a.id = w.doc AND {there}
+
+-- name: clarifications
+SELECT w.place, c.app, c.user_id, CASE WHEN c.uid <> '' THEN c.session_id END, c.id, c.created_at,
+    c.question, c.context, c.options, c.answer
+FROM ({wanted}) w CROSS JOIN clarifications c
+    LEFT JOIN sessions s ON s.part = :part AND s.uid = w.uid
+WHERE c.part = :part AND c.uid = w.uid AND c.id = w.doc AND {there}
+
+-- name: tasks
+SELECT w.place, t.app, '', CAST(NULL AS TEXT), t.id, t.updated_at, t.name, t.action
+FROM ({wanted}) w CROSS JOIN cron_tasks t
+WHERE t.part = :part AND t.id = w.doc
+
+-- name: hold_approval
+-- Against those who answer or remove one at the same moment, as hold_to_index is for sessions.
+UPDATE approvals SET steps = steps WHERE part = :part AND uid = :uid AND id = :id
+
+-- name: hold_clarification
+UPDATE clarifications SET status = status WHERE part = :part AND uid = :uid AND id = :id
+
 -- name: live_uids
 SELECT s.uid FROM sessions s WHERE s.part = :part AND {live}
 

@@ -278,8 +278,9 @@ class KeyValueHit:
 class SearchHit:
     """Something that a search has found.
 
-    ``kind`` says what it is, ``key`` its id: of an event, a session (for its title), a memory,
-    the filter of a summary, the key of a key-value, which has its ``namespace`` too. ``seq`` is
+    ``kind`` says what it is, ``key`` its id: of an event, a session (for its title), a memory, an
+    approval, a clarification, a task; the filter of a summary, the key of a key-value, which has
+    its ``namespace`` too. ``seq`` is
     there for events, ``session`` for what belongs to one. ``snippet`` is a
     piece of the text as it is stored, ``marks`` the ranges of it that the query's words take
     (from, up to). ``at``: when it was said or changed. ``score`` says how well it answers,
