@@ -31,6 +31,8 @@ _MICRO = timedelta(microseconds=1)
 _PAGE = 100
 _LOOK_SECONDS = 0.005
 _BEAT_SECONDS = 0.2
+#: How often in the time of a lease a round comes that may renew it.
+_BEATS = 6
 #: What is left of the time for a stop, for handlers that are cancelled then.
 _LAST_SECONDS = CANCEL_SECONDS + 1
 
@@ -124,6 +126,14 @@ class Scheduler(Worker[M]):
         if following is None:
             return None
         return max(following - self._settings.clock(), 0) * _MICRO
+
+    def _try(self) -> timedelta | None:
+        sooner = super()._try()
+        if not self._alive():
+            return sooner
+        # However long the interval is, and after a round that failed, too: leases do not wait.
+        beat = self._lease // _BEATS * _MICRO
+        return beat if sooner is None else min(sooner, beat)
 
     def _pass(self, count: Counter[str]) -> Flow[list[Handling]]:
         """Begin what is due; what else happened is counted."""

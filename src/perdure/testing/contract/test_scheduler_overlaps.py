@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+import time
 from datetime import timedelta
 from typing import Any
 
@@ -207,6 +209,30 @@ async def test_a_lease_is_renewed_while_the_handler_runs(
 
     assert done == CronPass(success=1)
     assert abandoned == [0, 0, 0, 0]
+    assert [run.status for run in await store.cron.runs(task.id)] == ["success"]
+
+
+async def test_a_started_scheduler_renews_leases_however_seldom_it_looks(
+    open_store: OpenStore,
+) -> None:
+    store = await open_store(clock=None)
+    other = await open_store(clock=None)
+    lease = timedelta(seconds=1)
+    go = threading.Event()
+    task = await store.cron.create("tick", "0 0 1 1 *")
+    await store.cron.trigger(task.id)
+    worker = scheduler(store, lambda _: go.wait(20), interval=HOUR, lease=lease)
+    await worker.start()
+
+    abandoned = 0
+    end_at = time.monotonic() + 2.5
+    while time.monotonic() < end_at:
+        abandoned += (await scheduler(other, print).run_once()).abandoned
+        await asyncio.sleep(0.1)
+    go.set()
+    assert await worker.stop() is True
+
+    assert abandoned == 0
     assert [run.status for run in await store.cron.runs(task.id)] == ["success"]
 
 
