@@ -27,6 +27,10 @@ SELECT {task} FROM cron_tasks WHERE part = :part AND name = :name
 UPDATE cron_tasks SET version = version WHERE part = :part AND id = :id AND tenant = :tenant
 RETURNING {task}
 
+-- name: hold_named
+UPDATE cron_tasks SET version = version WHERE part = :part AND name = :name
+RETURNING {task}
+
 -- name: hold_app
 -- Each task of an app for this transaction alone.
 UPDATE cron_tasks SET version = version WHERE part = :part RETURNING {task}

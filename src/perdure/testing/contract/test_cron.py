@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -298,6 +299,23 @@ async def test_a_second_sync_of_the_same_changes_nothing(store: Store) -> None:
 
     assert await store.cron.sync(given) == CronSync((), (), ())
     assert list(await store.cron.list()) == before
+
+
+async def test_of_many_that_sync_at_once_none_is_refused(
+    store: Store, open_store: OpenStore
+) -> None:
+    given = [NewCronTask(f"task {number}", "@daily") for number in range(20)]
+    stores = [store, *[await open_store() for _ in range(5)]]
+
+    for round_ in range(10):
+        app = f"app {round_}"
+        done = await asyncio.gather(*(one.cron.sync(given, app=app) for one in stores))
+
+        # Each was added by one of them, and all want the same.
+        assert sorted(name for one in done for name in one.added) == sorted(
+            task.name for task in given
+        )
+        assert [(one.updated, one.disabled) for one in done] == [((), ())] * len(stores)
 
 
 async def test_what_a_person_paused_stays_paused_through_sync(store: Store) -> None:
