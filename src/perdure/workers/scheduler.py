@@ -16,6 +16,7 @@ from perdure.features.cron import Cron
 from perdure.features.cron_runs import Claim, RunRow
 from perdure.features.cron_tasks import TaskRow
 from perdure.features.cursors import check_limit
+from perdure.features.runs import check_ttl
 from perdure.operation import Flow, M, Settings, Sleep, Sync, flow, run
 from perdure.records import CronPass, CronRun, CronTask
 from perdure.store import _Store
@@ -62,15 +63,12 @@ class Scheduler(Worker[M]):
         grace: timedelta = GRACE,
     ) -> None:
         super().__init__(store, interval)
-        for what, value in (("lease", lease), ("grace", grace)):
-            if not isinstance(value, timedelta) or value <= timedelta(0):
-                raise InvalidError(f"{what} must be a timedelta above 0, not {value!r}", what)
         settings = store._settings
         given = settings.cron_handlers if handlers is None else checked_handlers(handlers)
         self.handlers: Mapping[str, Callable[[CronContext], Any]] = given or {}
         self._limit = check_limit(limit, settings.limits.records)
-        self._lease = lease // _MICRO
-        self._grace = grace // _MICRO
+        self._lease = check_ttl(lease, "lease")
+        self._grace = check_ttl(grace, "grace")
         self._owner = settings.ids()
         # What is committed here is told to those who subscribe to the store.
         self._in_thread.hub = store._hub

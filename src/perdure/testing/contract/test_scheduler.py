@@ -335,6 +335,7 @@ async def test_options_are_checked(store: Store, open_store: OpenStore) -> None:
     for options in (
         {"interval": timedelta(0)},
         {"lease": 5},
+        {"lease": timedelta.max},
         {"grace": timedelta(0)},
         {"limit": 0},
     ):
