@@ -174,12 +174,16 @@ class Steps(Feature[M]):
                 raise NotFoundError(
                     f"the session of run {of.run_id!r} was deleted while step {wanted.name!r} ran"
                 )
+            mine = yield LEASES.drop(**begun.lease._asdict())
+            if not mine and of.at is None and (yield STEPS.erased(part=of.part)):
+                raise NotFoundError(
+                    f"the person of run {of.run_id!r} was erased while step {wanted.name!r} ran"
+                )
             yield STEPS.put(
                 part=of.part, uid=uid, run=of.run, digest=wanted.step, run_id=of.run_id,
                 name=wanted.name, value=value, codec=codec, data=data,
                 now=now, expires_at=ends,
             )  # fmt: skip
-            yield LEASES.drop(**begun.lease._asdict())
             # What stands there: the first one stays, if this one comes too late.
             [row] = yield STEPS.find(part=of.part, uid=uid, run=of.run, digest=wanted.step, now=now)
             return _step_of(row)

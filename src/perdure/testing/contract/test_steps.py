@@ -408,6 +408,31 @@ async def test_an_erasure_takes_the_steps_of_a_person(
     assert (await dump())["run_steps"] == []
 
 
+async def test_a_step_whose_person_is_erased_while_it_runs_stores_nothing(
+    store: Store, open_store: OpenStore, dump: Dump
+) -> None:
+    other = await open_store()
+    begun, go_on = threading.Event(), threading.Event()
+
+    async def slow() -> str:
+        begun.set()
+        await asyncio.to_thread(go_on.wait, 10)
+        return "what ada said"
+
+    running = asyncio.ensure_future(store.step("run-1", "fetch", slow, owner=ADA))
+    await asyncio.to_thread(begun.wait, 10)
+    await other.erase_user(*ADA)
+    go_on.set()
+
+    with pytest.raises(NotFoundError, match="erased while step 'fetch' ran"):
+        await running
+    tables = await dump()
+    assert tables["run_steps"] == []
+    assert tables["leases"] == []
+    # The person may come back.
+    assert await store.step("run-1", "fetch", Counted("anew"), owner=ADA) == "anew"
+
+
 async def test_other_tenants_have_other_steps(store: Store, open_store: OpenStore) -> None:
     other = await open_store(tenant="acme")
     await store.step("run-1", "a", Counted(1))
