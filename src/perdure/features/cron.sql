@@ -66,10 +66,14 @@ SELECT MIN(next_run_at) FROM cron_tasks WHERE tenant = :tenant AND next_run_at >
 
 -- name: claim
 -- The task goes on to its next slot; to one scheduler only, and as the task was when it decided.
-UPDATE cron_tasks
-SET next_run_at = :next_run_at, last_triggered_at = COALESCE(:triggered_at, last_triggered_at)
+UPDATE cron_tasks SET next_run_at = :next_run_at
 WHERE part = :part AND id = :id AND version = :version AND next_run_at = :expected
 RETURNING id
+
+-- name: dispatched
+-- A slot begins: not one that is skipped, and one that waits only when it does.
+UPDATE cron_tasks SET last_triggered_at = :slot
+WHERE part = :part AND id = :id AND (last_triggered_at IS NULL OR last_triggered_at < :slot)
 
 -- name: insert_run
 INSERT INTO cron_runs ({run})

@@ -64,6 +64,32 @@ async def test_overlaps(
         assert run.error == "the run before it was still under way"
 
 
+async def test_the_last_slot_of_a_task_is_the_last_one_that_began(
+    store: Store, clock: FixedClock
+) -> None:
+    async def last(task_id: str) -> Any:
+        return (await store.cron.get(task_id)).last_triggered_at
+
+    skips = await store.cron.create("a", "* * * * *", overlap="skip")
+    waits = await store.cron.create("b", "* * * * *", overlap="queue")
+    worker = scheduler(store, lambda _: None)
+    runs = [await claimed_at(store, clock, START + MINUTE, lease=HOUR) for _ in range(2)]
+
+    clock.set(START + 2 * MINUTE)
+    await worker.run_once()
+    assert [await last(skips.id), await last(waits.id)] == [START + MINUTE] * 2
+
+    for run in runs:
+        await end(store, run)
+    await worker.run_once()
+    assert [await last(skips.id), await last(waits.id)] == [START + MINUTE, START + 2 * MINUTE]
+    # What is begun by hand is no slot.
+    clock.set(START + 2 * MINUTE + timedelta(seconds=1))
+    await store.cron.trigger(skips.id)
+    await worker.run_once()
+    assert await last(skips.id) == START + MINUTE
+
+
 @pytest.mark.parametrize("overlap", ["skip", "queue", "allow"])
 async def test_a_trigger_waits_for_the_run_under_way_but_where_overlap_is_allowed(
     store: Store, clock: FixedClock, overlap: str
