@@ -21,7 +21,7 @@ from perdure.operation import Flow, M, Settings, Sleep, Sync, flow, run
 from perdure.records import CronPass, CronRun, CronTask
 from perdure.store import _Store
 from perdure.workers.handling import CANCEL_SECONDS, CronContext, Handling, wait_for
-from perdure.workers.worker import LEASE, STOP_SECONDS, Worker
+from perdure.workers.worker import LEASE, STOP_SECONDS, Rounds, Worker
 
 _log = logging.getLogger("perdure")
 
@@ -102,9 +102,7 @@ class Scheduler(Worker[M]):
         end (`CronContext.cancelled`). A function that does not goes on, as a thread that dies with
         the process; then its run is found as abandoned.
         """
-        self._drained_by = time.monotonic() + timeout
-        stopped = yield from self._stop(timeout)
-        return stopped and not self._alive()
+        return (yield from self._stop(timeout))
 
     @property
     def running(self) -> Sequence[CronRun]:
@@ -272,6 +270,15 @@ class Scheduler(Worker[M]):
                 one.cancel("its lease had run out, and others took it for abandoned")
 
     # -- the end ---------------------------------------------------------------------------------
+
+    def _end(self, deadline: float | None = None) -> Rounds | None:
+        # Before the thread is told: it drains at once.
+        self._drained_by = deadline
+        return super()._end(deadline)
+
+    def _ended(self, rounds: Rounds | None, deadline: float) -> Flow[bool]:
+        stopped = yield from super()._ended(rounds, deadline)
+        return stopped and not self._alive()
 
     def _drain(self) -> None:
         """Wait for what is under way; at last, cancel it."""

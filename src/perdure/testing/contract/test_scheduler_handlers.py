@@ -342,6 +342,30 @@ async def test_at_the_end_of_its_time_stop_cancels_an_async_handler(
     assert (run.status, run.error) == ("failed", "the scheduler was stopped")
 
 
+async def test_the_time_for_a_stop_is_that_of_the_workers_together_too(
+    store: Store, open_store: OpenStore, clock: FixedClock
+) -> None:
+    entered, ended = threading.Event(), threading.Event()
+
+    async def handler(_: CronContext) -> None:
+        entered.set()
+        try:
+            await asyncio.sleep(60)
+        finally:
+            ended.set()
+
+    own = await open_store(cron_handlers={"*": handler})
+    [task_id] = await due(store, clock, "slow")
+    workers = await own.start_workers()
+    await asyncio.to_thread(entered.wait, 20)
+    begun = time.monotonic()
+
+    assert await workers.stop(timeout=3) is True
+    assert time.monotonic() - begun < 3
+    assert ended.is_set()
+    assert (await only_run(store, task_id)).error == "the scheduler was stopped"
+
+
 async def test_stop_says_that_a_plain_handler_goes_on(store: Store, clock: FixedClock) -> None:
     entered, go = threading.Event(), threading.Event()
     asked: list[bool] = []
