@@ -113,10 +113,12 @@ WHERE part = :part AND id = :id AND owner = :owner AND status = 'running'
 RETURNING id
 
 -- name: finish
+-- Said twice, it is the same: whoever does not know whether it was stored says it again.
 UPDATE cron_runs
 SET status = :status, finished_at = :now, until = NULL, failure = :failure,
     expires_at = :expires_at
-WHERE part = :part AND id = :id AND owner = :owner AND status = 'running'
+WHERE part = :part AND id = :id AND owner = :owner
+  AND (status = 'running' OR (status = :status AND finished_at = :now))
 RETURNING {run}
 
 -- name: stale
