@@ -110,11 +110,15 @@ class Handling(threading.Thread):
         """Store the end; again, if the store cannot be reached: its lease is renewed meanwhile."""
         for pause in _AGAIN_SECONDS:
             try:
-                return self._runner.operate(finish)
+                return self._ended_as(finish)
             except (BusyError, UnknownOutcomeError) as error:
                 _log.warning("cron run %s: its end is stored later: %s", self.context.run.id, error)
             time.sleep(pause)
-        return self._runner.operate(finish)
+        return self._ended_as(finish)
+
+    def _ended_as(self, finish: Operation[CronRun | None]) -> CronRun | None:
+        run: CronRun | None = self._runner.operate(finish)
+        return run
 
     def _watched(self) -> tuple[str, str]:
         """How it ended: the status, and why it failed."""
