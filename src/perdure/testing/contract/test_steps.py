@@ -261,6 +261,24 @@ async def test_a_step_inside_a_step_is_a_step_of_its_own(store: Store) -> None:
     assert await store.step("run-1", "outer", in_its_colour) == "outer and inner"
 
 
+async def test_a_step_that_asks_for_itself_is_refused_and_does_not_wait(store: Store) -> None:
+    inner = Counted()
+
+    async def outer() -> Any:
+        return await store.step("run-1", "fetch", inner)
+
+    async def in_its_colour() -> Any:
+        return await asyncio.to_thread(lambda: asyncio.run(outer()))
+
+    async with asyncio.timeout(20):
+        with pytest.raises(InvalidError, match="step 'fetch' of run 'run-1' asks for itself"):
+            await store.step("run-1", "fetch", in_its_colour)
+
+    assert inner.calls == []
+    # It is free, and nobody is inside of it any more.
+    assert await store.step("run-1", "fetch", inner) == "done"
+
+
 async def test_a_long_step_keeps_others_out_beyond_its_lease(open_store: OpenStore) -> None:
     store = await open_store(clock=None)
     began = threading.Event()
