@@ -84,10 +84,15 @@ class Scheduler(Worker[M]):
 
     @flow
     def run_once(self) -> Flow[CronPass]:
-        """Run what is due, and what that makes due, to its end: how many runs ended how."""
+        """Run what is due, and what that triggers, to its end: how many runs ended how.
+
+        Slots that come meanwhile are left to the next call, so it has an end however long they
+        take.
+        """
         count: Counter[str] = Counter()
+        now = self._settings.clock()
         while True:
-            begun = yield from self._pass(count)
+            begun = yield from self._pass(count, now)
             if not begun:
                 break
             yield from self._finished(begun)
@@ -116,7 +121,7 @@ class Scheduler(Worker[M]):
         yield from super()._start()
 
     def _round(self) -> Flow[timedelta | None]:
-        yield from self._pass(Counter())
+        yield from self._pass(Counter(), self._settings.clock())
         now = self._settings.clock()
         following = yield from run(cron_runs.next_due(self._settings.tenant, now))
         if following is None:
@@ -131,12 +136,12 @@ class Scheduler(Worker[M]):
         beat = self._lease // _BEATS * _MICRO
         return beat if sooner is None else min(sooner, beat)
 
-    def _pass(self, count: Counter[str]) -> Flow[list[Handling]]:
-        """Begin what is due; what else happened is counted."""
+    def _pass(self, count: Counter[str], now: int) -> Flow[list[Handling]]:
+        """Begin what is due by then; what else happened is counted."""
         yield from self._beat()
         yield from self._abandon(count)
         begun = yield from self._waiting()
-        return begun + (yield from self._due(count))
+        return begun + (yield from self._due(count, now))
 
     def _abandon(self, count: Counter[str]) -> Flow[None]:
         settings = self._settings
@@ -174,11 +179,10 @@ class Scheduler(Worker[M]):
             return []
         return [self._begin(task, started)]
 
-    def _due(self, count: Counter[str]) -> Flow[list[Handling]]:
-        """Begin the slots that have come."""
+    def _due(self, count: Counter[str], now: int) -> Flow[list[Handling]]:
+        """Begin the slots that have come by then."""
         begun: list[Handling] = []
         after: TaskRow | None = None
-        now = self._settings.clock()
         while self._room > 0 and not self._is_to_stop():
             page = yield from run(cron_runs.due(self._settings.tenant, now, after, _PAGE))
             for task in page:
