@@ -330,6 +330,13 @@ async def test_what_a_person_paused_stays_paused_through_sync(store: Store) -> N
         kept = await store.cron.get(task.id)
         assert (kept.enabled, kept.paused_by, kept.next_run_at) == (False, "ada", None)
 
+    # Nobody has said that this one is paused.
+    other = await store.cron.find("b")
+    assert other is not None
+    await store.cron.update(other.id, enabled=False)
+    assert await store.cron.sync(given) == CronSync((), ("b",), ())
+    await store.cron.sync([])
+    await store.cron.sync(given)
     # What only left the configuration comes back with it.
     back = await store.cron.find("b")
     assert back is not None
