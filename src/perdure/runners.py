@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
+from contextvars import copy_context
 from inspect import isawaitable, iscoroutinefunction
 from typing import Any, cast
 
@@ -355,7 +356,8 @@ def _finished(awaitable: Any) -> Any:
         except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
             failure.append(error)
 
-    thread = threading.Thread(target=work, name="perdure-call")
+    # With the caller's context variables, as if it were called there.
+    thread = threading.Thread(target=copy_context().run, args=(work,), name="perdure-call")
     thread.start()
     thread.join()
     if failure:

@@ -102,6 +102,24 @@ def test_a_task_is_added_paused_resumed_run_and_removed(filled: str, perdure: Pe
     assert perdure("cron", "ls").rows == []
 
 
+@pytest.mark.parametrize("error", [KeyError("uid 1000 has no name"), OSError("no user")])
+def test_a_user_without_a_name_is_asked_for_one(
+    tasks: str, perdure: Perdure, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def nobody() -> str:
+        raise error
+
+    monkeypatch.setattr("getpass.getuser", nobody)
+
+    refused = perdure("cron", "pause", "tidy")
+
+    assert refused.code == 2
+    assert "--by" in refused.err
+    assert "paused" not in perdure("cron", "ls").out
+    with library.open_sync(tasks) as store:
+        assert all(task.enabled for task in store.cron.iter(library.ALL))
+
+
 def test_what_changes_answers_in_json_too(tasks: str, perdure: Perdure) -> None:
     del tasks
     added = json.loads(perdure("cron", "add", "a", "@daily", "--json").out)

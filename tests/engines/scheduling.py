@@ -145,3 +145,52 @@ def a_killed_scheduler_leaves_an_abandoned_run_that_is_not_run_again(
     assert (abandoned, run.status) == (1, "abandoned")
     assert run.error == "its scheduler was not heard of any more"
     assert log.read_text().splitlines() == [run.id]
+
+
+_STOPPED = """
+import asyncio, sys, time
+from datetime import timedelta
+import perdure
+from perdure.workers import Scheduler
+
+async def handler(context):
+    print("in", flush=True)
+    try:
+        await asyncio.sleep(60)
+    except asyncio.CancelledError:
+        print("cancelled", flush=True)
+        raise
+
+with perdure.open_sync(sys.argv[1]) as store:
+    worker = Scheduler(store, {"*": handler}, timedelta(milliseconds=100),
+                       lease=timedelta(seconds=1))
+    worker.start()
+    while worker.running or not worker.runs:
+        time.sleep(0.05)
+    print("over", flush=True)
+"""
+
+
+def a_scheduler_that_was_stopped_learns_that_its_run_was_abandoned(url: str) -> None:
+    """SIGSTOP beyond its lease; what wakes up ends its handler and changes nothing."""
+    with perdure.open_sync(url, clock=FixedClock(START)) as store:
+        task = store.cron.create("tick", "0 0 2 1 *", misfire_limit=1)
+    with python(_STOPPED, url) as process, perdure.open_sync(url) as store:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"in\n"
+        os.kill(process.pid, signal.SIGSTOP)
+        again: list[str] = []
+        other = Scheduler(store, {"*": lambda context: again.append(context.run.id)})
+        end = time.monotonic() + 30
+        while not other.run_once().abandoned:
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        [abandoned] = store.cron.runs(task.id).items
+        os.kill(process.pid, signal.SIGCONT)
+        assert process.stdout.readline() == b"cancelled\n"
+        assert process.stdout.readline() == b"over\n"
+        assert other.run_once().ran == 0
+
+        assert abandoned.status == "abandoned"
+        assert store.cron.runs(task.id).items == [abandoned]
+    assert again == []

@@ -9,6 +9,7 @@ import pytest
 
 from tests.engines.scheduling import (
     a_killed_scheduler_leaves_an_abandoned_run_that_is_not_run_again,
+    a_scheduler_that_was_stopped_learns_that_its_run_was_abandoned,
     every_slot_of_a_task_runs_once,
     tasks_that_are_due_at_once_run_once_each,
 )
@@ -33,3 +34,7 @@ def test_the_run_of_a_killed_scheduler_is_reported_and_not_run_again(
     url: str, tmp_path: Path
 ) -> None:
     a_killed_scheduler_leaves_an_abandoned_run_that_is_not_run_again(url, tmp_path)
+
+
+def test_a_scheduler_that_was_stopped_learns_that_its_run_was_abandoned(url: str) -> None:
+    a_scheduler_that_was_stopped_learns_that_its_run_was_abandoned(url)

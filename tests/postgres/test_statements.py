@@ -27,7 +27,7 @@ _BIGINT = {
     "chain", "depth", "epoch", "form", "idx", "known", "named", "replacing",
     "tail", "v_chain", "v_checksum", "v_depth", "v_form", "v_head", "v_named", "v_tail",
     "alone", "enabled", "finished_at", "last_triggered_at", "misfire_limit", "next_run_at",
-    "scheduled_at", "started_at", "timeout", "triggered_at",
+    "scheduled_at", "slot", "started_at", "timeout",
 }  # fmt: skip
 _OTHERS = {
     "characters": "integer",

@@ -306,11 +306,21 @@ def run(invocation: Invocation, task: str, app: str) -> None:
 @click.pass_obj
 def pause(invocation: Invocation, task: str, app: str, by: str | None) -> None:
     """Switch a TASK off until it is resumed; configuration does not switch it on."""
+    who = by or _me()
+    with invocation.store() as store:
+        paused = store.cron.pause(_found(store, task, app), by=who)
+    _tell(invocation, paused, "paused")
+
+
+def _me() -> str:
+    """The name of whoever types; a container may run as a number that has none."""
     from getpass import getuser  # noqa: PLC0415 - only for who pauses
 
-    with invocation.store() as store:
-        paused = store.cron.pause(_found(store, task, app), by=by or getuser())
-    _tell(invocation, paused, "paused")
+    try:
+        return getuser()
+    except (KeyError, OSError):
+        message = "the user of this machine has no name: say who pauses it with --by"
+        raise click.UsageError(message) from None
 
 
 @cron.command("resume")

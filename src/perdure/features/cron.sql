@@ -27,6 +27,10 @@ SELECT {task} FROM cron_tasks WHERE part = :part AND name = :name
 UPDATE cron_tasks SET version = version WHERE part = :part AND id = :id AND tenant = :tenant
 RETURNING {task}
 
+-- name: hold_named
+UPDATE cron_tasks SET version = version WHERE part = :part AND name = :name
+RETURNING {task}
+
 -- name: hold_app
 -- Each task of an app for this transaction alone.
 UPDATE cron_tasks SET version = version WHERE part = :part RETURNING {task}
@@ -62,10 +66,14 @@ SELECT MIN(next_run_at) FROM cron_tasks WHERE tenant = :tenant AND next_run_at >
 
 -- name: claim
 -- The task goes on to its next slot; to one scheduler only, and as the task was when it decided.
-UPDATE cron_tasks
-SET next_run_at = :next_run_at, last_triggered_at = COALESCE(:triggered_at, last_triggered_at)
+UPDATE cron_tasks SET next_run_at = :next_run_at
 WHERE part = :part AND id = :id AND version = :version AND next_run_at = :expected
 RETURNING id
+
+-- name: dispatched
+-- A slot begins: not one that is skipped, and one that waits only when it does.
+UPDATE cron_tasks SET last_triggered_at = :slot
+WHERE part = :part AND id = :id AND (last_triggered_at IS NULL OR last_triggered_at < :slot)
 
 -- name: insert_run
 INSERT INTO cron_runs ({run})
@@ -105,10 +113,12 @@ WHERE part = :part AND id = :id AND owner = :owner AND status = 'running'
 RETURNING id
 
 -- name: finish
+-- Said twice, it is the same: whoever does not know whether it was stored says it again.
 UPDATE cron_runs
 SET status = :status, finished_at = :now, until = NULL, failure = :failure,
     expires_at = :expires_at
-WHERE part = :part AND id = :id AND owner = :owner AND status = 'running'
+WHERE part = :part AND id = :id AND owner = :owner
+  AND (status = 'running' OR (status = :status AND finished_at = :now))
 RETURNING {run}
 
 -- name: stale

@@ -48,12 +48,14 @@ def synced(part: str, now: int, wanted: dict[str, TaskRow], settings: Settings) 
     # By name, so that no two calls lock the same tasks crosswise.
     for name, new in sorted(wanted.items()):
         row = there.get(name)
-        if row is None:
-            if not (yield from cron_tasks.insert(new)):
-                raise ConflictError(f"task {name!r} was made by another call: sync again")
+        if row is None and (yield from cron_tasks.insert(new)):
             added.append(name)
             fresh.append(new)
-        elif (yield from _brought(row, new, now, settings)):
+            continue
+        if row is None:
+            # Processes that start together sync together: another one was first.
+            row = yield from cron_tasks.hold_named(part, name)
+        if (yield from _brought(row, new, now, settings)):
             updated.append(name)
     for name, row in sorted(there.items()):
         if row.source == "config" and row.enabled and name not in wanted:

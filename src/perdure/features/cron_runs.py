@@ -77,11 +77,6 @@ class Decision(NamedTuple):
     missed: frozenset[int]
     next_run_at: int | None
 
-    @property
-    def triggered_at(self) -> int | None:
-        """The last slot that is dispatched."""
-        return max((slot for slot in self.slots if slot not in self.missed), default=None)
-
 
 def decide(task: TaskRow, now: int, grace: int) -> Decision:
     """What is to become of the slots from ``next_run_at`` to now.
@@ -169,7 +164,6 @@ def claim(task: TaskRow, what: Decision, by: Claim, settings: Settings) -> Opera
             version=task.version,
             expected=task.next_run_at,
             next_run_at=what.next_run_at,
-            triggered_at=what.triggered_at,
         )
         if not claimed:
             return []
@@ -189,6 +183,7 @@ def _insert(
     several = len(what.slots) - len(what.missed) > 1
     queues = task.overlap == "queue" or several or cause == "manual"
     room = by.room
+    last: RunRow | None = None
     runs = []
     for slot in what.slots:
         run = new_run(task, "slot", digest("slot", task.id, str(slot)), slot)
@@ -207,7 +202,15 @@ def _insert(
         if run.status == "running":
             room -= 1
             busy = alone
+            last = run
+    if last is not None:
+        yield from _dispatched(last)
     return runs
+
+
+def _dispatched(run: RunRow) -> Plan[None]:
+    if run.cause == "slot":
+        yield CRON.dispatched(part=run.part, id=run.task_id, slot=run.scheduled_at)
 
 
 def _skipped(run: RunRow, why: str, now: int, expires_at: int | None) -> RunRow:
@@ -266,7 +269,11 @@ def begin(run: RunRow, by: Claim, settings: Settings) -> Operation[CronRun | Non
         if run.alone and (yield CRON.under_way(part=run.part, task_id=run.task_id)):
             return None
         rows = yield CRON.begin(**where, owner=by.owner, until=by.until, now=by.now)
-        return RunRow._make(rows[0]).record() if rows else None
+        if not rows:
+            return None
+        begun = RunRow._make(rows[0])
+        yield from _dispatched(begun)
+        return begun.record()
 
     return Operation("cron.begin", (), {}, work, of_session=False)
 

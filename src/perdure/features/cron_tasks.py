@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any, NamedTuple
 
-from perdure.errors import InvalidError, NotFoundError
+from perdure.errors import ConflictError, InvalidError, NotFoundError
 from perdure.features.describing import MAX_TTL
 from perdure.features.fulltext import Doc, document, grow, index, reindex_alone
 from perdure.features.hooks import passed
@@ -184,6 +184,14 @@ def hold(part: str, id: str, tenant: str) -> Plan[TaskRow]:
     rows = yield CRON.hold_task(part=part, id=id, tenant=tenant)
     if not rows:
         raise not_found("task", id)
+    return TaskRow._make(rows[0])
+
+
+def hold_named(part: str, name: str) -> Plan[TaskRow]:
+    """The row of that name, held for the rest of the transaction; `ConflictError` if it is gone."""
+    rows = yield CRON.hold_named(part=part, name=name)
+    if not rows:
+        raise ConflictError(f"task {name!r} was made and deleted by other calls: sync again")
     return TaskRow._make(rows[0])
 
 

@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from perdure.errors import BusyError, InvalidError, PerdureError
+from perdure.features.describing import MAX_TTL
 from perdure.features.held import HeldLease, given_back
 from perdure.features.holds import Holding
 from perdure.features.leases import LEASES, Lease
@@ -183,8 +184,9 @@ def wanted_lease(
 
 def check_ttl(ttl: timedelta, name: str) -> int:
     """The microseconds of a time that a lease lives."""
-    if not isinstance(ttl, timedelta) or ttl <= timedelta(0):
-        raise InvalidError(f"{name} must be a timedelta above 0, not {ttl!r}", name)
+    if not isinstance(ttl, timedelta) or not timedelta(0) < ttl <= MAX_TTL:
+        message = f"{name} must be a timedelta above 0, of at most {MAX_TTL.days} days, not {ttl!r}"
+        raise InvalidError(message, name)
     return ttl // timedelta(microseconds=1)
 
 

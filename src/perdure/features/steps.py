@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from contextvars import ContextVar
 from datetime import timedelta
 from typing import Any, NamedTuple
 
-from perdure.errors import BusyError, InvalidError, NotFoundError
+from perdure.errors import BusyError, InvalidError, NotFoundError, PerdureError
 from perdure.features.cursors import check_limit, pack, unpack
 from perdure.features.held import HeldLease, given_back
 from perdure.features.holds import refuse_if_held
@@ -47,6 +49,9 @@ _SHORTEST = 0.01
 _LONGEST = 0.2
 
 Owner = SessionKey | UserScope | None
+
+#: The owners of the leases of the steps that the caller is inside of: waiting for one has no end.
+_inside: ContextVar[frozenset[str]] = ContextVar("perdure_steps", default=frozenset())
 
 
 class _Place(NamedTuple):
@@ -124,16 +129,22 @@ class Steps(Feature[M]):
             return found.result
         held = HeldLease(found.lease, self._settings, now=found.now, ttl=wanted.ttl)
         yield Tend(held)
+        outside = _inside.get()
         try:
+            _inside.set(outside | {wanted.owner})
             given = yield Call(fn, args)
             stored = yield from run(self._store(wanted, found, given, kept))
         except Exception:
-            yield from given_back(held)
+            # What cannot be given back ends by itself: no reason to hide what was raised.
+            with suppress(PerdureError):
+                yield from given_back(held)
             raise
         except BaseException:
             # The caller was cancelled: nothing can be waited for any more.
             held.drop()
             raise
+        finally:
+            _inside.set(outside)
         held.end()
         return stored.result
 
@@ -142,9 +153,9 @@ class Steps(Feature[M]):
         begun = time.monotonic()
         pause = _SHORTEST
         while (got := (yield from run(_begin(wanted, self._settings.clock())))) is None:
-            busy = True
+            at_it: str | None = ""
             # Only looks while somebody is at it: a write each time would be in their way.
-            while busy:
+            while at_it is not None:
                 left = _LONGEST if timeout is None else begun + timeout - time.monotonic()
                 if left <= 0:
                     raise BusyError(
@@ -153,7 +164,10 @@ class Steps(Feature[M]):
                     )
                 yield Sleep(min(pause, left), (wanted.of.part, ""))
                 pause = min(pause * 2, _LONGEST)
-                busy = yield from run(_busy(wanted, self._settings.clock()))
+                at_it = yield from run(_who(wanted, self._settings.clock()))
+                if at_it in _inside.get():
+                    message = f"step {wanted.name!r} of run {wanted.of.run_id!r} asks for itself"
+                    raise InvalidError(f"{message}: give the step inside a name of its own", "name")
         return got
 
     def _store(
@@ -174,12 +188,16 @@ class Steps(Feature[M]):
                 raise NotFoundError(
                     f"the session of run {of.run_id!r} was deleted while step {wanted.name!r} ran"
                 )
+            mine = yield LEASES.drop(**begun.lease._asdict())
+            if not mine and of.at is None and (yield STEPS.erased(part=of.part)):
+                raise NotFoundError(
+                    f"the person of run {of.run_id!r} was erased while step {wanted.name!r} ran"
+                )
             yield STEPS.put(
                 part=of.part, uid=uid, run=of.run, digest=wanted.step, run_id=of.run_id,
                 name=wanted.name, value=value, codec=codec, data=data,
                 now=now, expires_at=ends,
             )  # fmt: skip
-            yield LEASES.drop(**begun.lease._asdict())
             # What stands there: the first one stays, if this one comes too late.
             [row] = yield STEPS.find(part=of.part, uid=uid, run=of.run, digest=wanted.step, now=now)
             return _step_of(row)
@@ -300,14 +318,14 @@ def _begin(wanted: _Step, now: int) -> Operation[RunStep | _Begun | None]:
     return Operation("steps.begin", (), {}, work)
 
 
-def _busy(wanted: _Step, now: int) -> Operation[bool]:
-    """Whether somebody is still at it."""
+def _who(wanted: _Step, now: int) -> Operation[str | None]:
+    """Who is still at it; None: nobody."""
     of = wanted.of._replace(now=now)
 
-    def work(bumps: Bumps) -> Plan[bool]:
+    def work(bumps: Bumps) -> Plan[str | None]:
         uid = yield from _uid(of, bumps)
         rows = yield LEASES.find(part=of.part, name=_lease_name(uid, wanted))
-        return bool(rows) and bool(rows[0][2] > now)
+        return rows[0][0] if rows and rows[0][2] > now else None
 
     return Operation("steps.look", (), {}, work, reads=True)
 

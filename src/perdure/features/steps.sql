@@ -17,6 +17,10 @@ SET value = excluded.value, codec = excluded.codec, data = excluded.data,
     created_at = excluded.created_at, expires_at = excluded.expires_at
 WHERE run_steps.expires_at <= :now
 
+-- name: erased
+-- Whether the person has ever been: who has lost a lease as well has lost it by that.
+SELECT erased_at FROM erasures WHERE part = :part AND erased_at > 0
+
 -- name: list
 SELECT name_key, {columns} FROM run_steps
 WHERE part = :part AND uid = :uid AND run_key = :run

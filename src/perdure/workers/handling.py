@@ -11,9 +11,10 @@ from contextlib import suppress
 from inspect import isawaitable
 from typing import Any
 
+from perdure.errors import BusyError, UnknownOutcomeError
 from perdure.features import cron_runs
 from perdure.features.cron import Cron
-from perdure.operation import Settings
+from perdure.operation import Operation, Settings
 from perdure.records import CronRun, CronTask, SessionKey
 from perdure.runners import SyncRunner
 
@@ -22,6 +23,8 @@ _log = logging.getLogger("perdure")
 Handler = Callable[["CronContext"], Any]
 #: How long an async handler that is cancelled has for what it does on its way out.
 CANCEL_SECONDS = 5.0
+#: How long to wait before the end of a run is stored once more.
+_AGAIN_SECONDS = (0.1, 0.5, 1.0, 2.0, 4.0, 8.0)
 
 
 class CronContext:
@@ -92,7 +95,7 @@ class Handling(threading.Thread):
         try:
             status, failure = self._watched()
             run = self.context.run
-            self.outcome = self._runner.operate(
+            self.outcome = self._told(
                 cron_runs.finish(self.part, run, status, failure, self._settings)
             )
             if self.outcome is None:
@@ -103,6 +106,20 @@ class Handling(threading.Thread):
         finally:
             self._ended(self)
 
+    def _told(self, finish: Operation[CronRun | None]) -> CronRun | None:
+        """Store the end; again, if the store cannot be reached: its lease is renewed meanwhile."""
+        for pause in _AGAIN_SECONDS:
+            try:
+                return self._ended_as(finish)
+            except (BusyError, UnknownOutcomeError) as error:
+                _log.warning("cron run %s: its end is stored later: %s", self.context.run.id, error)
+            time.sleep(pause)
+        return self._ended_as(finish)
+
+    def _ended_as(self, finish: Operation[CronRun | None]) -> CronRun | None:
+        run: CronRun | None = self._runner.operate(finish)
+        return run
+
     def _watched(self) -> tuple[str, str]:
         """How it ended: the status, and why it failed."""
         self._call.start()
@@ -111,7 +128,12 @@ class Handling(threading.Thread):
         if not self._call.done.wait(seconds):
             self.cancel(f"it took longer than {seconds:g} s")
             if not self._call.done.wait(CANCEL_SECONDS if self._call.is_async else 0):
-                return "failed", f"{self._why}, and goes on: a plain function cannot be stopped"
+                kind = (
+                    "does not end, cancelled or not"
+                    if self._call.is_async
+                    else ("goes on: a plain function cannot be stopped")
+                )
+                return "failed", f"{self._why}, and {kind}"
         if self._why:
             return "failed", self._why
         error = self._call.error

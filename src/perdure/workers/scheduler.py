@@ -16,11 +16,12 @@ from perdure.features.cron import Cron
 from perdure.features.cron_runs import Claim, RunRow
 from perdure.features.cron_tasks import TaskRow
 from perdure.features.cursors import check_limit
+from perdure.features.runs import check_ttl
 from perdure.operation import Flow, M, Settings, Sleep, Sync, flow, run
 from perdure.records import CronPass, CronRun, CronTask
 from perdure.store import _Store
 from perdure.workers.handling import CANCEL_SECONDS, CronContext, Handling, wait_for
-from perdure.workers.worker import LEASE, STOP_SECONDS, Worker
+from perdure.workers.worker import LEASE, STOP_SECONDS, Rounds, Worker
 
 _log = logging.getLogger("perdure")
 
@@ -31,6 +32,8 @@ _MICRO = timedelta(microseconds=1)
 _PAGE = 100
 _LOOK_SECONDS = 0.005
 _BEAT_SECONDS = 0.2
+#: How often in the time of a lease a round comes that may renew it.
+_BEATS = 6
 #: What is left of the time for a stop, for handlers that are cancelled then.
 _LAST_SECONDS = CANCEL_SECONDS + 1
 
@@ -60,15 +63,12 @@ class Scheduler(Worker[M]):
         grace: timedelta = GRACE,
     ) -> None:
         super().__init__(store, interval)
-        for what, value in (("lease", lease), ("grace", grace)):
-            if not isinstance(value, timedelta) or value <= timedelta(0):
-                raise InvalidError(f"{what} must be a timedelta above 0, not {value!r}", what)
         settings = store._settings
         given = settings.cron_handlers if handlers is None else checked_handlers(handlers)
         self.handlers: Mapping[str, Callable[[CronContext], Any]] = given or {}
         self._limit = check_limit(limit, settings.limits.records)
-        self._lease = lease // _MICRO
-        self._grace = grace // _MICRO
+        self._lease = check_ttl(lease, "lease")
+        self._grace = check_ttl(grace, "grace")
         self._owner = settings.ids()
         # What is committed here is told to those who subscribe to the store.
         self._in_thread.hub = store._hub
@@ -84,10 +84,15 @@ class Scheduler(Worker[M]):
 
     @flow
     def run_once(self) -> Flow[CronPass]:
-        """Run what is due, and what that makes due, to its end: how many runs ended how."""
+        """Run what is due, and what that triggers, to its end: how many runs ended how.
+
+        Slots that come meanwhile are left to the next call, so it has an end however long they
+        take.
+        """
         count: Counter[str] = Counter()
+        now = self._settings.clock()
         while True:
-            begun = yield from self._pass(count)
+            begun = yield from self._pass(count, now)
             if not begun:
                 break
             yield from self._finished(begun)
@@ -102,9 +107,7 @@ class Scheduler(Worker[M]):
         end (`CronContext.cancelled`). A function that does not goes on, as a thread that dies with
         the process; then its run is found as abandoned.
         """
-        self._drained_by = time.monotonic() + timeout
-        stopped = yield from self._stop(timeout)
-        return stopped and not self._alive()
+        return (yield from self._stop(timeout))
 
     @property
     def running(self) -> Sequence[CronRun]:
@@ -118,19 +121,27 @@ class Scheduler(Worker[M]):
         yield from super()._start()
 
     def _round(self) -> Flow[timedelta | None]:
-        yield from self._pass(Counter())
+        yield from self._pass(Counter(), self._settings.clock())
         now = self._settings.clock()
         following = yield from run(cron_runs.next_due(self._settings.tenant, now))
         if following is None:
             return None
         return max(following - self._settings.clock(), 0) * _MICRO
 
-    def _pass(self, count: Counter[str]) -> Flow[list[Handling]]:
-        """Begin what is due; what else happened is counted."""
+    def _try(self) -> timedelta | None:
+        sooner = super()._try()
+        if not self._alive():
+            return sooner
+        # However long the interval is, and after a round that failed, too: leases do not wait.
+        beat = self._lease // _BEATS * _MICRO
+        return beat if sooner is None else min(sooner, beat)
+
+    def _pass(self, count: Counter[str], now: int) -> Flow[list[Handling]]:
+        """Begin what is due by then; what else happened is counted."""
         yield from self._beat()
         yield from self._abandon(count)
         begun = yield from self._waiting()
-        return begun + (yield from self._due(count))
+        return begun + (yield from self._due(count, now))
 
     def _abandon(self, count: Counter[str]) -> Flow[None]:
         settings = self._settings
@@ -168,11 +179,10 @@ class Scheduler(Worker[M]):
             return []
         return [self._begin(task, started)]
 
-    def _due(self, count: Counter[str]) -> Flow[list[Handling]]:
-        """Begin the slots that have come."""
+    def _due(self, count: Counter[str], now: int) -> Flow[list[Handling]]:
+        """Begin the slots that have come by then."""
         begun: list[Handling] = []
         after: TaskRow | None = None
-        now = self._settings.clock()
         while self._room > 0 and not self._is_to_stop():
             page = yield from run(cron_runs.due(self._settings.tenant, now, after, _PAGE))
             for task in page:
@@ -264,6 +274,15 @@ class Scheduler(Worker[M]):
                 one.cancel("its lease had run out, and others took it for abandoned")
 
     # -- the end ---------------------------------------------------------------------------------
+
+    def _end(self, deadline: float | None = None) -> Rounds | None:
+        # Before the thread is told: it drains at once.
+        self._drained_by = deadline
+        return super()._end(deadline)
+
+    def _ended(self, rounds: Rounds | None, deadline: float) -> Flow[bool]:
+        stopped = yield from super()._ended(rounds, deadline)
+        return stopped and not self._alive()
 
     def _drain(self) -> None:
         """Wait for what is under way; at last, cancel it."""

@@ -130,14 +130,21 @@ class Worker(Feature[M]):
                 self._store._companions.add(self)
 
     def _stop(self, timeout: float) -> Flow[bool]:
-        return (yield from ended(self._end(), time.monotonic() + timeout))
+        deadline = time.monotonic() + timeout
+        return (yield from self._ended(self._end(deadline), deadline))
 
-    def _end(self) -> Rounds | None:
+    def _end(self, deadline: float | None = None) -> Rounds | None:
+        """Let the run under way be the last one; by when it is to be over, if that is said."""
+        del deadline
         with self._lock:
             self._store._companions.discard(self)
             if self._rounds is not None:
                 self._rounds.end()
             return self._rounds
+
+    def _ended(self, rounds: Rounds | None, deadline: float) -> Flow[bool]:
+        """Wait for what `_end` has told to end; False if it has not by then."""
+        return (yield from ended(rounds, deadline))
 
     def close(self) -> None:
         """Stop as the store is closed: blocks until the run under way has ended."""

@@ -14,7 +14,7 @@ from perdure.workers.scheduler import Scheduler
 from perdure.workers.summariser import Summariser
 from perdure.workers.sweeper import Sweeper
 from perdure.workers.webhooks import WebhookSender
-from perdure.workers.worker import STOP_SECONDS, Worker, ended
+from perdure.workers.worker import STOP_SECONDS, Worker
 
 #: Not without end: where a signal only wakes a wait that has one.
 _LOOK_SECONDS = 0.5
@@ -53,10 +53,10 @@ class Workers(Feature[M]):
 
     def _stop(self, timeout: float) -> Flow[bool]:
         deadline = time.monotonic() + timeout
-        ending = [worker._end() for worker in self._workers]
+        ending = [(worker, worker._end(deadline)) for worker in self._workers]
         well = True
-        for rounds in ending:
-            well = (yield from ended(rounds, deadline)) and well
+        for worker, rounds in ending:
+            well = (yield from worker._ended(rounds, deadline)) and well
         return well
 
     @property

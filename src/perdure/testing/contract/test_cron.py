@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -300,6 +301,23 @@ async def test_a_second_sync_of_the_same_changes_nothing(store: Store) -> None:
     assert list(await store.cron.list()) == before
 
 
+async def test_of_many_that_sync_at_once_none_is_refused(
+    store: Store, open_store: OpenStore
+) -> None:
+    given = [NewCronTask(f"task {number}", "@daily") for number in range(20)]
+    stores = [store, *[await open_store() for _ in range(5)]]
+
+    for round_ in range(10):
+        app = f"app {round_}"
+        done = await asyncio.gather(*(one.cron.sync(given, app=app) for one in stores))
+
+        # Each was added by one of them, and all want the same.
+        assert sorted(name for one in done for name in one.added) == sorted(
+            task.name for task in given
+        )
+        assert [(one.updated, one.disabled) for one in done] == [((), ())] * len(stores)
+
+
 async def test_what_a_person_paused_stays_paused_through_sync(store: Store) -> None:
     given = [NewCronTask("a", "@daily"), NewCronTask("b", "@daily")]
     await store.cron.sync(given)
@@ -312,6 +330,13 @@ async def test_what_a_person_paused_stays_paused_through_sync(store: Store) -> N
         kept = await store.cron.get(task.id)
         assert (kept.enabled, kept.paused_by, kept.next_run_at) == (False, "ada", None)
 
+    # Nobody has said that this one is paused.
+    other = await store.cron.find("b")
+    assert other is not None
+    await store.cron.update(other.id, enabled=False)
+    assert await store.cron.sync(given) == CronSync((), ("b",), ())
+    await store.cron.sync([])
+    await store.cron.sync(given)
     # What only left the configuration comes back with it.
     back = await store.cron.find("b")
     assert back is not None

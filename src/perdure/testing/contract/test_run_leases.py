@@ -143,6 +143,10 @@ async def test_what_cannot_be_is_refused(store: Store, key: SessionKey) -> None:
         with pytest.raises(InvalidError, match="fence"):
             await store.events.append(key, "x", fence=fence)  # type: ignore[arg-type]
 
+    for ttl in (timedelta.max, timedelta(days=365_001)):
+        with pytest.raises(InvalidError, match="ttl"):
+            await store.sessions.lease(key, "run-1", ttl=ttl)
+
     assert await store.sessions.find_lease(key) is None
 
 

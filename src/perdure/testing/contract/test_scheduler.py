@@ -231,6 +231,25 @@ async def test_on_the_nights_when_clocks_change_nothing_runs_twice_and_nothing_i
         assert ("02:30" in log["passing"]) == (midnight.month > 9)
 
 
+async def test_run_once_has_an_end_where_handlers_take_longer_than_their_slots(
+    store: Store, clock: FixedClock
+) -> None:
+    log: Log = []
+    task = await store.cron.create("tick", "0 * * * *")
+    clock.set(START + HOUR)
+
+    def handler(context: CronContext) -> None:
+        assert len(log) < 3, "it goes on and on"
+        clock.advance(HOUR)
+        noting(log)(context)
+
+    done = [await scheduler(store, handler).run_once() for _ in range(2)]
+
+    assert done == [CronPass(success=1)] * 2
+    assert log == ["01:00", "02:00"]
+    assert (await store.cron.get(task.id)).next_run_at == START + 3 * HOUR
+
+
 async def test_years_of_missed_minutes_cost_no_more_than_the_limit(
     store: Store, clock: FixedClock
 ) -> None:
@@ -335,6 +354,7 @@ async def test_options_are_checked(store: Store, open_store: OpenStore) -> None:
     for options in (
         {"interval": timedelta(0)},
         {"lease": 5},
+        {"lease": timedelta.max},
         {"grace": timedelta(0)},
         {"limit": 0},
     ):

@@ -6,6 +6,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -142,6 +143,26 @@ async def test_a_plain_handler_that_takes_too_long_is_asked_and_left(
         run.error == "it took longer than 0.05 s, and goes on: a plain function cannot be stopped"
     )
     assert (await worker.run_once()).ran == 1
+
+
+async def test_an_async_handler_that_does_not_let_itself_be_cancelled_is_left(
+    store: Store, clock: FixedClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("perdure.workers.handling.CANCEL_SECONDS", 0.2)
+    go = threading.Event()
+
+    async def handler(_: CronContext) -> None:
+        while not go.is_set():
+            with suppress(asyncio.CancelledError):
+                await asyncio.sleep(0.01)
+
+    [task_id] = await due(store, clock, "slow", timeout=timedelta(milliseconds=50))
+    done = await scheduler(store, handler).run_once()
+    go.set()
+
+    assert done == CronPass(failed=1)
+    error = (await only_run(store, task_id)).error
+    assert error == "it took longer than 0.05 s, and does not end, cancelled or not"
 
 
 async def test_one_slow_handler_delays_no_other_task(store: Store, clock: FixedClock) -> None:
@@ -340,6 +361,30 @@ async def test_at_the_end_of_its_time_stop_cancels_an_async_handler(
     assert await worker.stop(timeout=3) is True
     run = await only_run(store, task_id)
     assert (run.status, run.error) == ("failed", "the scheduler was stopped")
+
+
+async def test_the_time_for_a_stop_is_that_of_the_workers_together_too(
+    store: Store, open_store: OpenStore, clock: FixedClock
+) -> None:
+    entered, ended = threading.Event(), threading.Event()
+
+    async def handler(_: CronContext) -> None:
+        entered.set()
+        try:
+            await asyncio.sleep(60)
+        finally:
+            ended.set()
+
+    own = await open_store(cron_handlers={"*": handler})
+    [task_id] = await due(store, clock, "slow")
+    workers = await own.start_workers()
+    await asyncio.to_thread(entered.wait, 20)
+    begun = time.monotonic()
+
+    assert await workers.stop(timeout=3) is True
+    assert time.monotonic() - begun < 3
+    assert ended.is_set()
+    assert (await only_run(store, task_id)).error == "the scheduler was stopped"
 
 
 async def test_stop_says_that_a_plain_handler_goes_on(store: Store, clock: FixedClock) -> None:

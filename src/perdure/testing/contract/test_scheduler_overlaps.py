@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+import time
 from datetime import timedelta
 from typing import Any
 
@@ -60,6 +62,32 @@ async def test_overlaps(
     ]
     for run in await store.cron.runs(task.id, status="skipped"):
         assert run.error == "the run before it was still under way"
+
+
+async def test_the_last_slot_of_a_task_is_the_last_one_that_began(
+    store: Store, clock: FixedClock
+) -> None:
+    async def last(task_id: str) -> Any:
+        return (await store.cron.get(task_id)).last_triggered_at
+
+    skips = await store.cron.create("a", "* * * * *", overlap="skip")
+    waits = await store.cron.create("b", "* * * * *", overlap="queue")
+    worker = scheduler(store, lambda _: None)
+    runs = [await claimed_at(store, clock, START + MINUTE, lease=HOUR) for _ in range(2)]
+
+    clock.set(START + 2 * MINUTE)
+    await worker.run_once()
+    assert [await last(skips.id), await last(waits.id)] == [START + MINUTE] * 2
+
+    for run in runs:
+        await end(store, run)
+    await worker.run_once()
+    assert [await last(skips.id), await last(waits.id)] == [START + MINUTE, START + 2 * MINUTE]
+    # What is begun by hand is no slot.
+    clock.set(START + 2 * MINUTE + timedelta(seconds=1))
+    await store.cron.trigger(skips.id)
+    await worker.run_once()
+    assert await last(skips.id) == START + MINUTE
 
 
 @pytest.mark.parametrize("overlap", ["skip", "queue", "allow"])
@@ -207,6 +235,30 @@ async def test_a_lease_is_renewed_while_the_handler_runs(
 
     assert done == CronPass(success=1)
     assert abandoned == [0, 0, 0, 0]
+    assert [run.status for run in await store.cron.runs(task.id)] == ["success"]
+
+
+async def test_a_started_scheduler_renews_leases_however_seldom_it_looks(
+    open_store: OpenStore,
+) -> None:
+    store = await open_store(clock=None)
+    other = await open_store(clock=None)
+    lease = timedelta(seconds=1)
+    go = threading.Event()
+    task = await store.cron.create("tick", "0 0 1 1 *")
+    await store.cron.trigger(task.id)
+    worker = scheduler(store, lambda _: go.wait(20), interval=HOUR, lease=lease)
+    await worker.start()
+
+    abandoned = 0
+    end_at = time.monotonic() + 2.5
+    while time.monotonic() < end_at:
+        abandoned += (await scheduler(other, print).run_once()).abandoned
+        await asyncio.sleep(0.1)
+    go.set()
+    assert await worker.stop() is True
+
+    assert abandoned == 0
     assert [run.status for run in await store.cron.runs(task.id)] == ["success"]
 
 

@@ -172,6 +172,8 @@ async def test_what_cannot_be_is_refused_and_nothing_is_called(store: Store) -> 
         (("run-1", "x" * 513, fetch), {}), (("run-1", "a", fetch), {"keep": timedelta(0)}),
         (("run-1", "a", fetch), {"lease": timedelta(0)}), (("run-1", "a", fetch), {"timeout": -1}),
         (("run-1", "a", fetch), {"fence": 1}),
+        (("run-1", "a", fetch), {"keep": timedelta.max}),
+        (("run-1", "a", fetch), {"lease": timedelta(days=365_001)}),
     ]  # fmt: skip
     for args, options in bad:
         with pytest.raises(InvalidError):
@@ -257,6 +259,24 @@ async def test_a_step_inside_a_step_is_a_step_of_its_own(store: Store) -> None:
         return await asyncio.to_thread(lambda: asyncio.run(outer()))
 
     assert await store.step("run-1", "outer", in_its_colour) == "outer and inner"
+
+
+async def test_a_step_that_asks_for_itself_is_refused_and_does_not_wait(store: Store) -> None:
+    inner = Counted()
+
+    async def outer() -> Any:
+        return await store.step("run-1", "fetch", inner)
+
+    async def in_its_colour() -> Any:
+        return await asyncio.to_thread(lambda: asyncio.run(outer()))
+
+    async with asyncio.timeout(20):
+        with pytest.raises(InvalidError, match="step 'fetch' of run 'run-1' asks for itself"):
+            await store.step("run-1", "fetch", in_its_colour)
+
+    assert inner.calls == []
+    # It is free, and nobody is inside of it any more.
+    assert await store.step("run-1", "fetch", inner) == "done"
 
 
 async def test_a_long_step_keeps_others_out_beyond_its_lease(open_store: OpenStore) -> None:
@@ -404,6 +424,31 @@ async def test_an_erasure_takes_the_steps_of_a_person(
     await store.erase_user("support", "ada")
 
     assert (await dump())["run_steps"] == []
+
+
+async def test_a_step_whose_person_is_erased_while_it_runs_stores_nothing(
+    store: Store, open_store: OpenStore, dump: Dump
+) -> None:
+    other = await open_store()
+    begun, go_on = threading.Event(), threading.Event()
+
+    async def slow() -> str:
+        begun.set()
+        await asyncio.to_thread(go_on.wait, 10)
+        return "what ada said"
+
+    running = asyncio.ensure_future(store.step("run-1", "fetch", slow, owner=ADA))
+    await asyncio.to_thread(begun.wait, 10)
+    await other.erase_user(*ADA)
+    go_on.set()
+
+    with pytest.raises(NotFoundError, match="erased while step 'fetch' ran"):
+        await running
+    tables = await dump()
+    assert tables["run_steps"] == []
+    assert tables["leases"] == []
+    # The person may come back.
+    assert await store.step("run-1", "fetch", Counted("anew"), owner=ADA) == "anew"
 
 
 async def test_other_tenants_have_other_steps(store: Store, open_store: OpenStore) -> None:

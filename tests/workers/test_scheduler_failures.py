@@ -1,0 +1,46 @@
+"""A scheduler whose store cannot be reached when a run ends."""
+
+from __future__ import annotations
+
+import pytest
+
+import perdure
+from perdure import CronContext, CronPass, Webhook
+from perdure.errors import BusyError, PerdureError, UnknownOutcomeError
+from perdure.features import outbox
+from perdure.testing import open_failing_sync
+from perdure.workers import Scheduler
+
+
+@pytest.mark.parametrize("fails", [False, True])
+@pytest.mark.parametrize(
+    ("error", "after"),
+    [
+        (BusyError("the server is away"), False),
+        (UnknownOutcomeError("the connection was lost"), True),
+    ],
+)
+def test_the_end_of_a_run_is_stored_once_the_store_is_there_again(
+    error: PerdureError, after: bool, fails: bool
+) -> None:
+    hook = Webhook(url="https://example.com/", secret="a secret of some length")
+    store, engine = open_failing_sync(perdure.Config(url="memory:", webhooks=[hook]))
+
+    def handler(_: CronContext) -> None:
+        if fails:
+            raise ZeroDivisionError
+
+    with store:
+        task = store.cron.create("tick", "@yearly")
+        store.cron.trigger(task.id)
+        engine.fail(error, name="cron.finish", times=2, after=after)
+
+        done = Scheduler(store, {"*": handler}).run_once()
+
+        [run] = store.cron.runs(task.id).items
+        facts = store._engine.run(outbox.due(hook, "", store._settings.clock(), 10))
+    assert run.status == ("failed" if fails else "success")
+    assert done == (CronPass(failed=1) if fails else CronPass(success=1))
+    # Though it was stored three times where only the word of it was lost.
+    assert len(facts) == int(fails)
+    assert engine.names.count("cron.finish") == 3
