@@ -66,6 +66,9 @@ class Gate(Generic[M]):
         return self._passed
 
     def __enter__(self: Gate[Sync]) -> Gate[Sync]:
+        if inspect.iscoroutinefunction(self._runner.flow):
+            # Else the block would be entered with nothing asked.
+            raise InvalidError("the gate of an async store is entered by `async with`", "gate")
         self._passed = self._runner.flow(self._steps())
         return self
 
@@ -78,6 +81,9 @@ class Gate(Generic[M]):
         self._passed = None
 
     async def __aenter__(self: Gate[Async]) -> Gate[Async]:
+        if not inspect.iscoroutinefunction(self._runner.flow):
+            # Else the loop would stand still, and what was approved be used up for nothing.
+            raise InvalidError("the gate of a sync store is entered by `with`", "gate")
         self._passed = await self._runner.flow(self._steps())
         return self
 
