@@ -271,6 +271,7 @@ _OF_STATEMENT: Mapping[str, Mapping[str, object]] = {
     "approvals.resolve": {"id": "a3", "edited_digest": None, "edited_args": None},
     "approvals.consume": {"id": "a1", "args_digest": "d1"},
     "approvals.give_up": {"id": "a3"},
+    "approvals.hold": {"id": "a3"},
     "approvals.audit": {"id": "a3"},
     "approvals.note": {"id": "new", "number": 9},
     "approvals.list": {"status": "rejected", "uid": None, "run_id": None, "after_at": 9},

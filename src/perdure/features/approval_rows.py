@@ -9,6 +9,7 @@ from hashlib import sha256
 from typing import Any, NamedTuple
 
 from perdure.errors import ConflictError, InvalidError, NotFoundError, PerdureError
+from perdure.features.leases import LEASES, Lease
 from perdure.features.outbox import Notes
 from perdure.operation import Plan, Query
 from perdure.records import JSON, Approval, ApprovalStep, Opaque, RememberedApproval, SessionKey
@@ -246,8 +247,19 @@ def expire(at: Place, telling: Notes) -> Plan[Row | None]:
     return row
 
 
+def wait_for(at: Place, owner: str, until: int) -> Plan[Lease | None]:
+    """The lease of one who waits for what is pending, beside those of others; else None."""
+    if not (yield APPROVALS.hold(part=at.part, id=at.id, tenant=at.tenant)):
+        return None
+    name = f"{at.id} {digest('wait', owner)}"
+    [(token,)] = yield LEASES.take(part=at.part, name=name, owner=owner, now=at.now, until=until)
+    return Lease(at.part, name, owner, token)
+
+
 def give_up(at: Place, before: int, telling: Notes) -> Plan[Row | None]:
     """Expire what was asked before that time, if no living process waits for it."""
+    # First the row alone: who begins to wait at this moment is seen after that, or comes too late.
+    yield APPROVALS.hold(part=at.part, id=at.id, tenant=at.tenant)
     rows = yield APPROVALS.give_up(**at._asdict(), author=BY_RECOVERY, before=before)
     if not rows:
         return None

@@ -71,24 +71,36 @@ UPDATE approvals SET status = 'expired', closed_at = :now, steps = steps + 1
 WHERE {mine} AND status = 'approved' AND expires_at <= :now
 RETURNING {columns}
 
+-- name: hold
+-- The row for this transaction alone.
+UPDATE approvals SET status = status WHERE {mine} AND status = 'pending' RETURNING id
+
+-- define: beside
+l.part = :part
+
+-- define: waited_for
+-- By each who waits a lease whose name begins with the id and a blank.
+EXISTS (
+    SELECT 1 FROM leases l
+    WHERE {beside} AND l.name >= approvals.id || ' ' AND l.name < approvals.id || '!'
+      AND l.until > :now)
+
 -- name: give_up
 -- After a restart: not what a process that lives waits for.
 UPDATE approvals
 SET status = 'expired', resolved_at = :now, resolved_by = :author, closed_at = :now,
     steps = steps + 1
 WHERE {mine} AND status = 'pending' AND created_at <= :before
-  AND NOT EXISTS (SELECT 1 FROM leases l WHERE l.part = :part AND l.name = :id AND l.until > :now)
+  AND NOT {waited_for}
 RETURNING {columns}
 
 -- name: unattended
--- for: near = anywhere: s.part = approvals.part
+-- for: near, beside = anywhere: s.part = approvals.part, l.part = approvals.part
 -- In all parts: after a restart.
 SELECT {columns} FROM approvals
 WHERE tenant = :tenant AND status = 'pending' AND {unexpired} AND {live}
   AND (CAST(:app AS TEXT) IS NULL OR app = :app)
-  AND NOT EXISTS (
-      SELECT 1 FROM leases l
-      WHERE l.part = approvals.part AND l.name = approvals.id AND l.until > :now)
+  AND NOT {waited_for}
   AND (created_at, id) > (:after_at, :after_id)
 ORDER BY created_at, id LIMIT :limit
 
