@@ -275,7 +275,7 @@ _OF_STATEMENT: Mapping[str, Mapping[str, object]] = {
     "approvals.audit": {"id": "a3"},
     "approvals.note": {"id": "new", "number": 9},
     "approvals.list": {"status": "rejected", "uid": None, "run_id": None, "after_at": 9},
-    "approvals.covering": {"exact": "d1", "any": "d2", "since": 0},
+    "approvals.covering": {"exact": "d1", "any": "d2", "since": 0, "agent": ""},
     "approvals.remember": {"digest": "new", "thread_id": "t1", "app": "app"},
     "approvals.remembered": {"app": None, "after_part": "", "after_uid": "", "after_digest": ""},
     "approvals.forget": {"digest": "d1"},

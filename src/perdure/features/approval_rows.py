@@ -308,6 +308,7 @@ def covering(values: Mapping[str, Any], since: int) -> Plan[str | None]:
         any=_key(thread, tool, None),
         now=values["now"],
         since=since,
+        agent=values["agent"],
     )
     return f"rem_{values['part']}{rows[0][0]}" if rows else None
 

@@ -142,10 +142,11 @@ SET approval_id = excluded.approval_id, created_by = excluded.created_by,
     created_at = excluded.created_at, expires_at = excluded.expires_at
 
 -- name: covering
--- What counts for these arguments, or for any; not what is older than the policy lets count.
+-- What counts for these arguments, or for any; not what is older than the policy lets count, nor
+-- what the agent that asks has said itself.
 SELECT r.digest FROM approvals_remembered r
 WHERE r.part = :part AND r.uid = :uid AND r.digest IN (:exact, :any)
-  AND r.expires_at > :now AND r.created_at > :since
+  AND r.expires_at > :now AND r.created_at > :since AND r.created_by <> :agent
 ORDER BY r.digest LIMIT 1
 
 -- name: remembered

@@ -197,6 +197,15 @@ async def test_it_covers_no_other_tenant(open_store: OpenStore) -> None:
     assert (await ask(await open_store(tenant="b"), remembered=HOUR)).status == "pending"
 
 
+async def test_what_an_agent_has_approved_covers_nothing_that_it_asks_itself(store: Store) -> None:
+    made = await ask(store, agent="courier")
+    robot = Principal("robot", ["approver"])
+    await store.approvals.approve(made.id, by=robot, remember=HOUR, same_args=False)
+
+    assert (await ask(store, agent="courier", remembered=HOUR)).status == "approved"
+    assert (await ask(store, agent="robot", remembered=HOUR)).status == "pending"
+
+
 async def test_for_any_arguments_only_where_that_was_said(store: Store) -> None:
     await remembering(store, same_args=False)
 
