@@ -9,6 +9,7 @@ from hashlib import sha256
 from typing import Any, NamedTuple
 
 from perdure.errors import ConflictError, InvalidError, NotFoundError, PerdureError
+from perdure.features.describing import MAX_TTL
 from perdure.features.leases import LEASES, Lease
 from perdure.features.outbox import Notes
 from perdure.operation import Plan, Query
@@ -347,6 +348,7 @@ def chosen(query: Query, values: Mapping[str, Any]) -> dict[str, Any]:
 
 def micros(span: object, what: str) -> int:
     """Microseconds of a timedelta above 0; `InvalidError`."""
-    if not isinstance(span, timedelta) or span < timedelta(microseconds=1):
-        raise InvalidError(f"{what} must be a timedelta above 0, not {span!r}", what)
+    if not isinstance(span, timedelta) or not timedelta(0) < span <= MAX_TTL:
+        most = f"of at most {MAX_TTL.days} days"
+        raise InvalidError(f"{what} must be a timedelta above 0, {most}, not {span!r}", what)
     return span // timedelta(microseconds=1)
