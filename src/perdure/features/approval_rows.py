@@ -273,9 +273,9 @@ def give_up(at: Place, before: int, telling: Notes) -> Plan[Row | None]:
 # -- what is remembered ----------------------------------------------------------------------
 
 
-def _key(thread_id: str, tool_name: str, sha256_hex: str | None) -> str:
+def _key(uid: str, thread_id: str, tool_name: str, sha256_hex: str | None) -> str:
     """What a remembered approval is found by; case of tools counts here."""
-    return digest("remembered", thread_id, tool_name, sha256_hex or "")
+    return digest("remembered", uid, thread_id, tool_name, sha256_hex or "")
 
 
 def remember(row: Row, answer: Answer, now: int) -> Plan[None]:
@@ -284,7 +284,7 @@ def remember(row: Row, answer: Answer, now: int) -> Plan[None]:
     yield APPROVALS.remember(
         part=row.part,
         uid=row.uid,
-        digest=_key(row.thread_id, row.tool_name, exact),
+        digest=_key(row.uid, row.thread_id, row.tool_name, exact),
         tenant=row.tenant,
         app=row.app,
         user_id=row.user_id,
@@ -301,12 +301,12 @@ def remember(row: Row, answer: Answer, now: int) -> Plan[None]:
 
 def covering(values: Mapping[str, Any], since: int) -> Plan[str | None]:
     """The id of what is remembered and covers a new approval, or None."""
-    thread, tool = values["thread_id"], values["tool_name"]
+    call = values["uid"], values["thread_id"], values["tool_name"]
     rows = yield APPROVALS.covering(
         part=values["part"],
         uid=values["uid"],
-        exact=_key(thread, tool, values["args_digest"]),
-        any=_key(thread, tool, None),
+        exact=_key(*call, values["args_digest"]),
+        any=_key(*call, None),
         now=values["now"],
         since=since,
         agent=values["agent"],

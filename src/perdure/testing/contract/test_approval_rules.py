@@ -260,6 +260,25 @@ async def test_what_is_forgotten_counts_no_more(open_store: OpenStore) -> None:
         await store.approvals.forget("rem_x")
 
 
+async def test_forgetting_what_a_session_remembers_leaves_what_was_said_without_it(
+    store: Store, key: SessionKey
+) -> None:
+    about: dict[str, Any] = {"app": key.app, "user": key.user, "thread_id": key.id}
+    ways: list[dict[str, Any]] = [{"session": key}, about]
+    for given in ways:
+        made = await store.approvals.request("send", ARGS, **given)
+        await store.approvals.approve(made.id, by=key.user, remember=HOUR)
+    of_session, without = sorted(
+        (await store.approvals.remembered(app=key.app)).items, key=lambda one: one.session is None
+    )
+
+    assert await store.approvals.forget(of_session.id) is True
+
+    assert (await store.approvals.remembered(app=key.app)).items == [without]
+    again = await store.approvals.request("send", ARGS, remembered=HOUR, **about)
+    assert again.status == "approved"
+
+
 async def test_a_session_made_anew_remembers_nothing(store: Store, key: SessionKey) -> None:
     made = await store.approvals.request("send", ARGS, session=key)
     await store.approvals.approve(made.id, by="ada", remember=HOUR)
