@@ -197,6 +197,16 @@ async def test_it_covers_no_other_tenant(open_store: OpenStore) -> None:
     assert (await ask(await open_store(tenant="b"), remembered=HOUR)).status == "pending"
 
 
+async def test_a_pause_that_is_no_call_is_neither_remembered_nor_covered(store: Store) -> None:
+    await remembering(store, same_args=False)
+
+    asked = await ask(store, kind="interrupt", payload={"wipe": "all"}, remembered=HOUR)
+
+    assert asked.status == "pending"
+    with pytest.raises(InvalidError, match="cannot be remembered"):
+        await store.approvals.approve(asked.id, by="ada", remember=HOUR)
+
+
 async def test_what_an_agent_has_approved_covers_nothing_that_it_asks_itself(store: Store) -> None:
     made = await ask(store, agent="courier")
     robot = Principal("robot", ["approver"])
