@@ -184,7 +184,9 @@ SELECT COUNT(*), CAST(COALESCE(SUM({size}), 0) AS BIGINT) FROM {table}
 WHERE closed_at <= :before AND tenant = :tenant AND NOT {held}
 
 -- name: drop
-DELETE FROM approvals WHERE part = :part AND uid = :uid AND id = :id AND closed_at <= :before
+-- Not what has been held since it was found.
+DELETE FROM approvals
+WHERE part = :part AND uid = :uid AND id = :id AND closed_at <= :before AND NOT {held}
 RETURNING id
 
 -- name: drop_audit
