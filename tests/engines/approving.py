@@ -82,6 +82,35 @@ def every_approval_has_one_answer(url: str) -> None:
             assert len(store.approvals.audit(approval_id)) == 2
 
 
+# -- two who run it --------------------------------------------------------------------------------
+
+
+def use_all(url: str, ids: list[str]) -> list[str]:
+    """Use every one at the same time as the others; those that might run here."""
+    ran = []
+    with open_store(url) as store:
+        for number, approval_id in enumerate(ids):
+            if number % 10 == 0:
+                meet()
+            if store.approvals.consume(approval_id, ARGS):
+                ran.append(approval_id)
+    return ran
+
+
+def every_approval_is_used_once(url: str) -> None:
+    ids = pending(url, APPROVALS)
+    with open_store(url) as store:
+        for approval_id in ids:
+            store.approvals.approve(approval_id, by=Principal("boss", ["approver"]))
+
+    one, two = side_by_side(use_all, [(url, ids), (url, ids)])
+
+    assert sorted(one + two) == sorted(ids)
+    # Else nobody was in anybody's way.
+    assert one
+    assert two
+
+
 # -- answer against expiry -------------------------------------------------------------------------
 
 

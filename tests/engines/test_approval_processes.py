@@ -30,6 +30,10 @@ def test_of_two_processes_that_answer_exactly_one_does(url: str) -> None:
     approving.every_approval_has_one_answer(url)
 
 
+def test_of_two_processes_that_would_run_it_exactly_one_may(url: str) -> None:
+    approving.every_approval_is_used_once(url)
+
+
 def test_an_approval_is_answered_or_expires_and_never_both(url: str) -> None:
     approving.an_approval_is_answered_or_expires_and_never_both(url)
 

@@ -22,6 +22,10 @@ def test_of_two_processes_that_answer_exactly_one_does(database: str) -> None:
     approving.every_approval_has_one_answer(database)
 
 
+def test_of_two_processes_that_would_run_it_exactly_one_may(database: str) -> None:
+    approving.every_approval_is_used_once(database)
+
+
 def test_an_approval_is_answered_or_expires_and_never_both(database: str) -> None:
     approving.an_approval_is_answered_or_expires_and_never_both(database)
 
