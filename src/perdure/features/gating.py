@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
@@ -311,7 +310,7 @@ def _gated(tool: _Tool, runner: Any, how: _How, settings: Settings) -> Callable[
     async def gated_async(*args: Any, **kwargs: Any) -> Any:
         values, kept = tool.bind(args, kwargs)
         made = steps(values, kept)
-        passed = await (runner.flow(made) if awaits else asyncio.to_thread(runner.flow, made))
+        passed = await (runner.flow(made) if awaits else runner.flow_beside(made))
         return await tool.call(passed.args, kept)
 
     return gated_async
