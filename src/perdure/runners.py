@@ -234,6 +234,27 @@ class SyncRunner:
             # Cancelled, it learns of it now, and not when the garbage is collected.
             steps.close()
 
+    async def flow_beside(self, steps: Flow[Any]) -> Any:
+        """The same for a task: it holds up no loop, and a thread only as long as a step takes.
+
+        If the task is cancelled no further step is begun.
+        """
+        result: Any = None
+        error: BaseException | None = None
+        try:
+            while True:
+                try:
+                    step = steps.send(result) if error is None else steps.throw(error)
+                except StopIteration as done:
+                    return done.value
+                result, error = None, None
+                if isinstance(step, Sleep):
+                    await asyncio.sleep(step.seconds)
+                else:
+                    result, error = await asyncio.to_thread(self._try, step)
+        finally:
+            steps.close()
+
     def stream(self, steps: Stream[Any]) -> Iterator[Any]:
         """Drive a stream; its items one by one."""
         result: Any = None
@@ -295,8 +316,10 @@ class SyncRunner:
             return
         changed = threading.Event()
         end = hear(step.about, changed.set)
-        changed.wait(step.seconds)
-        end()
+        try:
+            changed.wait(step.seconds)
+        finally:
+            end()
 
 
 class RetryingSyncRunner(SyncRunner):

@@ -59,6 +59,8 @@ class _Collector:
         steps.close()
         raise InvalidError("a turn takes single writes only: call this on the store")
 
+    flow_beside = flow
+
     def stream(self, steps: Stream[Any]) -> Any:
         """Refused, as `flow` is."""
         steps.close()

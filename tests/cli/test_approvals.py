@@ -110,6 +110,8 @@ def test_what_cannot_be_answered_is_refused(waiting: Perdure) -> None:
     assert waiting("approvals", "approve", "nothing", "--by", "ada").code == 3
     assert waiting("approvals", "approve", "apr_", "--by", "ada").code == 2
     assert waiting("approvals", "approve", some, "--by", "ada", "--args", "{x}").code == 5
+    # It would approve the arguments as they are.
+    assert waiting("approvals", "approve", some, "--by", "ada", "--args", "null").code == 5
     assert waiting("approvals", "approve", some, "--by", "ada", "--app", "nothing:x").code == 5
     assert waiting("approvals", "ls").rows[1][1] == "pending"
 

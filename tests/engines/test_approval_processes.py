@@ -16,6 +16,7 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform d
 
 STRICT = os.environ.get("PERDURE_STRICT_TIMING") == "1"
 ROUNDS = 40 if "PERDURE_LONG" in os.environ else 8
+KILLS = 200
 #: Seconds.
 SOON = 0.25
 
@@ -27,6 +28,10 @@ def url(tmp_path: Path) -> str:
 
 def test_of_two_processes_that_answer_exactly_one_does(url: str) -> None:
     approving.every_approval_has_one_answer(url)
+
+
+def test_of_two_processes_that_would_run_it_exactly_one_may(url: str) -> None:
+    approving.every_approval_is_used_once(url)
 
 
 def test_an_approval_is_answered_or_expires_and_never_both(url: str) -> None:
@@ -43,8 +48,8 @@ def test_killed_at_any_moment_a_tool_runs_at_most_once(url: str, tmp_path: Path)
     approving.killed_at_random_it_runs_at_most_once(url, tmp_path, ROUNDS)
 
 
-def test_who_is_killed_in_a_turn_has_said_and_asked_or_neither(url: str) -> None:
-    approving.who_is_killed_in_a_turn_has_said_and_asked_or_neither(url, 5 * ROUNDS)
+def test_who_is_killed_in_a_turn_has_said_kept_and_asked_or_nothing(url: str) -> None:
+    approving.who_is_killed_in_a_turn_has_said_kept_and_asked_or_nothing(url, KILLS)
 
 
 def test_what_was_approved_while_nobody_waited_is_found_after_a_restart(url: str) -> None:

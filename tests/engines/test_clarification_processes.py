@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
+import apsw
 import pytest
 
+import perdure
+from perdure import UserScope
 from tests.engines import asking_people
+from tests.engines.patience import begun, outcome
 
 
 @pytest.fixture
@@ -32,3 +37,21 @@ def test_an_answer_of_another_process_is_seen_within_250_ms(url: str) -> None:
 
 def test_a_killed_process_waits_no_longer_than_its_lease(url: str) -> None:
     asking_people.the_lease_of_a_killed_waiter_ends(url)
+
+
+def test_an_answer_is_given_though_the_file_is_locked_when_it_is_seen(
+    url: str, tmp_path: Path
+) -> None:
+    with perdure.open_sync(url, busy_timeout=0.2) as store:
+        asked = store.clarifications.ask(UserScope("shop", "ada"), "Which?")
+        waiting = begun(lambda: store.clarifications.wait(asked.id, timeout=20))
+        time.sleep(0.5)
+        other = apsw.Connection(str(tmp_path / "store.db"))
+        other.execute("UPDATE clarifications SET status = 'answered', answer = 'x'")
+        other.execute("BEGIN IMMEDIATE")
+
+        found = outcome(waiting)
+
+        other.execute("ROLLBACK")
+        other.close()
+    assert (found.status, found.answer) == ("answered", "x")

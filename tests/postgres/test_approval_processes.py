@@ -13,12 +13,17 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform d
 
 STRICT = os.environ.get("PERDURE_STRICT_TIMING") == "1"
 ROUNDS = 40 if "PERDURE_LONG" in os.environ else 8
+KILLS = 200
 #: Seconds.
 SOON = 0.1
 
 
 def test_of_two_processes_that_answer_exactly_one_does(database: str) -> None:
     approving.every_approval_has_one_answer(database)
+
+
+def test_of_two_processes_that_would_run_it_exactly_one_may(database: str) -> None:
+    approving.every_approval_is_used_once(database)
 
 
 def test_an_approval_is_answered_or_expires_and_never_both(database: str) -> None:
@@ -35,8 +40,8 @@ def test_killed_at_any_moment_a_tool_runs_at_most_once(database: str, tmp_path: 
     approving.killed_at_random_it_runs_at_most_once(database, tmp_path, ROUNDS)
 
 
-def test_who_is_killed_in_a_turn_has_said_and_asked_or_neither(database: str) -> None:
-    approving.who_is_killed_in_a_turn_has_said_and_asked_or_neither(database, 5 * ROUNDS)
+def test_who_is_killed_in_a_turn_has_said_kept_and_asked_or_nothing(database: str) -> None:
+    approving.who_is_killed_in_a_turn_has_said_kept_and_asked_or_nothing(database, KILLS)
 
 
 def test_what_was_approved_while_nobody_waited_is_found_after_a_restart(database: str) -> None:

@@ -254,9 +254,13 @@ def _application(place: str) -> Iterator[Any]:
 
 def _args(text: str) -> Any:
     try:
-        return parse(text)
+        given = parse(text)
     except InvalidError as error:
         raise InvalidError(f"--args: {error}", "args") from error
+    if given is None:
+        # To the store that is "not edited", and would approve what was asked for.
+        raise InvalidError("--args: null is no arguments: write {} for none", "args")
+    return given
 
 
 def _print(invocation: Invocation, approvals_: Sequence[Approval], *, heading: bool = True) -> None:

@@ -74,6 +74,9 @@ def answer_of(
     if status == "rejected" and (given.edited_args is not None or remember is not None):
         raise InvalidError("what is rejected is neither edited nor remembered", "decision")
     span = None if remember is None else micros(remember, "remember")
+    # What is nearly False would count for any arguments.
+    if not isinstance(same_args, bool):
+        raise InvalidError(f"same_args is True or False, not {same_args!r}", "same_args")
     written = passed(given, settings)
     if (written.approval_id, written.decision) != (given.approval_id, decision):
         raise InvalidError("on_write changed the id or the decision of an answer", "on_write")

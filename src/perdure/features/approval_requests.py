@@ -104,8 +104,9 @@ def _of_call(values: Mapping[str, Any]) -> Plan[Row | None]:
 
 def _add(values: dict[str, Any], since: int | None, telling: Notes) -> Plan[Row]:
     now = values["now"]
-    # Without a thread it would count for everybody who names none.
-    asks = since is None or not values["thread_id"]
+    # Without a thread it would count for everybody who names none. And of a pause that is no call
+    # the arguments do not say what it is about.
+    asks = since is None or not values["thread_id"] or values["kind"] != "tool"
     rule = None if asks else (yield from rows.covering(values, since or 0))
     values |= {
         "status": "pending" if rule is None else "approved",

@@ -10,9 +10,11 @@ from typing import Any, NamedTuple
 
 from perdure import parts
 from perdure.errors import ConflictError, InvalidError, NotFoundError, PerdureError
+from perdure.features.describing import MAX_TTL
 from perdure.features.fulltext import Doc, document, reindex_alone
 from perdure.features.indexed_texts import APPROVALS as INDEXED
 from perdure.features.indexed_texts import approval_text, block_of
+from perdure.features.leases import LEASES, Lease
 from perdure.features.outbox import Notes
 from perdure.operation import Plan, Query
 from perdure.records import JSON, Approval, ApprovalStep, Opaque, RememberedApproval, SessionKey
@@ -263,8 +265,19 @@ def expire(at: Place, telling: Notes) -> Plan[Row | None]:
     return row
 
 
+def wait_for(at: Place, owner: str, until: int) -> Plan[Lease | None]:
+    """The lease of one who waits for what is pending, beside those of others; else None."""
+    if not (yield APPROVALS.hold(part=at.part, id=at.id, tenant=at.tenant)):
+        return None
+    name = f"{at.id} {digest('wait', owner)}"
+    [(token,)] = yield LEASES.take(part=at.part, name=name, owner=owner, now=at.now, until=until)
+    return Lease(at.part, name, owner, token)
+
+
 def give_up(at: Place, before: int, telling: Notes) -> Plan[Row | None]:
     """Expire what was asked before that time, if no living process waits for it."""
+    # First the row alone: who begins to wait at this moment is seen after that, or comes too late.
+    yield APPROVALS.hold(part=at.part, id=at.id, tenant=at.tenant)
     rows = yield APPROVALS.give_up(**at._asdict(), author=BY_RECOVERY, before=before)
     if not rows:
         return None
@@ -277,9 +290,9 @@ def give_up(at: Place, before: int, telling: Notes) -> Plan[Row | None]:
 # -- what is remembered ----------------------------------------------------------------------
 
 
-def _key(thread_id: str, tool_name: str, sha256_hex: str | None) -> str:
+def _key(uid: str, thread_id: str, tool_name: str, sha256_hex: str | None) -> str:
     """What a remembered approval is found by; case of tools counts here."""
-    return digest("remembered", thread_id, tool_name, sha256_hex or "")
+    return digest("remembered", uid, thread_id, tool_name, sha256_hex or "")
 
 
 def remember(row: Row, answer: Answer, now: int) -> Plan[None]:
@@ -288,7 +301,7 @@ def remember(row: Row, answer: Answer, now: int) -> Plan[None]:
     yield APPROVALS.remember(
         part=row.part,
         uid=row.uid,
-        digest=_key(row.thread_id, row.tool_name, exact),
+        digest=_key(row.uid, row.thread_id, row.tool_name, exact),
         tenant=row.tenant,
         app=row.app,
         user_id=row.user_id,
@@ -305,14 +318,15 @@ def remember(row: Row, answer: Answer, now: int) -> Plan[None]:
 
 def covering(values: Mapping[str, Any], since: int) -> Plan[str | None]:
     """The id of what is remembered and covers a new approval, or None."""
-    thread, tool = values["thread_id"], values["tool_name"]
+    call = values["uid"], values["thread_id"], values["tool_name"]
     rows = yield APPROVALS.covering(
         part=values["part"],
         uid=values["uid"],
-        exact=_key(thread, tool, values["args_digest"]),
-        any=_key(thread, tool, None),
+        exact=_key(*call, values["args_digest"]),
+        any=_key(*call, None),
         now=values["now"],
         since=since,
+        agent=values["agent"],
     )
     return f"rem_{values['part']}{rows[0][0]}" if rows else None
 
@@ -351,6 +365,7 @@ def chosen(query: Query, values: Mapping[str, Any]) -> dict[str, Any]:
 
 def micros(span: object, what: str) -> int:
     """Microseconds of a timedelta above 0; `InvalidError`."""
-    if not isinstance(span, timedelta) or span < timedelta(microseconds=1):
-        raise InvalidError(f"{what} must be a timedelta above 0, not {span!r}", what)
+    if not isinstance(span, timedelta) or not timedelta(0) < span <= MAX_TTL:
+        most = f"of at most {MAX_TTL.days} days"
+        raise InvalidError(f"{what} must be a timedelta above 0, {most}, not {span!r}", what)
     return span // timedelta(microseconds=1)

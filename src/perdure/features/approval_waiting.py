@@ -9,7 +9,7 @@ from contextlib import suppress
 from perdure.errors import InvalidError, PerdureError
 from perdure.features import approval_rows as rows
 from perdure.features.approval_rows import APPROVALS, Place, Row, approval_of, is_overdue
-from perdure.features.leases import Lease, drop, renew, take
+from perdure.features.leases import Lease, drop, renew
 from perdure.features.outbox import notes
 from perdure.operation import Bumps, Flow, Operation, Plan, Settings, Sleep, T, run
 from perdure.records import Approval, RecoveredApprovals
@@ -40,7 +40,7 @@ def waited(approval_id: str, seconds: float, settings: Settings) -> Flow[Approva
     approval = yield from looked(approval_id, settings)
     if approval.status != "pending" or seconds == 0:
         return approval
-    owner = settings.ids()
+    owner, part = settings.ids(), _place(approval_id, settings).part
     lease: Lease | None = None
     sign_at = 0.0
     pause = _SHORTEST
@@ -49,8 +49,7 @@ def waited(approval_id: str, seconds: float, settings: Settings) -> Flow[Approva
             if time.monotonic() >= sign_at:
                 sign_at = time.monotonic() + _SIGN_SECONDS
                 lease = yield from _sign(lease, approval_id, owner, settings)
-            about = (_part(approval_id, settings), approval_id)
-            yield Sleep(min(pause, left), about)
+            yield Sleep(min(pause, left), (part, approval_id))
             pause = min(pause * 2, _LONGEST)
             approval = yield from looked(approval_id, settings)
     except PerdureError:
@@ -65,24 +64,28 @@ def waited(approval_id: str, seconds: float, settings: Settings) -> Flow[Approva
     return approval
 
 
-def _part(approval_id: str, settings: Settings) -> str:
-    return rows.place_of(approval_id, settings.tenant, settings.limits, 0).part
+def _place(approval_id: str, settings: Settings) -> Place:
+    return rows.place_of(approval_id, settings.tenant, settings.limits, settings.clock())
 
 
 def _sign(
     lease: Lease | None, approval_id: str, owner: str, settings: Settings
 ) -> Flow[Lease | None]:
-    """A sign of life: the lease of the approval, unless another one who waits has it."""
+    """A sign of life, of each who waits by itself: the others may leave, or die."""
     now = settings.clock()
     if lease is not None and (yield from run(renew(lease, now=now, ttl=_LEASE))):
         return lease
-    part = _part(approval_id, settings)
-    return (yield from run(take(part, approval_id, owner, now=now, ttl=_LEASE)))
+    at = _place(approval_id, settings)
+
+    def work(_: Bumps) -> Plan[Lease | None]:
+        return (yield from rows.wait_for(at, owner, at.now + _LEASE))
+
+    return (yield from run(Operation("approvals.wait", (), {}, work, of_session=False)))
 
 
 def looked(approval_id: str, settings: Settings) -> Flow[Approval]:
     """The approval as it is now; that its time is over is noted if nobody has."""
-    at = rows.place_of(approval_id, settings.tenant, settings.limits, settings.clock())
+    at = _place(approval_id, settings)
     row = yield from run(_reading("get", lambda: rows.get(at)))
     if not is_overdue(row, at.now):
         return approval_of(row, at.now)

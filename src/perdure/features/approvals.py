@@ -420,8 +420,8 @@ class Approvals(Gating[M]):
         )
         found = yield from run(Approvals.get.of(self, approval_id))
         yield from refuse_unless_allowed(who, found, settings.can_resolve)
-        if remember is not None and not (found.thread_id and found.tool_name):
-            message = f"approval {found.id!r} has no thread, or no tool: it cannot be remembered"
+        if remember is not None and not (found.thread_id and found.kind == "tool"):
+            message = f"approval {found.id!r} has no thread, or is no call: it cannot be remembered"
             raise InvalidError(message, "remember")
         at, telling = self._place(approval_id), notes(settings)
 

@@ -71,24 +71,36 @@ UPDATE approvals SET status = 'expired', closed_at = :now, steps = steps + 1
 WHERE {mine} AND status = 'approved' AND expires_at <= :now
 RETURNING {columns}
 
+-- name: hold
+-- The row for this transaction alone.
+UPDATE approvals SET status = status WHERE {mine} AND status = 'pending' RETURNING id
+
+-- define: beside
+l.part = :part
+
+-- define: waited_for
+-- By each who waits a lease whose name begins with the id and a blank.
+EXISTS (
+    SELECT 1 FROM leases l
+    WHERE {beside} AND l.name >= approvals.id || ' ' AND l.name < approvals.id || '!'
+      AND l.until > :now)
+
 -- name: give_up
 -- After a restart: not what a process that lives waits for.
 UPDATE approvals
 SET status = 'expired', resolved_at = :now, resolved_by = :author, closed_at = :now,
     steps = steps + 1
 WHERE {mine} AND status = 'pending' AND created_at <= :before
-  AND NOT EXISTS (SELECT 1 FROM leases l WHERE l.part = :part AND l.name = :id AND l.until > :now)
+  AND NOT {waited_for}
 RETURNING {columns}
 
 -- name: unattended
--- for: near = anywhere: s.part = approvals.part
+-- for: near, beside = anywhere: s.part = approvals.part, l.part = approvals.part
 -- In all parts: after a restart.
 SELECT {columns} FROM approvals
 WHERE tenant = :tenant AND status = 'pending' AND {unexpired} AND {live}
   AND (CAST(:app AS TEXT) IS NULL OR app = :app)
-  AND NOT EXISTS (
-      SELECT 1 FROM leases l
-      WHERE l.part = approvals.part AND l.name = approvals.id AND l.until > :now)
+  AND NOT {waited_for}
   AND (created_at, id) > (:after_at, :after_id)
 ORDER BY created_at, id LIMIT :limit
 
@@ -130,10 +142,11 @@ SET approval_id = excluded.approval_id, created_by = excluded.created_by,
     created_at = excluded.created_at, expires_at = excluded.expires_at
 
 -- name: covering
--- What counts for these arguments, or for any; not what is older than the policy lets count.
+-- What counts for these arguments, or for any; not what is older than the policy lets count, nor
+-- what the agent that asks has said itself.
 SELECT r.digest FROM approvals_remembered r
 WHERE r.part = :part AND r.uid = :uid AND r.digest IN (:exact, :any)
-  AND r.expires_at > :now AND r.created_at > :since
+  AND r.expires_at > :now AND r.created_at > :since AND r.created_by <> :agent
 ORDER BY r.digest LIMIT 1
 
 -- name: remembered
@@ -171,7 +184,9 @@ SELECT COUNT(*), CAST(COALESCE(SUM({size}), 0) AS BIGINT) FROM {table}
 WHERE closed_at <= :before AND tenant = :tenant AND NOT {held}
 
 -- name: drop
-DELETE FROM approvals WHERE part = :part AND uid = :uid AND id = :id AND closed_at <= :before
+-- Not what has been held since it was found.
+DELETE FROM approvals
+WHERE part = :part AND uid = :uid AND id = :id AND closed_at <= :before AND NOT {held}
 RETURNING id
 
 -- name: drop_audit

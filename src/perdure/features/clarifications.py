@@ -175,14 +175,16 @@ class Clarifications(Feature[M]):
         if found.status != "pending" or timeout == 0:
             return found
         waiter = self._settings.ids()
+        failure: Exception | None = None
         try:
             found = yield from self._ended(at, waiter, deadline)
-        except Exception:
-            # A store that was closed drops nothing: then the lease ends by itself.
-            with suppress(PerdureError):
-                yield from run(self._leaving(at, waiter))
-            raise
-        yield from run(self._leaving(at, waiter))
+        except Exception as error:  # noqa: BLE001 - raised below
+            failure = error
+        # What cannot be dropped, as in a store that was closed, ends by itself.
+        with suppress(PerdureError):
+            yield from run(self._leaving(at, waiter))
+        if failure is not None:
+            raise failure
         return found
 
     def _ended(self, at: Where, waiter: str, deadline: float) -> Flow[Clarification]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
@@ -66,6 +65,9 @@ class Gate(Generic[M]):
         return self._passed
 
     def __enter__(self: Gate[Sync]) -> Gate[Sync]:
+        if inspect.iscoroutinefunction(self._runner.flow):
+            # Else the block would be entered with nothing asked.
+            raise InvalidError("the gate of an async store is entered by `async with`", "gate")
         self._passed = self._runner.flow(self._steps())
         return self
 
@@ -78,6 +80,9 @@ class Gate(Generic[M]):
         self._passed = None
 
     async def __aenter__(self: Gate[Async]) -> Gate[Async]:
+        if not inspect.iscoroutinefunction(self._runner.flow):
+            # Else the loop would stand still, and what was approved be used up for nothing.
+            raise InvalidError("the gate of a sync store is entered by `with`", "gate")
         self._passed = await self._runner.flow(self._steps())
         return self
 
@@ -305,7 +310,7 @@ def _gated(tool: _Tool, runner: Any, how: _How, settings: Settings) -> Callable[
     async def gated_async(*args: Any, **kwargs: Any) -> Any:
         values, kept = tool.bind(args, kwargs)
         made = steps(values, kept)
-        passed = await (runner.flow(made) if awaits else asyncio.to_thread(runner.flow, made))
+        passed = await (runner.flow(made) if awaits else runner.flow_beside(made))
         return await tool.call(passed.args, kept)
 
     return gated_async

@@ -67,7 +67,8 @@ CREATE TABLE approval_audit (
     PRIMARY KEY (part, uid, id, number)
 ) {clustered};
 
--- Approvals that count for later calls, too, by the digest of (thread_id, tool_name, args_sha256).
+-- Approvals that count for later calls, too, by the digest of (uid, thread_id, tool_name,
+-- args_sha256).
 CREATE TABLE approvals_remembered (
     part        {text} NOT NULL,
     uid         {text} NOT NULL,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from perdure import (
 from perdure.testing.databases import OpenStore, Reopen
 
 ARGS = {"to": "bob", "n": 1}
+HOUR = timedelta(hours=1)
 BOSS = Principal("boss", ["approver"])
 
 
@@ -97,6 +99,24 @@ async def half_a_turn(store: Store, key: SessionKey) -> None:
         turn.events.append(key, "May I?")
         turn.approvals.request("send", ARGS, session=key)
         turn.events.append(SessionKey("support", "ada", "unknown"), "x")
+
+
+async def test_a_fork_has_none_of_the_approvals(store: Store, key: SessionKey) -> None:
+    made = await store.approvals.request("send", ARGS, session=key, tool_call_id="c")
+    await store.approvals.approve(made.id, by=key.user, remember=HOUR)
+
+    fork = (await store.sessions.fork(key)).key
+
+    assert (await store.approvals.list(session=fork)).items == []
+    again = await store.approvals.request(
+        "send",
+        ARGS,
+        session=fork,
+        tool_call_id="c",
+        thread_id=key.id,
+        remembered=HOUR,
+    )
+    assert again.status == "pending"
 
 
 async def test_a_turn_asks_together_with_what_it_says(store: Store, key: SessionKey) -> None:

@@ -197,6 +197,25 @@ async def test_it_covers_no_other_tenant(open_store: OpenStore) -> None:
     assert (await ask(await open_store(tenant="b"), remembered=HOUR)).status == "pending"
 
 
+async def test_a_pause_that_is_no_call_is_neither_remembered_nor_covered(store: Store) -> None:
+    await remembering(store, same_args=False)
+
+    asked = await ask(store, kind="interrupt", payload={"wipe": "all"}, remembered=HOUR)
+
+    assert asked.status == "pending"
+    with pytest.raises(InvalidError, match="cannot be remembered"):
+        await store.approvals.approve(asked.id, by="ada", remember=HOUR)
+
+
+async def test_what_an_agent_has_approved_covers_nothing_that_it_asks_itself(store: Store) -> None:
+    made = await ask(store, agent="courier")
+    robot = Principal("robot", ["approver"])
+    await store.approvals.approve(made.id, by=robot, remember=HOUR, same_args=False)
+
+    assert (await ask(store, agent="courier", remembered=HOUR)).status == "approved"
+    assert (await ask(store, agent="robot", remembered=HOUR)).status == "pending"
+
+
 async def test_for_any_arguments_only_where_that_was_said(store: Store) -> None:
     await remembering(store, same_args=False)
 
@@ -249,6 +268,25 @@ async def test_what_is_forgotten_counts_no_more(open_store: OpenStore) -> None:
     assert (await ask(store, remembered=HOUR)).status == "pending"
     with pytest.raises(NotFoundError):
         await store.approvals.forget("rem_x")
+
+
+async def test_forgetting_what_a_session_remembers_leaves_what_was_said_without_it(
+    store: Store, key: SessionKey
+) -> None:
+    about: dict[str, Any] = {"app": key.app, "user": key.user, "thread_id": key.id}
+    ways: list[dict[str, Any]] = [{"session": key}, about]
+    for given in ways:
+        made = await store.approvals.request("send", ARGS, **given)
+        await store.approvals.approve(made.id, by=key.user, remember=HOUR)
+    of_session, without = sorted(
+        (await store.approvals.remembered(app=key.app)).items, key=lambda one: one.session is None
+    )
+
+    assert await store.approvals.forget(of_session.id) is True
+
+    assert (await store.approvals.remembered(app=key.app)).items == [without]
+    again = await store.approvals.request("send", ARGS, remembered=HOUR, **about)
+    assert again.status == "approved"
 
 
 async def test_a_session_made_anew_remembers_nothing(store: Store, key: SessionKey) -> None:

@@ -134,6 +134,24 @@ async def test_what_somebody_waits_for_is_left_alone(store: Store, clock: FixedC
     assert (await waiting).status == "approved"
 
 
+async def test_of_several_who_wait_each_keeps_it_from_being_given_up(
+    store: Store, clock: FixedClock
+) -> None:
+    made = await ask(store, ttl=None)
+    # The first of them has begun before the other, and leaves before it.
+    leaving = asyncio.create_task(store.approvals.wait(made.id, 0.3))
+    await asyncio.sleep(0.1)
+    waiting = asyncio.create_task(store.approvals.wait(made.id, 20))
+    assert (await leaving).status == "pending"
+    clock.advance(timedelta(seconds=8))
+
+    found = await store.approvals.recover_pending(max_age=timedelta(seconds=1))
+
+    assert (found.pending, found.expired) == ((), ())
+    await store.approvals.approve(made.id, by="ada")
+    assert (await waiting).status == "approved"
+
+
 async def test_who_has_died_waiting_is_waited_for_no_more(store: Store, clock: FixedClock) -> None:
     made = await ask(store, ttl=None)
     waiting = asyncio.create_task(store.approvals.wait(made.id, 20))
