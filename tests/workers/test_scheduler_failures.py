@@ -1,6 +1,9 @@
-"""A scheduler whose store cannot be reached when a run ends."""
+"""A scheduler whose store, or whose threads, are slow when a run ends."""
 
 from __future__ import annotations
+
+import threading
+import time
 
 import pytest
 
@@ -10,6 +13,7 @@ from perdure.errors import BusyError, PerdureError, UnknownOutcomeError
 from perdure.features import outbox
 from perdure.testing import open_failing_sync
 from perdure.workers import Scheduler
+from perdure.workers.handling import _Calling
 
 
 @pytest.mark.parametrize("fails", [False, True])
@@ -44,3 +48,23 @@ def test_the_end_of_a_run_is_stored_once_the_store_is_there_again(
     # Though it was stored three times where only the word of it was lost.
     assert len(facts) == int(fails)
     assert engine.names.count("cron.finish") == 3
+
+
+def test_a_handler_that_has_ended_takes_no_place_of_another(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run = _Calling.run
+
+    def slow_to_end(calling: _Calling) -> None:
+        run(calling)
+        time.sleep(0.05)
+
+    monkeypatch.setattr(_Calling, "run", slow_to_end)
+    three = threading.Barrier(3)
+    with perdure.open_sync("memory:") as store:
+        for number in range(6):
+            store.cron.trigger(store.cron.create(f"task {number}", "@yearly").id)
+
+        done = Scheduler(store, {"*": lambda _: three.wait(5)}, limit=3).run_once()
+
+    assert done == CronPass(success=6)

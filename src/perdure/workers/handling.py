@@ -131,9 +131,11 @@ class Handling(threading.Thread):
                 kind = (
                     "does not end, cancelled or not"
                     if self._call.is_async
-                    else ("goes on: a plain function cannot be stopped")
+                    else "goes on: a plain function cannot be stopped"
                 )
                 return "failed", f"{self._why}, and {kind}"
+        # It is at its end: else it would be counted as one that goes on, and take a place.
+        self._call.join()
         if self._why:
             return "failed", self._why
         error = self._call.error
