@@ -102,8 +102,6 @@ async def async_sessions(store: Store, key: SessionKey) -> None:
     assert_type(await store.sessions.find_hold(key), Hold | None)
     assert_type(await store.sessions.lease(key, "r"), RunLease[Async])
     assert_type(await store.sessions.find_lease(key), LeaseHolder | None)
-    assert_type(await store.checkpoints.lease("l", "r"), RunLease[Async])
-    assert_type(await store.checkpoints.find_lease("l"), LeaseHolder | None)
     async with store.sessions.lease(key, "r") as lease:
         assert_type(lease, RunLease[Async])
         assert_type(await lease.release(), bool)
@@ -126,8 +124,6 @@ def sync_sessions(store: SyncStore, key: SessionKey) -> None:
     assert_type(store.sessions.release(UserScope("a", "u")), bool)
     assert_type(store.sessions.find_hold(key), Hold | None)
     assert_type(store.sessions.find_lease(key), LeaseHolder | None)
-    assert_type(store.checkpoints.lease("l", "r"), RunLease[Sync])
-    assert_type(store.checkpoints.find_lease("l"), LeaseHolder | None)
     with store.sessions.lease(key, "r") as lease:
         assert_type(lease, RunLease[Sync])
         assert_type(lease.release(), bool)
@@ -665,6 +661,8 @@ async def async_checkpoints(store: Store) -> None:
     assert_type(await store.checkpoints.tree("g"), Sequence[CheckpointNode])
     assert_type(await store.checkpoints.lineages(), Page[Lineage])
     assert_type(await store.checkpoints.get_lineage("g"), Lineage)
+    assert_type(await store.checkpoints.lease("l", "r"), RunLease[Async])
+    assert_type(await store.checkpoints.find_lease("l"), LeaseHolder | None)
 
 
 def sync_checkpoints(store: SyncStore) -> None:
@@ -686,6 +684,8 @@ def sync_checkpoints(store: SyncStore) -> None:
     assert_type(store.checkpoints.tree("g"), Sequence[CheckpointNode])
     assert_type(store.checkpoints.lineages(), Page[Lineage])
     assert_type(store.checkpoints.get_lineage("g"), Lineage)
+    assert_type(store.checkpoints.lease("l", "r"), RunLease[Sync])
+    assert_type(store.checkpoints.find_lease("l"), LeaseHolder | None)
 
 
 def turn_checkpoints(turn: Turn[Async]) -> None:
@@ -710,6 +710,8 @@ def no_reads_in_a_turn_of_checkpoints(turn: Turn[Async]) -> None:
     turn.checkpoints.tree("g")  # type: ignore[arg-type, unused-coroutine]
     turn.checkpoints.lineages()  # type: ignore[arg-type, unused-coroutine]
     turn.checkpoints.get_lineage("g")  # type: ignore[arg-type, unused-coroutine]
+    turn.checkpoints.find_lease("l")  # type: ignore[arg-type, unused-coroutine]
+    turn.checkpoints.lease("l", "r")  # type: ignore[arg-type]
 
 
 async def async_facts(store: Store) -> None:
