@@ -73,7 +73,12 @@ def branch(draft: Draft, metadata: dict[str, JSON] | None, memory: Memory) -> Pl
         raise NotFoundError(
             f"no checkpoint {draft.parent!r} in {draft.namespace!r} of {draft.lineage!r}"
         )
-    return (yield from put(_as(draft, found.bodies[0], metadata), memory))
+    made = _as(draft, found.bodies[0], metadata)
+    there = yield CHECKPOINTS.bodies(part=draft.part, ns=draft.ns, id=draft.id, base_id=draft.id)
+    # The same branch once more is a retry.
+    if there and there[0][1] != made.digest:
+        raise AlreadyExistsError(f"there is a checkpoint {draft.id!r}: give the branch another id")
+    return (yield from put(made, memory))
 
 
 def _as(draft: Draft, body: Body, metadata: dict[str, JSON] | None) -> Draft:

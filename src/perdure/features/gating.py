@@ -175,6 +175,8 @@ class _How(NamedTuple):
     policy: ApprovalPolicy
     #: None: do not wait at all.
     seconds: float | None
+    #: Raises for arguments that cannot be run with: an approval is not used up for those.
+    fits: Callable[[JSON], object] = lambda _: None
 
 
 def _pass(
@@ -193,6 +195,7 @@ def _pass(
     approval = yield from _answered(asked, how, settings)
     # What on_write has hidden in the stored arguments is not hidden from the tool.
     final = given if approval.edited_args is None else approval.edited_args
+    how.fits(final)
     at = rows.place_of(approval.id, settings.tenant, settings.limits, settings.clock())
     _, sha256_hex = rows.args_text(final, "args", settings.limits)
     consuming: Operation[bool] = Operation(
@@ -277,21 +280,36 @@ class _Tool:
     def about(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """What the request says beside the arguments."""
         found = self._about(**values) if callable(self._about) else self._about
-        if not isinstance(found, Mapping) or set(found) - _ABOUT:
+        if not isinstance(found, Mapping):
             raise InvalidError(f"about is a mapping with {sorted(_ABOUT)}, not {found!r}", "about")
+        if unknown := sorted(set(found) - _ABOUT):
+            raise InvalidError(
+                f"about has {unknown}, and may have {sorted(_ABOUT)}; how long a gate's approvals "
+                "last says ApprovalPolicy(ttl=)",
+                "about",
+            )
         return dict(found)
+
+    def check(self, args: Any, kept: Mapping[str, Any]) -> None:
+        """`InvalidError` for arguments that it cannot be called with: a person may edit them."""
+        if not isinstance(args, dict):
+            raise InvalidError(f"{self.name} takes arguments by name, not {args!r}", "edited_args")
+        try:
+            self._signature.bind(**{**args, **kept})
+        except TypeError as error:
+            message = f"{self.name} cannot be called with what was approved: {error}; ask again"
+            raise InvalidError(message, "edited_args") from error
 
     def call(self, args: Any, kept: Mapping[str, Any]) -> Any:
         """Run it with what was approved."""
-        if not isinstance(args, dict):
-            raise InvalidError(f"{self.name} takes arguments by name, not {args!r}", "edited_args")
         return self.function(**{**args, **kept})
 
 
 def _gated(tool: _Tool, runner: Any, how: _How, settings: Settings) -> Callable[..., Any]:
     def steps(values: dict[str, Any], kept: dict[str, Any]) -> Flow[Passed]:
         about = tool.about({**values, **kept})
-        return _pass(tool.name, values, about, how, settings)
+        fits = how._replace(fits=lambda args: tool.check(args, kept))
+        return _pass(tool.name, values, about, fits, settings)
 
     awaits = inspect.iscoroutinefunction(runner.flow)
     if not inspect.iscoroutinefunction(tool.function):

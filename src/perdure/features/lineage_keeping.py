@@ -207,7 +207,8 @@ class LineageKeeping(Feature[M]):
         """Go on from an older checkpoint: one that follows it and holds the same is put now.
 
         It is the latest then; nothing is removed, and nothing is stored twice. Its metadata is
-        that of the older one with ``source`` ``"fork"``, or what is given. `NotFoundError`.
+        that of the older one with ``source`` ``"fork"``, or what is given. `NotFoundError`;
+        `AlreadyExistsError` if another checkpoint has ``new_id``.
         """
         at = Place(self._settings, lineage, namespace)
         draft = drafts.draft(

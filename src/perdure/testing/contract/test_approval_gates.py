@@ -314,6 +314,34 @@ async def test_a_function_is_gated_by_its_name_and_the_arguments_of_the_call(
     assert (gated.__name__, gated.__doc__) == ("send", "Send it.")
 
 
+async def test_an_edit_that_is_no_object_uses_nothing_up(store: Store, tool: Tool) -> None:
+    running = asyncio.create_task(store.approvals.required(about=ADA, timeout=20)(tool.send)("bob"))
+    asked = await pending(store)
+    await store.approvals.approve(asked.id, by="ada", edited_args=[1])
+
+    with pytest.raises(InvalidError, match="send takes arguments by name, not"):
+        await running
+    assert (await store.approvals.get(asked.id)).status == "approved"
+    assert tool.ran == []
+
+
+async def test_a_call_that_does_not_fit_what_was_approved_does_not_run(store: Store) -> None:
+    ran = []
+
+    async def send(to: str) -> None:
+        ran.append(to)
+
+    gated = store.approvals.required(about=ADA, timeout=20)(send)
+    running = asyncio.create_task(gated("bob"))
+    asked = await pending(store)
+    await store.approvals.approve(asked.id, by="ada", edited_args={"nope": 1})
+
+    with pytest.raises(InvalidError, match="send cannot be called with what was approved"):
+        await running
+    assert (await store.approvals.get(asked.id)).status == "approved"
+    assert ran == []
+
+
 async def test_what_is_said_about_a_call_may_depend_on_it(store: Store) -> None:
     ran = []
 

@@ -209,6 +209,22 @@ async def test_a_branch_goes_on_from_an_older_checkpoint(store: Store) -> None:
         await store.checkpoints.branch("graph", "nope")
 
 
+async def test_a_branch_takes_the_place_of_no_other_checkpoint(store: Store) -> None:
+    await put_line(store, 3)
+    key = await store.checkpoints.branch("graph", "000", new_id="again")
+
+    # What nobody has acknowledged may be said once more.
+    assert await store.checkpoints.branch("graph", "000", new_id="again") == key
+    for new_id in ("000", "001", "002"):
+        with pytest.raises(AlreadyExistsError, match=f"there is a checkpoint '{new_id}'"):
+            await store.checkpoints.branch("graph", "000", new_id=new_id)
+    with pytest.raises(AlreadyExistsError):
+        await store.checkpoints.branch("graph", "001", new_id="again")
+
+    assert complete(await store.checkpoints.get_tuple("graph", "001"), 1)
+    assert (await store.checkpoints.get("graph")).id == "again"
+
+
 async def test_the_tree_has_parents_and_children_whatever_they_are(store: Store) -> None:
     outer = await store.checkpoints.put("graph", id="a")
     await store.checkpoints.put("graph", id="b", parent="a", metadata={"m": 1})
