@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
+import shutil
+import tempfile
 from collections.abc import Sequence
+from functools import cache
 from itertools import count
+from pathlib import Path
 from typing import Any, Protocol
+
+import apsw
 
 from perdure.config import Config
 from perdure.engines import Engine, EngineOptions, Job, Setup, at_url, engine_for, register_engine
@@ -104,8 +111,27 @@ class _Shared:
 def _shared(options: EngineOptions, setup: Setup) -> Engine:
     name, _, url = options.url.removeprefix(f"{SCHEME}:").partition(":")
     if name not in _engines:
-        _engines[name] = engine_for(at_url(options, url), nothing_to_set_up())
+        engine: Any = engine_for(at_url(options, url), nothing_to_set_up())
+        if url == "memory:":
+            engine.open()
+            with engine._connection.backup("main", _tables(), "main") as copying:
+                copying.step()
+        _engines[name] = engine
     return _Shared(_engines[name], setup)
+
+
+@cache
+def empty_file() -> Path:
+    """A file with our tables and no row: to make them anew takes longer than most tests."""
+    folder = Path(tempfile.mkdtemp())
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    SyncStore(Config(url=f"sqlite:///{folder}/empty.db")).close()
+    return folder / "empty.db"
+
+
+@cache
+def _tables() -> apsw.Connection:
+    return apsw.Connection(str(empty_file()))
 
 
 def kept_engine(url: str) -> Engine | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -17,7 +18,7 @@ import pytest
 from perdure.records import SessionKey
 from perdure.store import Store
 from perdure.testing.clocks import FixedClock
-from perdure.testing.databases import Database, Dump, NewKey, OpenStore, Reopen
+from perdure.testing.databases import Database, Dump, NewKey, OpenStore, Reopen, empty_file
 from perdure.testing.postgres import FORMS, empty_schema
 
 OWN_URLS = {
@@ -86,6 +87,8 @@ def _fresh(url: str, folder: Path, *, with_tables: bool) -> Iterator[str]:
         with empty_schema(url.partition(":")[0], with_tables=with_tables) as address:
             yield address
     else:
+        if with_tables and url == OWN_URLS["sqlite"]:
+            shutil.copy(empty_file(), folder / "agent.db")
         yield url.replace("{folder}", str(folder)).replace("{name}", uuid4().hex)
 
 
