@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import threading
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -155,3 +156,63 @@ def test_watching_shows_what_is_pending_and_what_becomes_of_it(waiting: Perdure,
 
     assert [line.split("\t")[2] for line in first] == ["send", "delete"]
     assert [line.split("\t")[:2] for line in lines] == [[some, "approved"], [more, "pending"]]
+
+
+def test_on_80_columns_a_list_says_which_tool_with_what_for_whom(
+    url: str, perdure: Perdure
+) -> None:
+    with library.open_sync(url) as store:
+        args = {"to": "bob"}
+        some = store.approvals.request("send_email", args, app="shop", user="ada").id
+
+    shown = on_terminal(url, "approvals", "ls", more={"NO_COLOR": "1"}).out
+    done = on_terminal(url, "approvals", "approve", some[-12:], "--by", "ada").out
+
+    for words in (some[-12:], "send_email", '{"to": "bob"}', "shop/ada", "in 29m"):
+        assert words in shown
+    assert some not in shown
+    assert all(len(line) <= 80 for line in shown.splitlines())
+    assert done.startswith(f"{some[-12:]} approved: send_email")
+    assert perdure("approvals", "ls", "--status", "all").rows[0][0] == some
+
+
+@pytest.mark.parametrize("pager", ["cat", "less"])
+def test_watching_on_a_terminal_has_fixed_columns_and_no_pager(
+    waiting: Perdure, url: str, pager: str
+) -> None:
+    del waiting
+    more = {"NO_COLOR": "1", "PAGER": pager}
+    shown = on_terminal(url, "approvals", "watch", "-n", "2", more=more).out.splitlines()
+
+    assert len(shown) == 3
+    assert shown[0].split() == ["TIME", "APPROVAL", "STATUS", "TOOL", "FOR", "ARGUMENTS"]
+    for name, words in (("STATUS", "pending"), ("FOR", "shop/")):
+        assert [line.index(words) for line in shown[1:]] == [shown[0].index(name)] * 2
+
+
+def test_watching_misses_nothing_and_says_nothing_twice(waiting: Perdure, url: str) -> None:
+    some = id_of(waiting, "send")
+    process = subprocess.Popen(
+        [sys.executable, "-c", _MAIN, "approvals", "watch", "-n", "9"],
+        env=environment(url), stdout=subprocess.PIPE, encoding="utf-8",
+    )  # fmt: skip
+    assert process.stdout is not None
+    lines = [process.stdout.readline() for _ in range(2)]
+    with library.open_sync(url) as store:
+        # All of it between two looks, or nearly.
+        fast = store.approvals.request("fast", app="shop", user="ada").id
+        store.approvals.approve(fast, by="ada")
+        assert store.approvals.consume(fast)
+        store.approvals.approve(some, by="ada")
+        lines += [process.stdout.readline() for _ in range(4)]
+        assert store.approvals.consume(some, store.approvals.get(some).approved_args)
+        slow = store.approvals.request("slow", app="shop", ttl=timedelta(seconds=1)).id
+    lines += process.stdout.readlines()
+    process.stdout.close()
+    assert process.wait(30) == 0
+
+    told = [line.split("\t")[:2] for line in lines]
+    assert len(lines) == 9
+    assert [status for one, status in told if one == fast] == ["pending", "approved", "consumed"]
+    assert [status for one, status in told if one == some] == ["pending", "approved", "consumed"]
+    assert [status for one, status in told if one == slow] == ["pending", "expired"]

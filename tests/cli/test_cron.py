@@ -102,6 +102,14 @@ def test_a_task_is_added_paused_resumed_run_and_removed(filled: str, perdure: Pe
     assert perdure("cron", "ls").rows == []
 
 
+def test_adding_a_task_makes_no_store(url: str, perdure: Perdure) -> None:
+    refused = perdure("cron", "add", "digest", "@daily")
+
+    assert refused.code == 3
+    assert "there is no store" in refused.err
+    assert not Path(url.removeprefix("sqlite:///")).exists()
+
+
 @pytest.mark.parametrize("error", [KeyError("uid 1000 has no name"), OSError("no user")])
 def test_a_user_without_a_name_is_asked_for_one(
     tasks: str, perdure: Perdure, monkeypatch: pytest.MonkeyPatch, error: Exception

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
@@ -15,10 +14,11 @@ import click
 from perdure.cli import when
 from perdure.cli.commands import Group
 from perdure.cli.describing import approval_document, step_document
-from perdure.cli.finding import any_or, whose
+from perdure.cli.finding import whose
 from perdure.cli.invocation import Invocation
 from perdure.cli.outline import compact
 from perdure.cli.tables import Column, separated, table
+from perdure.cli.watching import Watch, Whose, heading, line, short
 from perdure.cli.working import application
 from perdure.errors import InvalidError, NotFoundError
 from perdure.records import ALL, Approval, Decision, Principal
@@ -27,14 +27,13 @@ from perdure.values import parse
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_PAUSE = 0.2
 _STATUSES = ("pending", "approved", "rejected", "expired", "cancelled", "consumed")
 _COLUMNS = (
-    Column("APPROVAL", "id", yields=1),
+    Column("APPROVAL", "id"),
     Column("STATUS", "state"),
-    Column("TOOL", yields=2),
+    Column("TOOL", yields=1),
     Column("ARGUMENTS", yields=5, optional=True),
-    Column("FOR", "dim", yields=3, optional=True),
+    Column("FOR", "dim", yields=2, optional=True),
     Column("ASKED", "dim"),
     Column("UNTIL", "bad"),
 )
@@ -73,7 +72,8 @@ def ls(
     time until which it can be answered and used.
     """
     with invocation.store() as store:
-        found = _of(store, None if status == "all" else status, app, user, thread)
+        wanted: Any = None if status == "all" else status
+        found = Whose(app, user, thread).every(store, wanted)
         some = list(islice(found, limit + 1 if limit else None))
     shown = some[:limit] if limit else some
     _print(invocation, shown)
@@ -163,42 +163,25 @@ def reject(
 @click.option("-n", "--count", type=click.IntRange(min=1), metavar="N", help="End after N lines.")
 @click.pass_obj
 def watch(invocation: Invocation, app: str | None, user: str | None, count: int | None) -> None:
-    """Show what is pending, then what is asked and answered from now on, until Ctrl-C.
+    """Show what is pending, then every status that an approval takes, until Ctrl-C.
 
-    In a pipe as `ls`, a line whenever one is asked for or is not pending any more.
+    In a pipe as `ls`, a line for each status: also for what is asked and answered at once, and for
+    what is used.
     """
+    if invocation.form == "json":
+        invocation.form = "jsonl"
+    laid_out = invocation.form == "text" and invocation.look.laid_out
     with invocation.store() as store:
-        for found in islice(_changes(store, app, user), count):
-            if invocation.form == "json":
-                invocation.form = "jsonl"
-            _print(invocation, [found], heading=False)
+        if laid_out:
+            invocation.lines([heading(invocation.look)])
             sys.stdout.flush()
-
-
-def _changes(store: SyncStore, app: str | None, user: str | None) -> Iterator[Approval]:
-    known: dict[str, Approval] = {}
-    while True:
-        pending = {found.id: found for found in _of(store, "pending", app, user, None)}
-        for approval_id in [one for one in known if one not in pending]:
-            del known[approval_id]
-            found = store.approvals.find(approval_id)
-            if found is not None:
-                yield found
-        for approval_id, found in sorted(pending.items(), key=lambda item: item[1].created_at):
-            if approval_id not in known:
-                known[approval_id] = found
-                yield found
-        time.sleep(_PAUSE)
-
-
-def _of(
-    store: SyncStore, status: Any, app: str | None, user: str | None, thread: str | None
-) -> Iterator[Approval]:
-    within = any_or(app)
-    owner = ALL if within is ALL else any_or(user)
-    for found in store.approvals.iter(status=status, app=within, user=owner, thread=thread):
-        if user in {None, found.user}:
-            yield found
+        for change in islice(Watch(store, Whose(app, user)).changes(), count):
+            if laid_out:
+                at = when.second(change.at, invocation.zone)
+                invocation.lines([line(change, at, invocation.look)])
+            else:
+                _print(invocation, [change.approval])
+            sys.stdout.flush()
 
 
 def _find(store: SyncStore, given: str) -> Approval:
@@ -240,7 +223,8 @@ def _answer(
         invocation.document(approval_document(found))
         return
     done = f"would be asked to {decision}" if dry_run else found.status
-    invocation.note(f"{found.id} {done}: {found.tool_name} {compact(found.approved_args)}")
+    shown = short(found.id) if sys.stderr.isatty() else found.id
+    invocation.note(f"{shown} {done}: {found.tool_name} {compact(found.approved_args)}")
 
 
 @contextmanager
@@ -263,7 +247,7 @@ def _args(text: str) -> Any:
     return given
 
 
-def _print(invocation: Invocation, approvals_: Sequence[Approval], *, heading: bool = True) -> None:
+def _print(invocation: Invocation, approvals_: Sequence[Approval]) -> None:
     if invocation.form != "text":
         invocation.documents(approval_document(one) for one in approvals_)
     elif not invocation.look.laid_out:
@@ -272,16 +256,15 @@ def _print(invocation: Invocation, approvals_: Sequence[Approval], *, heading: b
         invocation.note("no approvals")
     else:
         rows = [_cells(invocation, one) for one in approvals_]
-        lines = list(table(_COLUMNS, rows, invocation.look))
-        invocation.pages(lines if heading else lines[1:])
+        invocation.pages(table(_COLUMNS, rows, invocation.look))
 
 
 def _cells(invocation: Invocation, one: Approval) -> list[str]:
-    until = when.ago(one.expires_at, invocation.now) if one.expires_at else ""
+    until = when.brief(one.expires_at, invocation.now) if one.expires_at else ""
     return [
-        one.id, one.status, one.tool_name or one.kind, compact(one.approved_args),
+        short(one.id), one.status, one.tool_name or one.kind, compact(one.approved_args),
         "/".join(name for name in (one.app, one.user) if name),
-        when.ago(one.created_at, invocation.now),
+        when.brief(one.created_at, invocation.now),
         until if one.status in {"pending", "approved"} else "",
     ]  # fmt: skip
 

@@ -277,7 +277,7 @@ def add(
     timeout: timedelta | None,
 ) -> None:
     """Make a task NAME that is run as EXPRESSION says: '30 7 * * MON-FRI', @daily."""
-    with invocation.store(create=True) as store:
+    with invocation.store() as store:
         made = store.cron.create(
             name, expression, parse(action), app=app, timezone=timezone, misfire=misfire,
             overlap=overlap, timeout=timeout,

@@ -26,6 +26,18 @@ def ago(moment: datetime, now: datetime) -> str:
     return f"{words} ago" if age > timedelta(0) else f"in {words}"
 
 
+def brief(moment: datetime, now: datetime) -> str:
+    """The same where there is little room: ``3h ago``, ``in 2d``, ``now``."""
+    age = now - moment
+    words = ""
+    for letter, unit in (("m", 60), ("h", 3600), ("d", 86400)):
+        if abs(age).total_seconds() >= unit:
+            words = f"{int(abs(age).total_seconds() // unit)}{letter}"
+    if not words:
+        return "now"
+    return f"{words} ago" if age > timedelta(0) else f"in {words}"
+
+
 def _length(span: timedelta) -> str:
     words = ""
     for name, unit in _AGES:
