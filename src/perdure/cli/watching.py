@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias, cast
 
 from perdure.cli.drawing import cells, cut, paint
 from perdure.cli.finding import any_or
@@ -133,7 +133,7 @@ class Watch:
         for at, status in moments:
             if status not in told:
                 told.add(status)
-                yield Change(at, replace(one, status=status))
+                yield Change(at, replace(one, status=cast("ApprovalStatus", status)))
 
 
 def _moment(change: Change) -> datetime:
