@@ -6,8 +6,9 @@ import json
 import subprocess
 import sys
 import threading
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -75,6 +76,18 @@ def test_one_is_shown_with_every_step(waiting: Perdure) -> None:
     document = json.loads(waiting("approvals", "show", id_of(waiting, "buy"), "--json").out)
     assert document["args"]["to"] == "bob"
     assert [step["to"] for step in document["steps"]] == ["pending", "rejected"]
+
+
+def test_on_a_terminal_its_times_are_of_your_zone(waiting: Perdure, url: str) -> None:
+    one = id_of(waiting, "buy")
+    more = {"PERDURE_TIMEZONE": "Asia/Tokyo"}
+    created = json.loads(waiting("approvals", "show", one, "--json").out)["created_at"]
+    there = datetime.fromisoformat(created).astimezone(ZoneInfo("Asia/Tokyo"))
+    shown = on_terminal(url, "approvals", "show", one, more=more).out
+
+    assert f"created_at     {there:%Y-%m-%d %H:%M:%S}\n" in shown
+    assert f"step           {there:%Y-%m-%d %H:%M:%S} pending" in shown
+    assert f"created_at     {created}\n" in waiting("approvals", "show", one).out
 
 
 def test_who_may_says_yes_and_it_is_said_who(waiting: Perdure, url: str) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from itertools import islice
 from typing import Any, TypeVar
 
@@ -96,11 +97,18 @@ def show(invocation: Invocation, approval: str) -> None:
     for name, value in document.items():
         if value not in (None, "", {}):
             shown = value if isinstance(value, str) else compact(value)
+            if name.endswith("_at"):
+                shown = _time(invocation, getattr(found, name))
             invocation.texts([f"{name:<15}{shown}"])
     for step in steps:
         rule = f" ({step.rule})" if step.rule else ""
         by = f" by {step.by}" if step.by else ""
-        invocation.texts([f"{'step':<15}{when.iso(step.at)} {step.to_status}{by}{rule}"])
+        invocation.texts([f"{'step':<15}{_time(invocation, step.at)} {step.to_status}{by}{rule}"])
+
+
+def _time(invocation: Invocation, moment: datetime) -> str:
+    zone = invocation.zone
+    return when.exact(moment, zone) if invocation.look.laid_out else when.iso(moment)
 
 
 def _answering(function: F) -> F:

@@ -67,6 +67,17 @@ def second(moment: datetime, zone: tzinfo | None) -> str:
     return f"{local(moment, zone):%H:%M:%S}"
 
 
+def exact(moment: datetime, zone: tzinfo | None) -> str:
+    """``2024-05-20 14:02:11`` in the zone."""
+    return f"{local(moment, zone):%Y-%m-%d %H:%M:%S}"
+
+
+def of_zone(moment: datetime, zone: tzinfo, name: str) -> str:
+    """``CEST Europe/Berlin``: which clock of the zone it is, for an hour may come twice."""
+    clock = f"{local(moment, zone):%Z}"
+    return name if clock == name else f"{clock} {name}"
+
+
 def local(moment: datetime, zone: tzinfo | None) -> datetime:
     """The same moment by the clocks of the zone; unchanged where they do not reach."""
     try:
