@@ -95,7 +95,8 @@ def test_who_may_says_yes_and_it_is_said_who(waiting: Perdure, url: str) -> None
 
     assert waiting("approvals", "approve", approval_id, "--by", "eve").code == 6
     tried = waiting("approvals", "approve", approval_id, "--by", "ada", "--dry-run")
-    assert "would be asked to approve" in tried.err
+    assert "would be approved: send" in tried.err
+    assert waiting("approvals", "ls", "--user", "ada").rows[0][1] == "pending"
     done = waiting(
         "approvals", "approve", approval_id[-9:], "--by", "eve", "--role", "approver",
         "--feedback", "fine", "--args", '{"to": "eve"}', "--json",
@@ -108,6 +109,19 @@ def test_who_may_says_yes_and_it_is_said_who(waiting: Perdure, url: str) -> None
         found = store.approvals.get(approval_id)
         assert (found.feedback, found.edited_args) == ("fine", {"to": "eve"})
         assert store.approvals.consume(approval_id, {"to": "eve"})
+
+
+def test_a_dry_run_is_refused_as_the_answer_would_be(waiting: Perdure) -> None:
+    some, closed = id_of(waiting, "send"), id_of(waiting, "buy")
+    dry = ("--dry-run", "--by")
+
+    assert waiting("approvals", "approve", some, *dry, "eve").code == 6
+    assert waiting("approvals", "reject", some, *dry, "system:me").code == 5
+    late = waiting("approvals", "approve", closed, *dry, "ada")
+    assert (late.code, "was rejected by 'ada'" in late.err) == (4, True)
+    edited = waiting("approvals", "approve", some, *dry, "ada", "--args", '{"to": "eve"}')
+    assert 'would be approved: send {"to": "eve"}' in edited.err
+    assert len(waiting("approvals", "ls").rows) == 2
 
 
 def test_a_no_is_told(waiting: Perdure) -> None:
@@ -143,7 +157,11 @@ def test_the_rule_of_the_application_is_asked_where_its_store_is_named(
     app = f"rules_{opener}:store"
     some = id_of(waiting, "send")
 
-    assert waiting("approvals", "approve", some, "--by", "ada", "--app", app).code == 6
+    for only in ([], ["--dry-run"]):
+        refused = waiting("approvals", "approve", some, "--by", "ada", "--app", app, *only)
+        assert refused.code == 6
+    tried = waiting("approvals", "reject", some, "--by", "carol", "--app", app, "--dry-run")
+    assert (tried.code, "would be rejected" in tried.err) == (0, True)
     assert waiting("approvals", "approve", some, "--by", "carol").code == 6
     assert waiting("approvals", "approve", some, "--by", "carol", "--app", app).code == 0
 

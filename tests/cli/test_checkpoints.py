@@ -52,9 +52,9 @@ def test_the_tree_shows_where_a_line_divides(graph: Perdure) -> None:
 
 def test_branches_of_branches_hang_on_strokes_of_their_own(url: str, perdure: Perdure) -> None:
     with library.open_sync(url) as store:
-        lines = "a- ba cb da ed fe ge hd"
-        for one, parent in lines.split():
-            store.checkpoints.put("t", id=one, parent=None if parent == "-" else parent)
+        store.checkpoints.put("t", id="a")
+        for pair in ("ba", "cb", "da", "ed", "fe", "ge", "hd"):
+            store.checkpoints.put("t", id=pair[0], parent=pair[1])
     drawn = [line.replace("  update 0", "") for line in tree(perdure)]
     perdure("checkpoints", "prune", "t", "--keep-last", "4", "--yes")
     pruned = [line.replace("  update 0", "") for line in tree(perdure)]

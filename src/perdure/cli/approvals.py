@@ -22,13 +22,14 @@ from perdure.cli.tables import Column, separated, table
 from perdure.cli.watching import Watch, Whose, heading, line, short
 from perdure.cli.working import application
 from perdure.errors import InvalidError, NotFoundError
-from perdure.records import ALL, Approval, Decision, Principal
+from perdure.records import ALL, Approval, Decision, NewResolution, Principal
 from perdure.store import Store, SyncStore
 from perdure.values import parse
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 _STATUSES = ("pending", "approved", "rejected", "expired", "cancelled", "consumed")
+_DONE = {"approve": "approved", "reject": "rejected"}
 _COLUMNS = (
     Column("APPROVAL", "id"),
     Column("STATUS", "state"),
@@ -124,7 +125,7 @@ def _answering(function: F) -> F:
             "--app", metavar="MODULE:STORE",
             help="Take the store of your application, with its rule of who may answer.",
         ),
-        click.option("--dry-run", is_flag=True, help="Only show what would be answered."),
+        click.option("--dry-run", is_flag=True, help="Only say what would be done, or refused."),
         click.pass_obj,
     ]  # fmt: skip
     for option in reversed(options):
@@ -221,18 +222,29 @@ def _answer(
 ) -> None:
     with invocation.store() as store:
         found = _find(store, given)
-        if not dry_run and app is None:
-            found = store.approvals.resolve(found.id, decision, by=who, **said)
-    if not dry_run and app is not None:
+        if app is None:
+            found = _asked(store, found.id, decision, who, said, dry_run=dry_run)
+    if app is not None:
         with _application(app) as theirs:
-            answer = theirs.approvals.resolve(found.id, decision, by=who, **said)
+            answer = _asked(theirs, found.id, decision, who, said, dry_run=dry_run)
             found = asyncio.run(answer) if isinstance(theirs, Store) else answer
     if invocation.form != "text":
         invocation.document(approval_document(found))
         return
-    done = f"would be asked to {decision}" if dry_run else found.status
     shown = short(found.id) if sys.stderr.isatty() else found.id
-    invocation.note(f"{shown} {done}: {found.tool_name} {compact(found.approved_args)}")
+    done = f"would be {_DONE[decision]}" if dry_run else found.status
+    args = said.get("edited_args")
+    words = compact(found.approved_args if args is None else args)
+    invocation.note(f"{shown} {done}: {found.tool_name} {words}")
+
+
+def _asked(
+    store: Any, id: str, decision: Decision, who: Principal, said: dict[str, Any], *, dry_run: bool
+) -> Any:
+    """The answer given, or only asked whether it may be; of an async store an awaitable."""
+    if dry_run:
+        return store.approvals._tried(NewResolution(id, decision, **said), by=who)
+    return store.approvals.resolve(id, decision, by=who, **said)
 
 
 @contextmanager
