@@ -15,6 +15,7 @@ import click
 from perdure.cli import when
 from perdure.cli.commands import Group
 from perdure.cli.describing import approval_document, step_document
+from perdure.cli.drawing import cut
 from perdure.cli.finding import whose
 from perdure.cli.invocation import Invocation
 from perdure.cli.outline import compact
@@ -280,10 +281,13 @@ def _print(invocation: Invocation, approvals_: Sequence[Approval]) -> None:
 
 
 def _cells(invocation: Invocation, one: Approval) -> list[str]:
+    # One that is long must not take the room of the others.
+    columns = invocation.look.columns
+    owner = cut("/".join(name for name in (one.app, one.user) if name), max(columns // 6, 12))
+    tool = cut(one.tool_name or one.kind, max(columns // 5, 16))
     until = when.brief(one.expires_at, invocation.now) if one.expires_at else ""
     return [
-        short(one.id), one.status, one.tool_name or one.kind, compact(one.approved_args),
-        "/".join(name for name in (one.app, one.user) if name),
+        short(one.id), one.status, tool, compact(one.approved_args), owner,
         when.brief(one.created_at, invocation.now),
         until if one.status in {"pending", "approved"} else "",
     ]  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import NamedTuple, TypeAlias, cast
 
 from perdure.cli.drawing import cells, cut, paint
@@ -111,12 +111,15 @@ class Watch:
         self._open = set(found)
         since = None if self._latest is None else self._latest - _LOOK_BACK
         for one in self._whose.every(self._store, None, _PAGE):
-            if since is not None and one.created_at < since:
+            since = since or one.created_at - _LOOK_BACK
+            if one.created_at < since:
                 break
             # Read last: it may have moved on meanwhile.
             found[one.id] = one
         times = [one.created_at for one in found.values()]
-        self._latest = max([*times, self._latest] if self._latest else times, default=None)
+        latest = max([*times, self._latest] if self._latest else times, default=None)
+        # What a clock that is fast has written must not hide what others write until then.
+        self._latest = latest and min(latest, datetime.now(UTC))
         return list(found.values())
 
     def _untold(self, one: Approval) -> Iterator[Change]:
