@@ -230,6 +230,13 @@ def test_mistakes_have_their_codes_and_words(
     assert says in done.err
 
 
+def test_what_is_no_json_is_named_with_its_article(filled: str) -> None:
+    with library.open_sync(filled) as store:
+        for value, says in ((object(), "is an object,"), ({1}, "is a set,")):
+            with pytest.raises(library.InvalidError, match=says):
+                store.cron.create("x", "@daily", value)
+
+
 @posix
 def test_a_worker_runs_the_tasks_of_an_application(filled: str, tmp_path: Path) -> None:
     source = (
