@@ -146,7 +146,9 @@ def _check_subclass(value: Any, path: str, depth: int) -> bool:
         raise InvalidError(f"{path} is {value!r}, which only the keys of a delta can have", path)
     elif not isinstance(value, str | int):
         hint = "wrap bytes in perdure.Opaque" if isinstance(value, bytes) else "convert it first"
-        raise InvalidError(f"{path} is a {type(value).__qualname__}, not JSON: {hint}", path)
+        name = type(value).__qualname__
+        article = "an" if name[:1].lower() in {"a", "e", "i", "o"} else "a"
+        raise InvalidError(f"{path} is {article} {name}, not JSON: {hint}", path)
     return True
 
 

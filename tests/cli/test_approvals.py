@@ -6,7 +6,9 @@ import json
 import subprocess
 import sys
 import threading
+from datetime import datetime, timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -76,12 +78,25 @@ def test_one_is_shown_with_every_step(waiting: Perdure) -> None:
     assert [step["to"] for step in document["steps"]] == ["pending", "rejected"]
 
 
+def test_on_a_terminal_its_times_are_of_your_zone(waiting: Perdure, url: str) -> None:
+    one = id_of(waiting, "buy")
+    more = {"PERDURE_TIMEZONE": "Asia/Tokyo"}
+    created = json.loads(waiting("approvals", "show", one, "--json").out)["created_at"]
+    there = datetime.fromisoformat(created).astimezone(ZoneInfo("Asia/Tokyo"))
+    shown = on_terminal(url, "approvals", "show", one, more=more).out
+
+    assert f"created_at     {there:%Y-%m-%d %H:%M:%S}\n" in shown
+    assert f"step           {there:%Y-%m-%d %H:%M:%S} pending" in shown
+    assert f"created_at     {created}\n" in waiting("approvals", "show", one).out
+
+
 def test_who_may_says_yes_and_it_is_said_who(waiting: Perdure, url: str) -> None:
     approval_id = id_of(waiting, "send")
 
     assert waiting("approvals", "approve", approval_id, "--by", "eve").code == 6
     tried = waiting("approvals", "approve", approval_id, "--by", "ada", "--dry-run")
-    assert "would be asked to approve" in tried.err
+    assert "would be approved: send" in tried.err
+    assert waiting("approvals", "ls", "--user", "ada").rows[0][1] == "pending"
     done = waiting(
         "approvals", "approve", approval_id[-9:], "--by", "eve", "--role", "approver",
         "--feedback", "fine", "--args", '{"to": "eve"}', "--json",
@@ -94,6 +109,19 @@ def test_who_may_says_yes_and_it_is_said_who(waiting: Perdure, url: str) -> None
         found = store.approvals.get(approval_id)
         assert (found.feedback, found.edited_args) == ("fine", {"to": "eve"})
         assert store.approvals.consume(approval_id, {"to": "eve"})
+
+
+def test_a_dry_run_is_refused_as_the_answer_would_be(waiting: Perdure) -> None:
+    some, closed = id_of(waiting, "send"), id_of(waiting, "buy")
+    dry = ("--dry-run", "--by")
+
+    assert waiting("approvals", "approve", some, *dry, "eve").code == 6
+    assert waiting("approvals", "reject", some, *dry, "system:me").code == 5
+    late = waiting("approvals", "approve", closed, *dry, "ada")
+    assert (late.code, "was rejected by 'ada'" in late.err) == (4, True)
+    edited = waiting("approvals", "approve", some, *dry, "ada", "--args", '{"to": "eve"}')
+    assert 'would be approved: send {"to": "eve"}' in edited.err
+    assert len(waiting("approvals", "ls").rows) == 2
 
 
 def test_a_no_is_told(waiting: Perdure) -> None:
@@ -129,7 +157,11 @@ def test_the_rule_of_the_application_is_asked_where_its_store_is_named(
     app = f"rules_{opener}:store"
     some = id_of(waiting, "send")
 
-    assert waiting("approvals", "approve", some, "--by", "ada", "--app", app).code == 6
+    for only in ([], ["--dry-run"]):
+        refused = waiting("approvals", "approve", some, "--by", "ada", "--app", app, *only)
+        assert refused.code == 6
+    tried = waiting("approvals", "reject", some, "--by", "carol", "--app", app, "--dry-run")
+    assert (tried.code, "would be rejected" in tried.err) == (0, True)
     assert waiting("approvals", "approve", some, "--by", "carol").code == 6
     assert waiting("approvals", "approve", some, "--by", "carol", "--app", app).code == 0
 
@@ -155,3 +187,63 @@ def test_watching_shows_what_is_pending_and_what_becomes_of_it(waiting: Perdure,
 
     assert [line.split("\t")[2] for line in first] == ["send", "delete"]
     assert [line.split("\t")[:2] for line in lines] == [[some, "approved"], [more, "pending"]]
+
+
+def test_on_80_columns_a_list_says_which_tool_with_what_for_whom(
+    url: str, perdure: Perdure
+) -> None:
+    with library.open_sync(url) as store:
+        args = {"to": "bob"}
+        some = store.approvals.request("send_email", args, app="shop", user="ada").id
+
+    shown = on_terminal(url, "approvals", "ls", more={"NO_COLOR": "1"}).out
+    done = on_terminal(url, "approvals", "approve", some[-12:], "--by", "ada").out
+
+    for words in (some[-12:], "send_email", '{"to": "bob"}', "shop/ada", "in 29m"):
+        assert words in shown
+    assert some not in shown
+    assert all(len(line) <= 80 for line in shown.splitlines())
+    assert done.startswith(f"{some[-12:]} approved: send_email")
+    assert perdure("approvals", "ls", "--status", "all").rows[0][0] == some
+
+
+@pytest.mark.parametrize("pager", ["cat", "less"])
+def test_watching_on_a_terminal_has_fixed_columns_and_no_pager(
+    waiting: Perdure, url: str, pager: str
+) -> None:
+    del waiting
+    more = {"NO_COLOR": "1", "PAGER": pager}
+    shown = on_terminal(url, "approvals", "watch", "-n", "2", more=more).out.splitlines()
+
+    assert len(shown) == 3
+    assert shown[0].split() == ["TIME", "APPROVAL", "STATUS", "TOOL", "FOR", "ARGUMENTS"]
+    for name, words in (("STATUS", "pending"), ("FOR", "shop/")):
+        assert [line.index(words) for line in shown[1:]] == [shown[0].index(name)] * 2
+
+
+def test_watching_misses_nothing_and_says_nothing_twice(waiting: Perdure, url: str) -> None:
+    some = id_of(waiting, "send")
+    process = subprocess.Popen(
+        [sys.executable, "-c", _MAIN, "approvals", "watch", "-n", "9"],
+        env=environment(url), stdout=subprocess.PIPE, encoding="utf-8",
+    )  # fmt: skip
+    assert process.stdout is not None
+    lines = [process.stdout.readline() for _ in range(2)]
+    with library.open_sync(url) as store:
+        # All of it between two looks, or nearly.
+        fast = store.approvals.request("fast", app="shop", user="ada").id
+        store.approvals.approve(fast, by="ada")
+        assert store.approvals.consume(fast)
+        store.approvals.approve(some, by="ada")
+        lines += [process.stdout.readline() for _ in range(4)]
+        assert store.approvals.consume(some, store.approvals.get(some).approved_args)
+        slow = store.approvals.request("slow", app="shop", ttl=timedelta(seconds=1)).id
+    lines += process.stdout.readlines()
+    process.stdout.close()
+    assert process.wait(30) == 0
+
+    told = [line.split("\t")[:2] for line in lines]
+    assert len(lines) == 9
+    assert [status for one, status in told if one == fast] == ["pending", "approved", "consumed"]
+    assert [status for one, status in told if one == some] == ["pending", "approved", "consumed"]
+    assert [status for one, status in told if one == slow] == ["pending", "expired"]

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-import perdure
+import perdure as library
 from perdure import NewWrite, Opaque
 from tests.cli.command import Perdure
 
@@ -14,7 +14,7 @@ from tests.cli.command import Perdure
 @pytest.fixture
 def graph(shop: Perdure, filled: str) -> Perdure:
     """A line of three with a fork behind the first, and one in a namespace."""
-    with perdure.open_sync(filled) as store:
+    with library.open_sync(filled) as store:
         put = store.checkpoints.put
         put("thread", {"n": 0}, id="c0", values={"m": ["a"], "raw": Opaque("x", b"\0")})
         put(
@@ -38,7 +38,6 @@ def test_lineages_and_their_checkpoints_are_listed(graph: Perdure) -> None:
         ["sub", "1", "node", "update", "0"],
     ]  # fmt: skip
     assert len(graph("checkpoints", "ls", "thread", "-n", "2").rows) == 2
-    assert graph("checkpoints", "ls", "nothing").rows == []
     assert '"other"' in graph("checkpoints", "ls", "--json").out
 
 
@@ -46,9 +45,40 @@ def test_the_tree_shows_where_a_line_divides(graph: Perdure) -> None:
     out = graph("checkpoints", "tree", "thread").out
 
     assert out.splitlines() == [
-        "c0  update 0", "  c1  loop 1", "  c2  update 0", "  fork  update 0",
-        "sub [node]  update 0",
+        "c0  update 0", "├─ c1  loop 1", "│  c2  update 0  head", "└─ fork  update 0  head",
+        "sub [node]  update 0  head",
     ]  # fmt: skip
+
+
+def test_branches_of_branches_hang_on_strokes_of_their_own(url: str, perdure: Perdure) -> None:
+    with library.open_sync(url) as store:
+        store.checkpoints.put("t", id="a")
+        for pair in ("ba", "cb", "da", "ed", "fe", "ge", "hd"):
+            store.checkpoints.put("t", id=pair[0], parent=pair[1])
+    drawn = [line.replace("  update 0", "") for line in tree(perdure)]
+    perdure("checkpoints", "prune", "t", "--keep-last", "4", "--yes")
+    pruned = [line.replace("  update 0", "") for line in tree(perdure)]
+
+    assert drawn == [
+        "a", "├─ b", "│  c  head", "└─ d", "   ├─ e", "   │  ├─ f  head", "   │  └─ g  head",
+        "   └─ h  head",
+    ]  # fmt: skip
+    assert pruned == ["e", "├─ f  head", "└─ g  head", "h  head"]
+
+
+def tree(perdure: Perdure) -> list[str]:
+    return perdure("checkpoints", "tree", "t").out.splitlines()
+
+
+@pytest.mark.parametrize(
+    "arguments", [["ls"], ["tree"], ["show"], ["prune", "--keep-last", "1", "--yes"]]
+)
+def test_a_lineage_that_is_not_there_is_said_so(graph: Perdure, arguments: list[str]) -> None:
+    verb, *more = arguments
+    refused = graph("checkpoints", verb, "nothing", *more)
+
+    assert (refused.code, refused.out) == (3, "")
+    assert "nothing" in refused.err
 
 
 def test_one_is_shown_with_channels_and_writes(graph: Perdure) -> None:

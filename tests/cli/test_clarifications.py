@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
-from datetime import timedelta
+from datetime import datetime, timedelta
 from io import StringIO
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -61,6 +62,7 @@ def test_a_list_is_narrowed_down(questions: Perdure, asked: dict[str, str]) -> N
     assert ids("--app", "shop") == ids("--user", "ada") == [asked["which"]]
     assert ids("--session", "late-parcel") == [asked["which"]]
     assert ids("--status", "answered") == [asked["done"]]
+    assert ids("--status", "all") == ids("--status", "any")
     assert ids("--status", "any") == [asked["done"], asked["where"], asked["which"]]
     assert "--limit 0 gives all" in questions("ls", "--limit", "1").err
     assert ids("--app", "nobody") == []
@@ -116,3 +118,15 @@ def test_on_a_terminal_a_table_is_shown(url: str, asked: dict[str, str]) -> None
     assert "QUESTION" in shown
     assert "Where to?" in shown
     assert asked["where"][-12:] in shown
+
+
+def test_times_are_of_your_zone_on_a_terminal_and_utc_in_a_pipe(
+    url: str, questions: Perdure, asked: dict[str, str]
+) -> None:
+    more = {"PERDURE_TIMEZONE": "Asia/Tokyo"}
+    created = json.loads(questions("show", asked["which"], "--json").out)["created_at"]
+    there = datetime.fromisoformat(created).astimezone(ZoneInfo("Asia/Tokyo"))
+
+    assert f"asked:         {created}" in questions("show", asked["which"]).out
+    shown = on_terminal(url, "clarifications", "show", asked["which"], more=more).out
+    assert f"asked:         {there:%Y-%m-%d %H:%M}" in shown

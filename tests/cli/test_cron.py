@@ -102,6 +102,14 @@ def test_a_task_is_added_paused_resumed_run_and_removed(filled: str, perdure: Pe
     assert perdure("cron", "ls").rows == []
 
 
+def test_adding_a_task_makes_no_store(url: str, perdure: Perdure) -> None:
+    refused = perdure("cron", "add", "digest", "@daily")
+
+    assert refused.code == 3
+    assert "there is no store" in refused.err
+    assert not Path(url.removeprefix("sqlite:///")).exists()
+
+
 @pytest.mark.parametrize("error", [KeyError("uid 1000 has no name"), OSError("no user")])
 def test_a_user_without_a_name_is_asked_for_one(
     tasks: str, perdure: Perdure, monkeypatch: pytest.MonkeyPatch, error: Exception
@@ -145,9 +153,63 @@ def test_the_next_slots_of_a_task_or_of_an_expression(tasks: str, perdure: Perdu
     )
 
 
+@posix
+def test_on_a_terminal_an_hour_that_comes_twice_is_told_apart(url: str) -> None:
+    berlin = ("0 */1 * * *", "--timezone", "Europe/Berlin")
+    shown = on_terminal(
+        url, "cron", "next", *berlin, "--after", "2026-10-24T23:30Z", "-n", "3",
+    ).out.splitlines()  # fmt: skip
+
+    assert [line.split(" ", 4)[4] for line in shown] == [
+        "02:00:00 CEST Europe/Berlin", "02:00:00 CET Europe/Berlin", "03:00:00 CET Europe/Berlin"
+    ]  # fmt: skip
+    # And no store was made, or missed, for it.
+    assert not Path(url.removeprefix("sqlite:///")).exists()
+
+
+def test_the_next_slots_of_a_paused_task_come_with_a_word_of_that(
+    tasks: str, perdure: Perdure
+) -> None:
+    del tasks
+    perdure("cron", "pause", "tidy", "--by", "ada")
+    told = perdure("cron", "next", "tidy", "-n", "1", "--after", "2030-05-01T00:00Z")
+    refused = perdure("cron", "next", "tidy", "--timezone", "Asia/Tokyo")
+
+    assert told.out == "2031-01-01T00:00:00Z\n"
+    assert "tidy is paused by ada" in told.err
+    assert (refused.code, "its own zone" in refused.err) == (2, True)
+
+
+def test_the_next_time_is_told_by_the_clocks_of_the_task(filled: str, perdure: Perdure) -> None:
+    del filled
+    added = perdure("cron", "add", "early", "30 7 1 1 *", "--timezone", "Europe/Berlin")
+    perdure("cron", "pause", "early")
+    resumed = perdure("cron", "resume", "early")
+
+    for told in (added, resumed):
+        assert told.err.strip().endswith("-01-01 07:30 CET Europe/Berlin")
+
+
+def test_a_history_without_a_limit_is_whole(tasks: str, perdure: Perdure) -> None:
+    del tasks
+    for _ in range(3):
+        perdure("cron", "run", "tidy")
+    whole = perdure("cron", "history", "--limit", "0")
+    some = perdure("cron", "history", "--limit", "2")
+
+    assert (len(whole.rows), whole.err) == (3, "")
+    assert (len(some.rows), "--limit 0 gives all" in some.err) == (2, True)
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
+        (("next", ""), 5, "expression ''"),
+        (("next", "@daily", "--after", "soonish"), 5, "'soonish' is no time"),
+        (("add", "x", "daily"), 5, "has 1 field:"),
+        (("add", "x", "@daily", "--action", "{bad"), 5, "--action:"),
+        (("add", "x", "@daily", "--timeout", "soon"), 2, "'soon' is no timeout"),
+        (("pause", "digest"), 3, "--app 'shop'"),
         (("add", "x", "61 * * * *"), 5, "'61' is no minute"),
         (("add", "x", "0 * * * * *"), 5, "leave out the seconds"),
         (("add", "tidy", "@daily"), 4, "has a task 'tidy'"),
@@ -166,6 +228,13 @@ def test_mistakes_have_their_codes_and_words(
 
     assert done.code == code
     assert says in done.err
+
+
+def test_what_is_no_json_is_named_with_its_article(filled: str) -> None:
+    with library.open_sync(filled) as store:
+        for value, says in ((object(), "is an object,"), ({1}, "is a set,")):
+            with pytest.raises(library.InvalidError, match=says):
+                store.cron.create("x", "@daily", value)
 
 
 @posix

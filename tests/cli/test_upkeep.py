@@ -204,6 +204,8 @@ def test_a_worker_takes_the_store_of_an_application(filled: str, tmp_path: Path,
 def test_a_worker_says_what_is_no_store(perdure: Perdure) -> None:
     assert perdure("worker", "--app", "perdure").code == 5
     assert "no store" in perdure("worker", "--app", "perdure:Limits").err
+    needing = perdure("worker", "--app", "perdure:SessionKey")
+    assert (needing.code, "called without arguments" in needing.err) == (2, True)
     assert perdure("worker", "--app", "perdure:Limits", "--retention-days", "3").code == 2
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from itertools import islice
 from typing import Any, TypeVar
 
@@ -15,26 +15,28 @@ import click
 from perdure.cli import when
 from perdure.cli.commands import Group
 from perdure.cli.describing import approval_document, step_document
-from perdure.cli.finding import any_or, whose
+from perdure.cli.drawing import cut
+from perdure.cli.finding import whose
 from perdure.cli.invocation import Invocation
 from perdure.cli.outline import compact
 from perdure.cli.tables import Column, separated, table
+from perdure.cli.watching import Watch, Whose, heading, line, short
 from perdure.cli.working import application
 from perdure.errors import InvalidError, NotFoundError
-from perdure.records import ALL, Approval, Decision, Principal
+from perdure.records import ALL, Approval, Decision, NewResolution, Principal
 from perdure.store import Store, SyncStore
 from perdure.values import parse
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_PAUSE = 0.2
 _STATUSES = ("pending", "approved", "rejected", "expired", "cancelled", "consumed")
+_DONE = {"approve": "approved", "reject": "rejected"}
 _COLUMNS = (
-    Column("APPROVAL", "id", yields=1),
+    Column("APPROVAL", "id"),
     Column("STATUS", "state"),
-    Column("TOOL", yields=2),
+    Column("TOOL", yields=1),
     Column("ARGUMENTS", yields=5, optional=True),
-    Column("FOR", "dim", yields=3, optional=True),
+    Column("FOR", "dim", yields=2, optional=True),
     Column("ASKED", "dim"),
     Column("UNTIL", "bad"),
 )
@@ -73,7 +75,8 @@ def ls(
     time until which it can be answered and used.
     """
     with invocation.store() as store:
-        found = _of(store, None if status == "all" else status, app, user, thread)
+        wanted: Any = None if status == "all" else status
+        found = Whose(app, user, thread).every(store, wanted)
         some = list(islice(found, limit + 1 if limit else None))
     shown = some[:limit] if limit else some
     _print(invocation, shown)
@@ -96,11 +99,18 @@ def show(invocation: Invocation, approval: str) -> None:
     for name, value in document.items():
         if value not in (None, "", {}):
             shown = value if isinstance(value, str) else compact(value)
+            if name.endswith("_at"):
+                shown = _time(invocation, getattr(found, name))
             invocation.texts([f"{name:<15}{shown}"])
     for step in steps:
         rule = f" ({step.rule})" if step.rule else ""
         by = f" by {step.by}" if step.by else ""
-        invocation.texts([f"{'step':<15}{when.iso(step.at)} {step.to_status}{by}{rule}"])
+        invocation.texts([f"{'step':<15}{_time(invocation, step.at)} {step.to_status}{by}{rule}"])
+
+
+def _time(invocation: Invocation, moment: datetime) -> str:
+    zone = invocation.zone
+    return when.exact(moment, zone) if invocation.look.laid_out else when.iso(moment)
 
 
 def _answering(function: F) -> F:
@@ -116,7 +126,7 @@ def _answering(function: F) -> F:
             "--app", metavar="MODULE:STORE",
             help="Take the store of your application, with its rule of who may answer.",
         ),
-        click.option("--dry-run", is_flag=True, help="Only show what would be answered."),
+        click.option("--dry-run", is_flag=True, help="Only say what would be done, or refused."),
         click.pass_obj,
     ]  # fmt: skip
     for option in reversed(options):
@@ -163,42 +173,25 @@ def reject(
 @click.option("-n", "--count", type=click.IntRange(min=1), metavar="N", help="End after N lines.")
 @click.pass_obj
 def watch(invocation: Invocation, app: str | None, user: str | None, count: int | None) -> None:
-    """Show what is pending, then what is asked and answered from now on, until Ctrl-C.
+    """Show what is pending, then every status that an approval takes, until Ctrl-C.
 
-    In a pipe as `ls`, a line whenever one is asked for or is not pending any more.
+    In a pipe as `ls`, a line for each status: also for what is asked and answered at once, and for
+    what is used.
     """
+    if invocation.form == "json":
+        invocation.form = "jsonl"
+    laid_out = invocation.form == "text" and invocation.look.laid_out
     with invocation.store() as store:
-        for found in islice(_changes(store, app, user), count):
-            if invocation.form == "json":
-                invocation.form = "jsonl"
-            _print(invocation, [found], heading=False)
+        if laid_out:
+            invocation.lines([heading(invocation.look)])
             sys.stdout.flush()
-
-
-def _changes(store: SyncStore, app: str | None, user: str | None) -> Iterator[Approval]:
-    known: dict[str, Approval] = {}
-    while True:
-        pending = {found.id: found for found in _of(store, "pending", app, user, None)}
-        for approval_id in [one for one in known if one not in pending]:
-            del known[approval_id]
-            found = store.approvals.find(approval_id)
-            if found is not None:
-                yield found
-        for approval_id, found in sorted(pending.items(), key=lambda item: item[1].created_at):
-            if approval_id not in known:
-                known[approval_id] = found
-                yield found
-        time.sleep(_PAUSE)
-
-
-def _of(
-    store: SyncStore, status: Any, app: str | None, user: str | None, thread: str | None
-) -> Iterator[Approval]:
-    within = any_or(app)
-    owner = ALL if within is ALL else any_or(user)
-    for found in store.approvals.iter(status=status, app=within, user=owner, thread=thread):
-        if user in {None, found.user}:
-            yield found
+        for change in islice(Watch(store, Whose(app, user)).changes(), count):
+            if laid_out:
+                at = when.second(change.at, invocation.zone)
+                invocation.lines([line(change, at, invocation.look)])
+            else:
+                _print(invocation, [change.approval])
+            sys.stdout.flush()
 
 
 def _find(store: SyncStore, given: str) -> Approval:
@@ -230,17 +223,29 @@ def _answer(
 ) -> None:
     with invocation.store() as store:
         found = _find(store, given)
-        if not dry_run and app is None:
-            found = store.approvals.resolve(found.id, decision, by=who, **said)
-    if not dry_run and app is not None:
+        if app is None:
+            found = _asked(store, found.id, decision, who, said, dry_run=dry_run)
+    if app is not None:
         with _application(app) as theirs:
-            answer = theirs.approvals.resolve(found.id, decision, by=who, **said)
+            answer = _asked(theirs, found.id, decision, who, said, dry_run=dry_run)
             found = asyncio.run(answer) if isinstance(theirs, Store) else answer
     if invocation.form != "text":
         invocation.document(approval_document(found))
         return
-    done = f"would be asked to {decision}" if dry_run else found.status
-    invocation.note(f"{found.id} {done}: {found.tool_name} {compact(found.approved_args)}")
+    shown = short(found.id) if sys.stderr.isatty() else found.id
+    done = f"would be {_DONE[decision]}" if dry_run else found.status
+    args = said.get("edited_args")
+    words = compact(found.approved_args if args is None else args)
+    invocation.note(f"{shown} {done}: {found.tool_name} {words}")
+
+
+def _asked(
+    store: Any, id: str, decision: Decision, who: Principal, said: dict[str, Any], *, dry_run: bool
+) -> Any:
+    """The answer given, or only asked whether it may be; of an async store an awaitable."""
+    if dry_run:
+        return store.approvals._tried(NewResolution(id, decision, **said), by=who)
+    return store.approvals.resolve(id, decision, by=who, **said)
 
 
 @contextmanager
@@ -263,7 +268,7 @@ def _args(text: str) -> Any:
     return given
 
 
-def _print(invocation: Invocation, approvals_: Sequence[Approval], *, heading: bool = True) -> None:
+def _print(invocation: Invocation, approvals_: Sequence[Approval]) -> None:
     if invocation.form != "text":
         invocation.documents(approval_document(one) for one in approvals_)
     elif not invocation.look.laid_out:
@@ -272,16 +277,18 @@ def _print(invocation: Invocation, approvals_: Sequence[Approval], *, heading: b
         invocation.note("no approvals")
     else:
         rows = [_cells(invocation, one) for one in approvals_]
-        lines = list(table(_COLUMNS, rows, invocation.look))
-        invocation.pages(lines if heading else lines[1:])
+        invocation.pages(table(_COLUMNS, rows, invocation.look))
 
 
 def _cells(invocation: Invocation, one: Approval) -> list[str]:
-    until = when.ago(one.expires_at, invocation.now) if one.expires_at else ""
+    # One that is long must not take the room of the others.
+    columns = invocation.look.columns
+    owner = cut("/".join(name for name in (one.app, one.user) if name), max(columns // 6, 12))
+    tool = cut(one.tool_name or one.kind, max(columns // 5, 16))
+    until = when.brief(one.expires_at, invocation.now) if one.expires_at else ""
     return [
-        one.id, one.status, one.tool_name or one.kind, compact(one.approved_args),
-        "/".join(name for name in (one.app, one.user) if name),
-        when.ago(one.created_at, invocation.now),
+        short(one.id), one.status, tool, compact(one.approved_args), owner,
+        when.brief(one.created_at, invocation.now),
         until if one.status in {"pending", "approved"} else "",
     ]  # fmt: skip
 

@@ -16,6 +16,7 @@ from perdure.cli import when
 from perdure.cli.commands import Group
 from perdure.cli.invocation import Invocation
 from perdure.cli.tables import Column, separated, table
+from perdure.errors import NotFoundError
 from perdure.records import ALL, Checkpoint, CheckpointNode, CheckpointTuple, Lineage, Opaque
 from perdure.store import SyncStore
 
@@ -63,23 +64,22 @@ def ls(invocation: Invocation, lineage: str | None, limit: int) -> None:
         if lineage is None:
             _list_lineages(invocation, list(islice(_lineages(store), limit)))
         else:
-            found = store.checkpoints.iter(lineage, namespace=ALL, channels=(), writes=False)
-            _list_steps(invocation, [one.checkpoint for one in islice(found, limit)])
+            _list_steps(invocation, _steps(store, lineage, limit))
 
 
 @checkpoints.command("tree")
 @click.argument("lineage")
 @click.pass_obj
 def tree(invocation: Invocation, lineage: str) -> None:
-    """Show which checkpoint follows which: a branch is drawn below what it begins at."""
+    """Show which checkpoint follows which: branches hang below what they begin at."""
     with invocation.store() as store:
         nodes = store.checkpoints.tree(lineage)
+    if not nodes:
+        raise _unknown(lineage)
     if invocation.form != "text":
         invocation.documents(_node(one) for one in nodes)
-    elif nodes:
-        invocation.lines(_drawn(nodes))
     else:
-        invocation.note("no checkpoints")
+        invocation.texts(_drawn(nodes))
 
 
 @checkpoints.command("show")
@@ -152,6 +152,7 @@ def prune(
         raise click.UsageError("say what goes: --keep-last, --older-than or both")
     age = _age(invocation, older_than)
     with invocation.store() as store:
+        _steps(store, lineage, 1)
         found = store.checkpoints.prune(lineage, keep_last=keep_last, older_than=age, dry_run=True)
         if not dry_run and found.checkpoints:
             question = f"Remove {found.checkpoints:,} checkpoints of {lineage} for good?"
@@ -176,6 +177,19 @@ def _age(invocation: Invocation, older_than: str | None) -> timedelta | None:
     if age <= timedelta(0):
         raise click.UsageError(f"--older-than {older_than} is not in the past")
     return age
+
+
+def _steps(store: SyncStore, lineage: str, limit: int) -> Sequence[Checkpoint]:
+    """The newest checkpoints of a lineage; `NotFoundError` if it has none."""
+    every = store.checkpoints.iter(lineage, namespace=ALL, channels=(), writes=False)
+    found = [one.checkpoint for one in islice(every, limit)]
+    if not found:
+        raise _unknown(lineage)
+    return found
+
+
+def _unknown(lineage: str) -> NotFoundError:
+    return NotFoundError(f"there is no lineage {lineage!r}: see `perdure checkpoints ls`")
 
 
 # -- lists -----------------------------------------------------------------------------------
@@ -230,11 +244,9 @@ def _list_steps(invocation: Invocation, found: Sequence[Checkpoint]) -> None:
         invocation.documents(_head(one) for one in found)
     elif not invocation.look.laid_out:
         invocation.lines(separated([_values(one, when.iso(one.created_at)) for one in found]))
-    elif found:
+    else:
         rows = [_values(one, when.ago(one.created_at, invocation.now)) for one in found]
         invocation.pages(table(_STEPS, rows, invocation.look))
-    else:
-        invocation.note("no checkpoints")
 
 
 def _values(one: Checkpoint, put: str) -> list[str]:
@@ -316,21 +328,31 @@ def _node(one: CheckpointNode) -> dict[str, Any]:
 
 
 def _drawn(nodes: Sequence[CheckpointNode]) -> Iterator[str]:
-    """A line is one below the other; only where it divides does it go to the right."""
+    """A line is one below the other; where it divides, each branch hangs on a stroke of its own."""
     by_key = {node.key: node for node in nodes}
     roots = [node for node in nodes if node.parent not in by_key]
     drawn: set[Any] = set()
     # What follows itself has no root: it is drawn from its first one.
     for root in (*roots, *nodes):
-        waiting = [(root, 0)] if root.key not in drawn else []
+        waiting = [(root, "", "")] if root.key not in drawn else []
         while waiting:
-            node, depth = waiting.pop()
+            node, first, rest = waiting.pop()
             if node.key in drawn:
                 continue
             drawn.add(node.key)
-            yield f"{'  ' * depth}{_label(node)}"
-            below = depth + (len(node.children) > 1)
-            waiting += [(by_key[key], below) for key in reversed(node.children)]
+            below = [by_key[key] for key in node.children if key in by_key]
+            yield f"{first}{_label(node)}{'' if below else '  head'}"
+            waiting += reversed(list(_hung(below, rest)))
+
+
+def _hung(nodes: Sequence[CheckpointNode], rest: str) -> Iterator[tuple[CheckpointNode, str, str]]:
+    """What follows a checkpoint, with what stands before it, and before what follows that."""
+    if len(nodes) == 1:
+        yield nodes[0], rest, rest
+        return
+    for node in nodes:
+        last = node is nodes[-1]
+        yield node, rest + ("└─ " if last else "├─ "), rest + ("   " if last else "│  ")
 
 
 def _label(node: CheckpointNode) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -75,11 +76,11 @@ def document(found: Clarification) -> dict[str, Any]:
 @click.option("--session", metavar="ID", help="Of sessions of this id.")
 @click.option(
     "--status",
-    type=click.Choice([*_STATES, "any"]),
+    type=click.Choice([*_STATES, "any", "all"]),
     default="pending",
     metavar="STATUS",
     show_default=True,
-    help="pending, answered, expired, cancelled or any.",
+    help="pending, answered, expired, cancelled or any (also: all).",
 )
 @click.option(
     "--limit", type=click.IntRange(min=0), default=50, show_default=True, help="How many; 0: all."
@@ -98,7 +99,7 @@ def ls(
     In a pipe: tab-separated id, app, user, session, status, time of asking, of the end, question,
     answer.
     """
-    state: Any = None if status == "any" else status
+    state: Any = None if status in {"any", "all"} else status
     with invocation.store() as store:
         every = _every(store, _Wanted(app, user, session, state))
         found = list(islice(every, limit + 1 if limit else None))
@@ -185,15 +186,20 @@ def _facts(invocation: Invocation, found: Clarification) -> Iterator[tuple[str, 
         yield "session", found.session.id
     if found.sender_context:
         yield "sender", found.sender_context
-    yield "asked", when.minute(found.created_at, invocation.zone)
+    yield "asked", _time(invocation, found.created_at)
     if found.expires_at:
-        yield "expires", when.minute(found.expires_at, invocation.zone)
+        yield "expires", _time(invocation, found.expires_at)
     yield "status", found.status
     if found.answered_at:
         by = f" by {found.answered_by}" if found.answered_by else ""
-        yield found.status, when.minute(found.answered_at, invocation.zone) + by
+        yield found.status, _time(invocation, found.answered_at) + by
     if found.answer is not None:
         yield "answer", found.answer
+
+
+def _time(invocation: Invocation, moment: datetime) -> str:
+    zone = invocation.zone
+    return when.minute(moment, zone) if invocation.look.laid_out else when.iso(moment)
 
 
 # -- answering -------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from itertools import islice
 from typing import Any, TypeVar
@@ -11,10 +11,10 @@ import click
 
 from perdure.cli import when
 from perdure.cli.commands import Group
-from perdure.cli.invocation import Invocation
+from perdure.cli.invocation import Invocation, zone_of
 from perdure.cli.keyvalues import Lifetime
 from perdure.cli.tables import Column, separated, table
-from perdure.errors import NotFoundError
+from perdure.errors import InvalidError, NotFoundError
 from perdure.records import ALL, CronRun, CronTask
 from perdure.store import SyncStore
 from perdure.values import parse
@@ -161,7 +161,7 @@ def _task_values(task: CronTask) -> list[str]:
 @click.argument("task", metavar="[TASK]", required=False)
 @of_app
 @click.option(
-    "--limit", type=click.IntRange(min=1), default=20, show_default=True, help="How many."
+    "--limit", type=click.IntRange(min=0), default=20, show_default=True, help="How many; 0: all."
 )
 @click.pass_obj
 def history(invocation: Invocation, task: str | None, app: str, limit: int) -> None:
@@ -171,13 +171,27 @@ def history(invocation: Invocation, task: str | None, app: str, limit: int) -> N
     """
     with invocation.store() as store:
         task_id = None if task is None else _found(store, task, app, gone=True)
-        found = store.cron.runs(task_id, app=app, limit=limit).items
+        found = list(islice(_runs(store, task_id, app), limit + 1 if limit else None))
+    cut = bool(limit) and len(found) > limit
+    found = found[:limit] if cut else found
     if invocation.form != "text":
         invocation.documents(run_document(run) for run in found)
     elif invocation.look.laid_out:
         _lay_out_runs(invocation, found)
     else:
         invocation.lines(separated([_run_values(run) for run in found]))
+    if cut:
+        invocation.note(f"the first {limit}; --limit 0 gives all")
+
+
+def _runs(store: SyncStore, task_id: str | None, app: str) -> Iterator[CronRun]:
+    cursor = None
+    while True:
+        page = store.cron.runs(task_id, app=app, cursor=cursor, limit=200)
+        yield from page.items
+        cursor = page.next_cursor
+        if cursor is None:
+            return
 
 
 def _lay_out_runs(invocation: Invocation, runs: Sequence[CronRun]) -> None:
@@ -220,33 +234,49 @@ def _run_values(run: CronRun) -> list[str]:
 @click.argument("what", metavar="TASK|EXPRESSION")
 @of_app
 @click.option("--timezone", metavar="ZONE", help="For an expression (default: UTC).")
+@click.option("--after", metavar="TIME", help="After this: 2026-10-24T12:00 (default: now).")
 @click.option("-n", "count", type=click.IntRange(1, 1000), default=5, show_default=True,
               help="How many.")  # fmt: skip
 @click.pass_obj
 def following(
-    invocation: Invocation, what: str, app: str, timezone: str | None, count: int
+    invocation: Invocation, what: str, app: str, timezone: str | None, after: str | None, count: int
 ) -> None:
     """Show when a task, or an expression such as '30 7 * * MON-FRI' or @daily, comes next.
 
-    In a pipe: the times in UTC, one a line.
+    A task has its own zone. In a pipe: the times in UTC, one a line.
     """
-    with invocation.store() as store:
-        expression, zone = what, timezone or "UTC"
-        if " " not in what and not what.startswith("@"):
+    start = None if after is None else when.since(after, invocation.now, invocation.zone)
+    if not what.strip() or " " in what or what.startswith("@"):
+        from perdure.opening import open_sync  # noqa: PLC0415 - help and completion need no store
+
+        zone = timezone or "UTC"
+        # Nothing is looked up: what is stored, and where, does not matter.
+        with open_sync("memory:") as store:
+            slots = store.cron.upcoming(what, zone, count, after=start)
+    elif timezone is not None:
+        raise click.UsageError(f"--timezone is for an expression: task {what!r} has its own zone")
+    else:
+        with invocation.store() as store:
             task = store.cron.get(_found(store, what, app))
-            expression, zone = task.expression, timezone or task.timezone
-        slots = store.cron.upcoming(expression, zone, count)
+            slots = store.cron.upcoming(task.expression, task.timezone, count, after=start)
+        zone = task.timezone
+        _tell_off(invocation, task)
     if invocation.form != "text":
         invocation.documents(when.iso(slot) for slot in slots)
     elif invocation.look.laid_out:
-        from perdure.cli.invocation import zone_of  # noqa: PLC0415 - only where a zone is shown
-
         there = zone_of(zone)
         invocation.lines(
-            f"{when.day(slot, there)} {when.second(slot, there)} {zone}" for slot in slots
+            f"{when.day(slot, there)} {when.second(slot, there)} {when.of_zone(slot, there, zone)}"
+            for slot in slots
         )
     else:
         invocation.lines(when.iso(slot) for slot in slots)
+
+
+def _tell_off(invocation: Invocation, task: CronTask) -> None:
+    if not task.enabled:
+        state = f"paused by {task.paused_by}" if task.paused_by else "off"
+        invocation.note(f"{task.name} is {state}: nothing runs before `perdure cron resume`")
 
 
 # -- changing --------------------------------------------------------------------------------
@@ -263,7 +293,7 @@ def following(
               show_default=True, help="Of slots at which nobody ran.")  # fmt: skip
 @click.option("--overlap", type=click.Choice(["skip", "queue", "allow"]), default="skip",
               show_default=True, help="While a run is under way.")  # fmt: skip
-@click.option("--timeout", type=Lifetime(), help="How long a run may take: 90s, 15m, 2h.")
+@click.option("--timeout", type=Lifetime("timeout"), help="How long a run may take: 90s, 15m, 2h.")
 @click.pass_obj
 def add(
     invocation: Invocation,
@@ -277,9 +307,13 @@ def add(
     timeout: timedelta | None,
 ) -> None:
     """Make a task NAME that is run as EXPRESSION says: '30 7 * * MON-FRI', @daily."""
-    with invocation.store(create=True) as store:
+    try:
+        given = parse(action)
+    except InvalidError as error:
+        raise InvalidError(f"--action: {error}", "action") from error
+    with invocation.store() as store:
         made = store.cron.create(
-            name, expression, parse(action), app=app, timezone=timezone, misfire=misfire,
+            name, expression, given, app=app, timezone=timezone, misfire=misfire,
             overlap=overlap, timeout=timeout,
         )  # fmt: skip
     _tell(invocation, made, "added")
@@ -362,13 +396,20 @@ def _found(store: SyncStore, given: str, app: str, *, gone: bool = False) -> str
         for run in store.cron.runs(app=app, limit=1000):
             if run.task_name == given:
                 return run.task_id
-    raise NotFoundError(f"app {app!r} has no task {given!r}: `perdure cron ls` lists them")
+    others = sorted({task.app for task in store.cron.iter(ALL) if task.name == given})
+    hint = "`perdure cron ls` lists them"
+    if others:
+        hint = "there is one of " + ", ".join(f"--app {other!r}" for other in others)
+    raise NotFoundError(f"app {app!r} has no task {given!r}: {hint}")
 
 
 def _tell(invocation: Invocation, task: CronTask, what: str) -> None:
     if invocation.form != "text":
         invocation.document(task_document(task))
         return
-    comes = when.minute(task.next_run_at, invocation.zone) if task.next_run_at else ""
-    following = f", next {comes}" if comes and "removed" not in what else ""
+    following = ""
+    if task.next_run_at and "removed" not in what:
+        there = zone_of(task.timezone)
+        clock = when.of_zone(task.next_run_at, there, task.timezone)
+        following = f", next {when.minute(task.next_run_at, there)} {clock}"
     invocation.note(f"{task.name} {what}{following}")

@@ -59,9 +59,12 @@ class NamespaceText(click.ParamType[Namespace]):
 
 
 class Lifetime(click.ParamType[timedelta]):
-    """A time to live as people write it: ``90s``, ``15m``, ``2h``, ``1.5d``."""
+    """A length of time as people write it: ``90s``, ``15m``, ``2h``, ``1.5d``."""
 
     name = "duration"
+
+    def __init__(self, what: str = "time to live") -> None:
+        self._what = what
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
@@ -71,7 +74,7 @@ class Lifetime(click.ParamType[timedelta]):
             return value
         match = re.fullmatch(r"(\d{1,6}(?:\.\d{1,6})?)\s*([smhdw])", value.strip().lower())
         if match is None:
-            self.fail(f"{value!r} is no time to live: write 90s, 15m, 2h or 1.5d", param, ctx)
+            self.fail(f"{value!r} is no {self._what}: write 90s, 15m, 2h or 1.5d", param, ctx)
         return timedelta(**{_UNITS[match[2]]: float(match[1])})
 
 

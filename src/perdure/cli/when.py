@@ -26,6 +26,18 @@ def ago(moment: datetime, now: datetime) -> str:
     return f"{words} ago" if age > timedelta(0) else f"in {words}"
 
 
+def brief(moment: datetime, now: datetime) -> str:
+    """The same where there is little room: ``3h ago``, ``in 2d``, ``now``."""
+    age = now - moment
+    words = ""
+    for letter, unit in (("m", 60), ("h", 3600), ("d", 86400)):
+        if abs(age).total_seconds() >= unit:
+            words = f"{int(abs(age).total_seconds() // unit)}{letter}"
+    if not words:
+        return "now"
+    return f"{words} ago" if age > timedelta(0) else f"in {words}"
+
+
 def _length(span: timedelta) -> str:
     words = ""
     for name, unit in _AGES:
@@ -53,6 +65,17 @@ def minute(moment: datetime, zone: tzinfo | None) -> str:
 def second(moment: datetime, zone: tzinfo | None) -> str:
     """``14:02:11`` in the zone."""
     return f"{local(moment, zone):%H:%M:%S}"
+
+
+def exact(moment: datetime, zone: tzinfo | None) -> str:
+    """``2024-05-20 14:02:11`` in the zone."""
+    return f"{local(moment, zone):%Y-%m-%d %H:%M:%S}"
+
+
+def of_zone(moment: datetime, zone: tzinfo, name: str) -> str:
+    """``CEST Europe/Berlin``: which clock of the zone it is, for an hour may come twice."""
+    clock = f"{local(moment, zone):%Z}"
+    return name if clock == name else f"{clock} {name}"
 
 
 def local(moment: datetime, zone: tzinfo | None) -> datetime:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
@@ -77,10 +77,24 @@ def application(place: str) -> Store | SyncStore:
     except (ImportError, AttributeError) as error:
         raise InvalidError(f"--app: there is no {place}: {error}", "app") from error
     if not isinstance(found, Store | SyncStore) and callable(found):
-        found = found()
+        found = _made(place, found)
     if not isinstance(found, Store | SyncStore):
         raise InvalidError(f"{place} is no store, nor makes one: it is {found!r}", "app")
     return found
+
+
+def _made(place: str, maker: Callable[..., Any]) -> Any:
+    """What the function makes; a usage error if it cannot be called without arguments."""
+    from inspect import signature  # noqa: PLC0415 - only for a function
+
+    try:
+        signature(maker).bind()
+    except TypeError as error:
+        message = f"--app: {place} is called without arguments, and needs some: {error}"
+        raise click.UsageError(message) from error
+    except ValueError:
+        pass  # Some that are written in C do not tell.
+    return maker()
 
 
 @contextmanager

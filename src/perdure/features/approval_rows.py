@@ -229,6 +229,14 @@ def resolve(at: Place, answer: Answer, telling: Notes) -> Plan[Row]:
     return row
 
 
+def pending(at: Place) -> Plan[Row]:
+    """What is pending; `ConflictError` as `resolve` has it, `NotFoundError`."""
+    row = yield from get(at)
+    if row.status != "pending" or is_overdue(row, at.now):
+        raise (yield from _why_not(at))
+    return row
+
+
 def _why_not(at: Place) -> Plan[PerdureError]:
     row = yield from get(at)
     if is_overdue(row, at.now) or row.status == "expired":

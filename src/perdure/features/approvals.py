@@ -410,14 +410,9 @@ class Approvals(Gating[M]):
         same_args: bool,
     ) -> Flow[Approval]:
         settings = self._settings
+        given = NewResolution(approval_id, decision, feedback=feedback, edited_args=edited_args)
         who = principal(by, settings.limits.text)
-        answer = answer_of(
-            NewResolution(approval_id, decision, feedback=feedback, edited_args=edited_args),
-            who.id,
-            remember,
-            same_args,
-            settings,
-        )
+        answer = answer_of(given, who.id, remember, same_args, settings)
         found = yield from run(Approvals.get.of(self, approval_id))
         yield from refuse_unless_allowed(who, found, settings.can_resolve)
         if remember is not None and not (found.thread_id and found.kind == "tool"):
@@ -432,6 +427,25 @@ class Approvals(Gating[M]):
         return (
             yield from run(Operation("approvals.resolve", (at.id,), {}, work, of_session=False))
         )
+
+    @reading
+    def _pending(self, approval_id: str) -> Work[Approval]:
+        at = self._place(approval_id)
+
+        def work(_: Bumps) -> Plan[Approval]:
+            return approval_of((yield from rows.pending(at)), at.now)
+
+        return work
+
+    @flow
+    def _tried(self, given: NewResolution, *, by: str | Principal) -> Flow[Approval]:
+        """What is pending, if `resolve` would take the answer; raises as that does otherwise."""
+        settings = self._settings
+        who = principal(by, settings.limits.text)
+        answer_of(given, who.id, None, True, settings)
+        found = yield from run(Approvals.get.of(self, given.approval_id))
+        yield from refuse_unless_allowed(who, found, settings.can_resolve)
+        return (yield from run(Approvals._pending.of(self, given.approval_id)))
 
 
 def _what(status: object) -> str:

@@ -134,9 +134,10 @@ def _checked(text: str) -> list[str]:
         )
         raise InvalidError(message, "expression")
     if len(fields) != len(_FIELDS):
+        plural = "" if len(fields) == 1 else "s"
         message = (
-            f"expression {text!r} has {len(fields)} fields: write minute, hour, day of the month, "
-            "month and day of the week, such as '30 7 * * MON-FRI', or @daily"
+            f"expression {text!r} has {len(fields)} field{plural}: write minute, hour, day of the "
+            "month, month and day of the week, such as '30 7 * * MON-FRI', or @daily"
         )
         raise InvalidError(message, "expression")
     for index, field in enumerate(fields):
