@@ -174,8 +174,10 @@ async def _emptied(connection: Any, name: str) -> bool:
     known = [(migration.number, migration.name, migration.checksum) for migration in migrations()]
     try:
         found = [TABLES[number].name for (number,) in await connection.fetch(full)]
-        # In one transaction: what hangs on others goes before them.
-        await connection.execute("; ".join(f"DELETE FROM {name}.{table}" for table in found))  # noqa: S608
+        if found:
+            # In one transaction: what hangs on others goes before them.
+            deletes = "; ".join(f"DELETE FROM {name}.{table}" for table in found)  # noqa: S608
+            await connection.execute(deletes)
         ledger = f"SELECT number, name, checksum FROM {name}.perdure_migrations"  # noqa: S608
         if sorted(map(tuple, await connection.fetch(ledger))) == known:
             return True
