@@ -12,6 +12,7 @@ import pytest
 
 import perdure
 from perdure import MemoryHit, SyncStore
+from perdure.engines.sqlite_connection import vector_library
 from perdure.features import meaning
 from perdure.features.indexing import SEARCH
 from perdure.operation import Plan, Statement
@@ -63,6 +64,14 @@ def alike(found: Sequence[Sequence[MemoryHit]], wanted: Sequence[Sequence[Memory
     )
 
 
+@pytest.fixture(autouse=True)
+def _looked_for_again() -> Iterator[None]:
+    """Whether sqlite-vec is there is asked once in a process; here it comes and goes."""
+    vector_library.cache_clear()
+    yield
+    vector_library.cache_clear()
+
+
 @pytest.fixture
 def exact(monkeypatch: pytest.MonkeyPatch) -> list[Sequence[MemoryHit]]:
     """What a store finds that has neither extension nor numpy."""
@@ -71,7 +80,9 @@ def exact(monkeypatch: pytest.MonkeyPatch) -> list[Sequence[MemoryHit]]:
         patched.setitem(sys.modules, "numpy", None)
         with perdure.open_sync("memory:") as store:
             assert not compares(store)
-        return hits("memory:")
+        found = hits("memory:")
+    vector_library.cache_clear()
+    return found
 
 
 def compares(store: SyncStore) -> bool:

@@ -7,6 +7,7 @@ import random
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import cache
 from importlib.util import find_spec
 from typing import Any
 from urllib.parse import quote
@@ -76,14 +77,24 @@ def connect(path: str, *, durability: str, busy_timeout: float) -> apsw.Connecti
 
 def _load_vectors(connection: apsw.Connection) -> None:
     """The functions of sqlite-vec, if that package is installed; without them all goes on."""
-    # Not imported: it would bring the other SQLite of the standard library with it.
-    package = find_spec("sqlite_vec")
-    if package is None or package.origin is None:
+    library = vector_library()
+    if library is None:
         return
     connection.enable_load_extension(True)
     with suppress(apsw.ExtensionLoadingError):
-        connection.load_extension(os.path.join(os.path.dirname(package.origin), "vec0"))
+        connection.load_extension(library)
     connection.enable_load_extension(False)
+
+
+@cache
+def vector_library() -> str | None:
+    """The file of sqlite-vec, if it is installed."""
+    # Not imported: it would bring the other SQLite of the standard library with it. And looked for
+    # once: a KeyboardInterrupt in there can leave Python's import lock locked.
+    package = find_spec("sqlite_vec")
+    if package is None or package.origin is None:
+        return None
+    return os.path.join(os.path.dirname(package.origin), "vec0")
 
 
 def _switch_to_wal(connection: apsw.Connection, busy_timeout: float) -> None:
