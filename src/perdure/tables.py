@@ -24,6 +24,8 @@ class Table:
     session goes its rows go in one transaction, since what they name goes with the last of them.
     ``bytes`` columns, if there are any, hold bytes and no text.
     ``lineage``: its part is that of a lineage of checkpoints, which goes with whom it is linked to.
+    ``names``: the columns by which people know a row, if it is a thing of its own.
+    ``found``: what is there to find other rows, and for nobody to read.
     """
 
     name: str
@@ -39,6 +41,8 @@ class Table:
     together: bool = False
     lineage: bool = False
     bytes: frozenset[str] = frozenset({"data"})
+    names: tuple[str, ...] = ()
+    found: bool = False
 
     @property
     def facts(self) -> dict[str, str]:
@@ -212,12 +216,14 @@ TABLES: tuple[Table, ...] = (
         ),
         json=frozenset({"docs"}),
         key=(*_HANGING, "block"),
+        found=True,
     ),
-    Table("search_marks", (*_HANGING, "seq", "title"), key=_HANGING),
+    Table("search_marks", (*_HANGING, "seq", "title"), key=_HANGING, found=True),
     Table(
         "search_vectors",
         (*_HANGING, "kind", "digest", "doc", "model", "dimension", "vector"),
         key=(*_HANGING, "kind", "digest"),
+        found=True,
     ),
     Table("history_marks", (*_HANGING, "hidden_upto", "updated_at"), key=_HANGING),
     Table(
@@ -243,6 +249,7 @@ TABLES: tuple[Table, ...] = (
         ),
         json=frozenset({"tags", "metadata", "parent", "origin"}),
         key=_HANGING,
+        names=("tenant", "app", "user_id", "id"),
     ),
     Table(
         "leases",

@@ -119,6 +119,10 @@ def _factory(scheme: str) -> Factory:
         from perdure.engines.sqlite import SqliteEngine  # noqa: PLC0415 - only when it is used
 
         return SqliteEngine
+    if scheme == "jsonl":
+        from perdure.engines.jsonl import JsonlEngine  # noqa: PLC0415 - only when it is used
+
+        return JsonlEngine
     if scheme in {"postgresql", "postgres"}:
         from perdure.engines.postgres import PostgresEngine  # noqa: PLC0415 - needs an extra
 
@@ -128,6 +132,7 @@ def _factory(scheme: str) -> Factory:
 
     for point in entry_points(group="perdure.engines", name=scheme):
         return point.load()  # type: ignore[no-any-return]
-    known = ["memory:", "sqlite:///file.db", "postgresql://…", *(f"{name}:" for name in _factories)]
+    ours = ["memory:", "sqlite:///file.db", "jsonl:///folder", "postgresql://…"]
+    known = [*ours, *(f"{name}:" for name in _factories)]
     # Not the whole URL: a password may stand in it.
     raise InvalidError(f"no engine for URLs of {scheme!r}: a URL starts as one of {known}", "url")

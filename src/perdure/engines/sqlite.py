@@ -81,12 +81,10 @@ class SqliteEngine:
                     f"forked while {self._path} was being written: use spawn, or another process"
                 )
                 raise UnsupportedError(message)
-            if not self._memory:
-                remove_leftovers(self._path)
+            self._prepare()
             connection = self._connection = self._connect()
             try:
-                if not self._memory:
-                    self._turnstile = turnstile_for(self._path)
+                self._turnstile = self._new_turnstile()
                 self._set_up(connection)
                 if not self._memory:
                     self._checkpointer = Checkpointer(self._connect, self._writing, self._watch)
@@ -101,6 +99,13 @@ class SqliteEngine:
                 raise
             self._writer = writer
             atexit.register(self.close)
+
+    def _prepare(self) -> None:
+        if not self._memory:
+            remove_leftovers(self._path)
+
+    def _new_turnstile(self) -> Turnstile:
+        return OpenTurnstile() if self._memory else turnstile_for(self._path)
 
     def _connect(self) -> apsw.Connection:
         return connect(
@@ -296,12 +301,15 @@ class SqliteEngine:
 
     def _run(self, jobs: list[Job], more: SimpleQueue[Job | None] | None = None) -> list[Outcome]:
         with self._writing:
-            batch = Batch(self._required)
+            batch = self._new_batch()
             try:
                 return batch.run(jobs, more)
             finally:
                 if batch.broken:
                     self._reconnect()
+
+    def _new_batch(self) -> Batch:
+        return Batch(self._required)
 
     def _reconnect(self) -> None:
         """After a failed write or sync the pages in memory are not to be trusted."""

@@ -13,6 +13,7 @@ from perdure.engines import Job
 from perdure.engines.delivery import Outcome
 from perdure.engines.sqlite_connection import drive, translate
 from perdure.errors import BusyError, PerdureError
+from perdure.operation import Operation
 
 _MAX_JOBS = 512
 _MAX_SECONDS = 0.02
@@ -62,8 +63,14 @@ class Batch:
             self._roll_back()
             self._execute("BEGIN IMMEDIATE")
             outcomes = [self._guarded(job) for job in jobs]
-        self._execute("COMMIT")
+        self._commit()
         return outcomes
+
+    def _commit(self) -> None:
+        self._execute("COMMIT")
+
+    def _result(self, op: Operation[Any]) -> Any:
+        return drive(self._connection, op)
 
     def _run_all(self, jobs: list[Job], more: SimpleQueue[Job | None] | None) -> list[Outcome]:
         outcomes = [self._unguarded(job) for job in jobs]
@@ -86,7 +93,7 @@ class Batch:
         op, waiter = job
         before = self._connection.total_changes()
         try:
-            return Outcome(waiter, drive(self._connection, op))
+            return Outcome(waiter, self._result(op))
         except Exception as error:
             self._require_transaction(error)
             # A change of the schema is no change of rows, and then it is the driver that fails.
@@ -99,7 +106,7 @@ class Batch:
         op, waiter = job
         self._execute("SAVEPOINT job")
         try:
-            value: Any = drive(self._connection, op)
+            value: Any = self._result(op)
         except Exception as error:  # noqa: BLE001 - it belongs to the caller
             self._require_transaction(error)
             self._execute("ROLLBACK TO job")

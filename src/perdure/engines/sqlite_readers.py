@@ -27,6 +27,7 @@ class _Slot:
         # Taken by `with` alone: no KeyboardInterrupt can come between taking and keeping.
         self.lock = threading.Lock()
         self.connection: apsw.Connection | None = None
+        self.of: object = None
 
 
 def _at_once(work: Fused[Any]) -> Plan[Any]:
@@ -34,10 +35,18 @@ def _at_once(work: Fused[Any]) -> Plan[Any]:
 
 
 class Readers:
-    """Runs reading operations: in the caller's thread, or for tasks in threads of its own."""
+    """Runs reading operations: in the caller's thread, or for tasks in threads of its own.
 
-    def __init__(self, connect: Callable[[], apsw.Connection]) -> None:
+    ``which``: what the connections are to; when it gives something else, they are made anew.
+    """
+
+    def __init__(
+        self,
+        connect: Callable[[], apsw.Connection],
+        which: Callable[[], object] = lambda: None,
+    ) -> None:
         self._connect = connect
+        self._which = which
         self._slots = [_Slot() for _ in range(_CONNECTIONS)]
         self._turns = itertools.cycle(self._slots)
         self._jobs: SimpleQueue[Job | None] = SimpleQueue()
@@ -68,11 +77,15 @@ class Readers:
     def _connected(self, slot: _Slot) -> apsw.Connection:
         if self._closed:
             raise ClosedError("the store is closed")
+        which = self._which()
+        if slot.connection is not None and slot.of != which:
+            slot.connection.close()
+            slot.connection = None
         if slot.connection is None:
             connection = self._connect()
             # An operation that says it reads must not be able to write.
             connection.execute("PRAGMA query_only = ON")
-            slot.connection = connection
+            slot.connection, slot.of = connection, which
         return slot.connection
 
     def submit(self, job: Job) -> None:

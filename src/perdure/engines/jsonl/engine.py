@@ -1,0 +1,224 @@
+"""The engine of ``jsonl:///folder``: SQLite's, with its database as an index of plain files."""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import nullcontext
+from queue import SimpleQueue
+
+import apsw
+
+from perdure.engines import EngineOptions, Job, Setup, at_url
+from perdure.engines.delivery import Outcome
+from perdure.engines.jsonl import disk, generations
+from perdure.engines.jsonl.batch import Capture, JournaledBatch
+from perdure.engines.jsonl.directory import (
+    Directory,
+    abandon_all,
+    directory_at,
+    give_back,
+    log,
+)
+from perdure.engines.jsonl.paths import INDEX
+from perdure.engines.jsonl.recovery import Recovery, make
+from perdure.engines.sqlite import SqliteEngine
+from perdure.engines.sqlite_batch import Batch
+from perdure.engines.sqlite_connection import connect, drive
+from perdure.engines.sqlite_readers import Readers
+from perdure.engines.sqlite_settling import QUICK_BYTES
+from perdure.engines.turnstile import OpenTurnstile, Turnstile
+from perdure.errors import BusyError, ClosedError, CorruptError, InvalidError, PerdureError
+
+_LOOK_SECONDS = 0.02
+
+FILES = (
+    "files hold removed texts until they are written anew, which takes long here: "
+    "erase_user(settle=True), or `perdure compact`"
+)
+
+
+def folder_of(url: str) -> str:
+    """The absolute path of a directory's URL; `InvalidError`."""
+    path = url.removeprefix("jsonl:///")
+    if path == url or not path or "\0" in path:
+        raise InvalidError(f"a JSONL URL is jsonl:///folder or jsonl:////folder, not {url!r}")
+    return os.path.realpath(path)
+
+
+class JsonlEngine(SqliteEngine):
+    """Plain files that people read, and an index of them that may be deleted.
+
+    One process writes at a time: the first write takes the directory, `close` leaves it. Any
+    number of stores, threads and loops of that process may write; other processes read.
+    """
+
+    def __init__(self, options: EngineOptions, setup: Setup) -> None:
+        self._folder = folder_of(options.url)
+        self._syncs = options.durability
+        super().__init__(at_url(options, f"sqlite:///{os.path.join(self._folder, INDEX)}"), setup)
+        self._readers = Readers(self._connect, self._which_index)
+        self._directory: Directory | None = None
+        self._capture: Capture | None = None
+        self._index = 0
+
+    # -- life ------------------------------------------------------------------------------
+
+    def _prepare(self) -> None:
+        """Have an index that is as the files are: made now, or by the process that writes."""
+        directory = self._directory = directory_at(self._folder)
+        try:
+            with directory.mutex:
+                disk.make_folders(self._folder)
+                if directory.writer.held:
+                    self._recover(directory)
+                elif directory.writer.try_take():
+                    # Taken again by the first write: who only reads is in nobody's way.
+                    try:
+                        self._recover(directory)
+                    finally:
+                        directory.writer.leave()
+                else:
+                    self._wait_for_index(directory)
+        except BaseException:
+            self._leave()
+            raise
+
+    def _recover(self, directory: Directory) -> None:
+        if not directory.trusted:
+            directory.durability = self._syncs
+            make(self._folder)
+            directory.writer.say()
+            Recovery(directory, self._connect).run()
+
+    def _wait_for_index(self, directory: Directory) -> None:
+        end = time.monotonic() + self._options.busy_timeout
+        while not os.path.exists(directory.path(INDEX)):
+            if time.monotonic() > end:
+                raise directory.writer.taken()
+            time.sleep(_LOOK_SECONDS)
+
+    def _set_up(self, connection: apsw.Connection) -> None:
+        self._index = self._which_index()
+        try:
+            super()._set_up(connection)
+        except BusyError:
+            # Another process was at it at the same time, and has done it.
+            if drive(connection, self._setup) is not None:
+                raise
+
+    def _connect(self) -> apsw.Connection:
+        # The journal is what is synced for each write. NORMAL keeps the index whole at a power
+        # cut, if not up to date.
+        return connect(self._path, durability="normal", busy_timeout=self._options.busy_timeout)
+
+    def _which_index(self) -> int:
+        """What stands at the index's path; another process may have put a new one there."""
+        try:
+            return os.stat(self._path).st_ino
+        except FileNotFoundError:
+            return 0
+
+    def _new_turnstile(self) -> Turnstile:
+        # The directory's lock is held for as long as somebody here writes.
+        return OpenTurnstile()
+
+    def _disconnect(self) -> None:
+        self._leave()
+        super()._disconnect()
+
+    def _leave(self) -> None:
+        directory, self._directory = self._directory, None
+        if directory is not None:
+            give_back(directory, lambda: directory.leave(self._connection))
+
+    def after_fork_in_child(self) -> None:
+        """Be closed, without touching what the parent still uses."""
+        super().after_fork_in_child()
+        self._directory = None
+        abandon_all()
+
+    # -- writing ---------------------------------------------------------------------------
+
+    def _run(self, jobs: list[Job], more: SimpleQueue[Job | None] | None = None) -> list[Outcome]:
+        directory = self._required_directory
+        with directory.mutex:
+            with self._writing:
+                self._take(directory)
+            outcomes = super()._run(jobs, more)
+            if directory.trusted and directory.full:
+                self._fold(directory)
+            return outcomes
+
+    @property
+    def _required_directory(self) -> Directory:
+        if self._directory is None:
+            raise ClosedError(self._closed or "the store is closed")
+        return self._directory
+
+    def _take(self, directory: Directory) -> None:
+        """Have the lock and know how things stand; `BusyError` names who has it."""
+        if not directory.writer.held:
+            directory.writer.take(self._options.busy_timeout)
+            if directory.unchanged():
+                directory.writer.say()
+            else:
+                directory.distrust()
+        self._recover(directory)
+        if directory.damage:
+            raise CorruptError(f"{directory.damage}; nothing is written: see `perdure doctor`")
+        index = self._which_index()
+        if self._index != index:
+            self._reconnect()
+            self._index = index
+        if self._capture is None:
+            self._capture = Capture(directory, self._required)
+
+    def _new_batch(self) -> Batch:
+        directory, capture = self._required_directory, self._capture
+        return JournaledBatch(
+            self._required, directory, capture or Capture(directory, self._required)
+        )
+
+    def _reconnect(self) -> None:
+        super()._reconnect()
+        self._capture = None
+
+    def _fold(self, directory: Directory) -> None:
+        """Cut the journal; what was written is safe whatever becomes of that."""
+        with self._writing:
+            try:
+                worn = directory.worn(self._required)
+                directory.fold(self._required)
+                generations.rewrite(directory, self._required, worn)
+            except (PerdureError, apsw.Error) as error:
+                log.warning("%s: %s", self._folder, error)
+
+    # -- compaction ------------------------------------------------------------------------
+
+    def settle(self, thorough: bool | None) -> list[str]:
+        """Write anew what has removed rows in it; what could not be done, as sentences. Blocks."""
+        if self._writer is None:
+            self.open()
+        directory = self._required_directory
+        working = nullcontext() if self._checkpointer is None else self._checkpointer.working
+        with self._turn, directory.mutex, working, self._writing:
+            self._refuse_if_closed()
+            self._take(directory)
+            remains = self._compact(directory, self._required, thorough)
+            remains += self._settle(self._required, thorough)
+            # Writing the index anew counts as a change of its schema.
+            directory.cookie = generations.schema_of(self._required)
+            return remains
+
+    def _compact(
+        self, directory: Directory, connection: apsw.Connection, thorough: bool | None
+    ) -> list[str]:
+        directory.fold(connection)
+        files = generations.to_rewrite(directory, connection, everything=bool(thorough))
+        remains = [f"{file.damage}: it was left as it is" for file in files if file.damage]
+        wanted = [file for file in files if not file.damage]
+        if thorough is None and sum(file.length for file in wanted) > QUICK_BYTES:
+            return [*remains, FILES]
+        generations.rewrite(directory, connection, wanted)
+        return remains

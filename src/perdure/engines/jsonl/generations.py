@@ -1,0 +1,195 @@
+"""Files written anew from the index: without what was removed, or with another schema."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from hashlib import blake2b
+from typing import TYPE_CHECKING
+
+from perdure.engines.jsonl import disk
+from perdure.engines.jsonl.directory import Directory
+from perdure.engines.jsonl.files import COMMON, NOBODY, File, joined, record_line
+from perdure.engines.jsonl.lines import seal_object
+from perdure.engines.jsonl.paths import NEXT, SCHEMA, SEARCH, SESSIONS, STORE, session_file
+from perdure.engines.jsonl.shapes import Shape, shapes_of
+from perdure.engines.jsonl.statements import JSONL, run
+
+if TYPE_CHECKING:
+    import apsw
+
+_LINE_BYTES = 64 * 1024
+
+
+def digest_of(schema: str) -> str:
+    """What stands for a schema in journals and the index; empty for none."""
+    return blake2b(schema.encode(), digest_size=16).hexdigest() if schema else ""
+
+
+def schema_of(connection: apsw.Connection) -> int:
+    """A number that changes when the schema of the index does."""
+    number: int = connection.pragma("schema_version")
+    return number
+
+
+def commit_schema(directory: Directory, connection: apsw.Connection) -> None:
+    """Commit the change of the schema, and have every file in it.
+
+    Until the journal says so the old files count: after a crash the index is made of them, and
+    the schema is changed once more.
+    """
+    texts = [text for (text,) in run(connection, JSONL.schema())]
+    schema = "".join(f"{text};\n" for text in texts)
+    shapes = shapes_of(connection)
+    run(connection, JSONL.begin(lsn=directory.lsn, schema=digest_of(schema)))
+    connection.execute("COMMIT")
+    cookie = schema_of(connection)
+    directory.know(shapes, digest_of(schema), directory.lsn, cookie)
+    try:
+        files = _write_all(directory, connection, schema)
+        directory.begin_journal(swap=True)
+        _swap_in(directory, [*(file.path for file in files), SCHEMA])
+        directory.begin_journal()
+        directory.note(connection, files)
+    except OSError as error:
+        directory.distrust()
+        raise disk.failure(error, directory.folder) from error
+
+
+def _write_all(directory: Directory, connection: apsw.Connection, schema: str) -> list[File]:
+    files = [directory.common(path, connection) for path in COMMON]
+    files += [_session(directory, connection, of) for of in _sessions(directory, connection)]
+    kept = [file for file in files if _write_next(directory, connection, file)]
+    disk.replace(directory.path(f"{SCHEMA}{NEXT}"), schema.encode())
+    return kept
+
+
+def _sessions(directory: Directory, connection: apsw.Connection) -> Iterator[tuple[str, str]]:
+    seen: set[tuple[str, str]] = set()
+    for shape in directory.shapes.values():
+        if shape.hanging and not shape.found:
+            # The name of a table of the schema itself.
+            text = f"SELECT DISTINCT part, uid FROM {shape.name} WHERE uid <> ''"  # noqa: S608
+            seen.update((str(part), str(uid)) for part, uid in connection.execute(text))
+    yield from sorted(seen)
+
+
+def _session(directory: Directory, connection: apsw.Connection, of: tuple[str, str]) -> File:
+    names = directory.names_of(of, (), connection)
+    found = run(connection, JSONL.file_of(part=of[0], uid=of[1]))
+    path = found[0][0] if found else session_file(*of, [name for name in names.values() if name])
+    return File(path, of, names)
+
+
+def to_rewrite(
+    directory: Directory, connection: apsw.Connection, *, everything: bool
+) -> list[File]:
+    """The files that tell of what was removed; ``everything``: of anything that is so no longer."""
+    found = []
+    for path, part, uid, length, _, dead, removed, damage in run(connection, JSONL.every_file()):
+        of = part, uid
+        gone = of != NOBODY and not directory.names_of(of, (), connection)
+        if removed or gone or (everything and dead):
+            found.append(File(path, of, {}, length, dead, bool(removed), damage))
+    return found
+
+
+def rewrite(directory: Directory, connection: apsw.Connection, files: Iterable[File]) -> None:
+    """Write these files anew, each swapped in by itself.
+
+    The journal must be empty: its lines say where in a file they belong. A crash leaves of each
+    the old or the new one, and both say the same.
+    """
+    try:
+        for file in files:
+            file.names = directory.names_of(file.of, (), connection)
+            if _write_next(directory, connection, file):
+                _swap_in(directory, [file.path])
+                directory.note(connection, [file])
+            else:
+                _remove(directory, connection, file)
+    except OSError as error:
+        directory.distrust()
+        raise disk.failure(error, directory.folder) from error
+    directory.forget()
+
+
+def _remove(directory: Directory, connection: apsw.Connection, file: File) -> None:
+    whole = directory.path(file.path)
+    with connection:
+        run(connection, JSONL.forget_file(path=file.path))
+    directory.appender.forget([file.path])
+    with suppress(FileNotFoundError):
+        os.unlink(whole)
+    folder = os.path.dirname(whole)
+    while file.of != NOBODY and folder != directory.path(SESSIONS):
+        try:
+            os.rmdir(folder)
+        except OSError:
+            # It has other sessions.
+            break
+        folder = os.path.dirname(folder)
+    disk.sync_folder(folder)
+
+
+def _swap_in(directory: Directory, paths: Iterable[str]) -> None:
+    folders = set()
+    for path in paths:
+        whole = directory.path(path)
+        directory.appender.forget([path])
+        os.replace(f"{whole}{NEXT}", whole)
+        folders.add(os.path.dirname(whole))
+    disk.sync_all(folders, disk.sync_folder)
+
+
+def _write_next(directory: Directory, connection: apsw.Connection, file: File) -> bool:
+    """Write the file that is to take its place; False if nothing would be in it."""
+    whole = directory.path(f"{file.path}{NEXT}")
+    new_folders = disk.make_folders(os.path.dirname(whole))
+    descriptor = disk.open_private(whole)
+    try:
+        os.ftruncate(descriptor, 0)
+        head = seal_object(file.head)
+        at = len(head)
+        disk.write_at(descriptor, 0, head)
+        for rows in _lines(directory, connection, file):
+            line = record_line(directory.lsn, at, "snapshot", rows)
+            disk.write_at(descriptor, at, line)
+            at += len(line)
+        disk.sync(descriptor)
+    finally:
+        os.close(descriptor)
+    if at == len(head) and file.path != STORE:
+        os.unlink(whole)
+        return False
+    disk.sync_all(new_folders, disk.sync_folder)
+    file.length, file.dead, file.removed, file.damage = at, 0, False, ""
+    return True
+
+
+def _lines(directory: Directory, connection: apsw.Connection, file: File) -> Iterator[bytes]:
+    """The rows of a file as they are now, as many a line as people can look at."""
+    rows: list[bytes] = []
+    size = 0
+    for shape in sorted(directory.shapes.values(), key=lambda shape: not shape.names):
+        for row in _rows(connection, shape, file):
+            rows.append(shape.put(row, short=file.of != NOBODY))
+            size += len(rows[-1])
+            if size > _LINE_BYTES:
+                yield joined(rows)
+                rows, size = [], 0
+    if rows:
+        yield joined(rows)
+
+
+def _rows(connection: apsw.Connection, shape: Shape, file: File) -> Iterator[tuple[object, ...]]:
+    if shape.passing or shape.found != (file.path == SEARCH):
+        return
+    if file.of != NOBODY:
+        if shape.hanging:
+            yield from connection.execute(f"{shape.select} WHERE part = ? AND uid = ?", file.of)
+    elif shape.hanging and not shape.found:
+        yield from connection.execute(f"{shape.select} WHERE uid = ''")
+    else:
+        yield from connection.execute(shape.select)

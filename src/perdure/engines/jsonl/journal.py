@@ -1,0 +1,170 @@
+"""The journal: where a write is on the disk before anybody is told that it was made."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from perdure.engines.jsonl import disk
+from perdure.engines.jsonl.lines import FORMAT, Line, lines_of, seal_object
+from perdure.engines.jsonl.paths import JOURNAL
+from perdure.errors import SchemaTooNewError
+
+
+class Group(msgspec.Struct):
+    """What a write puts into one file: at which byte, and its rows. ``head``: of a new file."""
+
+    at: int
+    rows: msgspec.Raw
+    head: dict[str, Any] | None = None
+
+
+class Record(msgspec.Struct):
+    """One write."""
+
+    lsn: int
+    op: str
+    files: dict[str, Group]
+
+
+class Head(msgspec.Struct):
+    """The first line: what is in the files already, and how they came there.
+
+    ``base``: the number of the last write that is whole in the files. ``swap``: whether files
+    that were written anew are still to be put in the place of the old ones.
+    """
+
+    perdure: str
+    format: int
+    base: int
+    schema: str
+    durability: str
+    swap: bool = False
+
+
+@dataclass(slots=True)
+class Found:
+    """A journal as it was read: ``end`` is where its good lines end."""
+
+    head: Head | None = None
+    records: list[Record] = field(default_factory=list)
+    end: int = 0
+    torn: Line | None = None
+    damage: str = ""
+
+    @property
+    def last(self) -> int:
+        """The number of the last write."""
+        if self.records:
+            return self.records[-1].lsn
+        return self.head.base if self.head else 0
+
+
+_record = msgspec.json.Decoder(Record).decode
+_head = msgspec.json.Decoder(Head).decode
+
+
+def read(folder: str) -> Found | None:
+    """What the journal of a directory holds; None if there is none.
+
+    A bad last line is a write that was cut off; a bad line before others is damage.
+    """
+    found = Found()
+    try:
+        file = open(os.path.join(folder, JOURNAL), "rb")  # noqa: SIM115 - closed below
+    except FileNotFoundError:
+        return None
+    with file:
+        for line in lines_of(file):
+            if found.torn is not None:
+                found.damage = f"{JOURNAL}, line {found.torn.number}: damaged, and others follow it"
+                return found
+            if line.body is None:
+                found.torn = line
+                continue
+            _take(found, line)
+            found.end = line.end
+    if found.head is None:
+        found.damage = f"{JOURNAL}, line 1: it does not say what the file is"
+    return found
+
+
+def _take(found: Found, line: Line) -> None:
+    body = line.body or b""
+    if line.number > 1:
+        found.records.append(_record(body))
+        return
+    if msgspec.json.decode(body).get("format") != FORMAT:
+        raise SchemaTooNewError("a newer perdure wrote this directory: update perdure")
+    found.head = _head(body)
+
+
+class Journal:
+    """The journal of a directory that this process writes to."""
+
+    def __init__(self, folder: str) -> None:
+        self.path = os.path.join(folder, JOURNAL)
+        self._descriptor = -1
+        self.length = 0
+        self.syncs = True
+
+    def begin(self, head: Head) -> None:
+        """Put an empty one in the place of what is there, all of which is in the files."""
+        self.close()
+        line = seal_object(msgspec.to_builtins(head))
+        disk.replace(self.path, line)
+        self.syncs = head.durability == "full"
+        self._descriptor = disk.open_private(self.path)
+        self.length = len(line)
+
+    def go_on(self, found: Found) -> None:
+        """Write behind what was found, without what was cut off."""
+        self.close()
+        self._descriptor = disk.open_private(self.path)
+        self.length = found.end
+        if found.torn is not None:
+            self.take_back()
+
+    def write(self, lines: Sequence[bytes]) -> int:
+        """Append these, on the disk when it returns; the length that it had before."""
+        before, data = self.length, b"".join(lines)
+        disk.write_at(self._descriptor, before, data)
+        if self.syncs:
+            disk.sync(self._descriptor)
+        self.length += len(data)
+        return before
+
+    def take_back(self, length: int | None = None) -> None:
+        """Cut off what stands behind that length, or behind the last good line."""
+        self.length = self.length if length is None else length
+        os.ftruncate(self._descriptor, self.length)
+        disk.sync(self._descriptor)
+
+    def is_current(self) -> bool:
+        """Whether the file is still the one that is written to, and as long as it was left."""
+        try:
+            there = os.stat(self.path)
+        except FileNotFoundError:
+            return False
+        same = self._descriptor >= 0 and os.path.samestat(there, os.fstat(self._descriptor))
+        return same and there.st_size == self.length
+
+    def close(self) -> None:
+        """Let go of the file."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+
+def encoded(record: tuple[int, str, Mapping[str, bytes]]) -> bytes:
+    """The body of a write's line: its files are JSON already."""
+    lsn, op, files = record
+    inside = b",".join(b"%b:%b" % (_json(path), group) for path, group in files.items())
+    return b'"lsn":%d,"op":%b,"files":{%b}}' % (lsn, _json(op), inside)
+
+
+_json = msgspec.json.Encoder().encode

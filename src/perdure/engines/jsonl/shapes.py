@@ -1,0 +1,163 @@
+"""How the rows of the index become parts of lines, and lines become rows again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import msgspec
+
+from perdure.engines.jsonl.statements import JSONL, run
+from perdure.errors import CorruptError
+from perdure.operation import Row
+from perdure.tables import TABLES
+
+if TYPE_CHECKING:
+    import apsw
+
+Values = tuple[Any, ...]
+#: A table, its row before and its row after; None: there was none, there is none.
+Change = tuple[str, "Values | None", "Values | None"]
+
+_REGISTRY = {table.name: table for table in TABLES}
+#: What this engine notes in the index for itself; SQLite's own begin as the second.
+_OWN = ("jsonl_", "sqlite_")
+_encode = msgspec.json.Encoder().encode
+#: Where the columns `part` and `uid` are in the tables that hang on sessions.
+_HANGING_AT = (0, 1)
+
+
+class Step(NamedTuple):
+    """One row of a line: ``put`` the whole row, ``set`` some of its columns, or ``del`` it."""
+
+    verb: str
+    table: str
+    row: msgspec.Raw
+
+
+class Shape:
+    """One table of the index: its columns, and how each of them stands in a line.
+
+    JSON columns stand as the JSON they are, bytes as base64, all others as strings and numbers.
+    A column that is left out of a whole row is NULL. In a session's own file ``part`` and
+    ``uid`` stand in the first line alone.
+    """
+
+    def __init__(self, name: str, columns: Sequence[Row]) -> None:
+        self.name = name
+        self.columns = tuple(column for column, _, _ in columns)
+        self._keys = [at for at, (_, _, key) in enumerate(columns) if key]
+        fact = _REGISTRY.get(name)
+        json = fact.json if fact else frozenset()
+        #: Whether its rows hang on a session, and then in which columns.
+        self.hanging = bool(fact and fact.session)
+        self.names = fact.names if fact else ()
+        self.found = bool(fact and fact.found)
+        self.passing = bool(fact and fact.passing)
+        self._json = {at for at, column in enumerate(self.columns) if column in json}
+        fields = [
+            (column, _type_of(kind, column in json), msgspec.UNSET) for column, kind, _ in columns
+        ]
+        self._decode = msgspec.json.Decoder(
+            msgspec.defstruct(name, fields, rename=None, forbid_unknown_fields=True)
+        ).decode
+        self._statements(columns)
+
+    def _statements(self, columns: Sequence[Row]) -> None:
+        names = ", ".join(f'"{column}"' for column in self.columns)
+        marks = ", ".join("?" * len(columns))
+        keys = ", ".join(f'"{self.columns[at]}"' for at in self._keys)
+        sets = ", ".join(f'"{column}" = excluded."{column}"' for column in self.columns)
+        self._where = " AND ".join(f'"{self.columns[at]}" = ?' for at in self._keys)
+        # Names of the schema itself; values are bound.
+        table = f'"{self.name}"'
+        self.upsert = f"INSERT INTO {table} ({names}) VALUES ({marks}) ON CONFLICT ({keys}) DO UPDATE SET {sets}"  # noqa: S608, E501
+        self.delete = f"DELETE FROM {table} WHERE {self._where}"  # noqa: S608
+        self.select = f"SELECT {names} FROM {table}"  # noqa: S608
+
+    def key_of(self, row: Values | Mapping[int, Any]) -> Values:
+        """The primary key of a row."""
+        return tuple([row[at] for at in self._keys])
+
+    # -- writing ---------------------------------------------------------------------------
+
+    def steps(self, before: Values | None, after: Values | None, short: bool) -> Iterator[bytes]:
+        """The change of one row; ``short``: in the file of its session."""
+        if after is None:
+            yield self._step("del", {}, before or (), self._keys, short)
+        elif before is None:
+            yield self.put(after, short)
+        elif self.key_of(before) != self.key_of(after):
+            yield self._step("del", {}, before, self._keys, short)
+            yield self.put(after, short)
+        else:
+            changed = [at for at, (old, new) in enumerate(zip(before, after)) if old != new]  # noqa: B905
+            if any(after[at] is None for at in changed):
+                # In a part of a row nothing says NULL: null is JSON's own there.
+                yield self.put(after, short)
+            elif changed:
+                yield self._step("set", {}, after, [*self._keys, *changed], short)
+
+    def put(self, row: Values, short: bool) -> bytes:
+        """The whole row."""
+        there = [at for at, value in enumerate(row) if value is not None]
+        return self._step("put", {}, row, there, short)
+
+    def _step(
+        self, verb: str, found: dict[str, Any], row: Values, places: Sequence[int], short: bool
+    ) -> bytes:
+        skipped = _HANGING_AT if short else ()
+        for at in places:
+            if at not in skipped:
+                value = row[at]
+                found[self.columns[at]] = msgspec.Raw(value) if at in self._json else value
+        return _encode((verb, self.name, found))
+
+    # -- reading ---------------------------------------------------------------------------
+
+    def read(self, step: Step, hangs_on: tuple[str, str] | None) -> dict[int, Any]:
+        """The values of a step by their places in a row."""
+        try:
+            values = msgspec.structs.astuple(self._decode(step.row))
+        except msgspec.ValidationError as error:
+            raise CorruptError(f"a row of {self.name} is not one: {error}") from error
+        row = {
+            at: bytes(value).decode() if at in self._json else value
+            for at, value in enumerate(values)
+            if value is not msgspec.UNSET
+        }
+        if hangs_on is not None:
+            row[0], row[1] = hangs_on
+        return row
+
+    def apply(
+        self, connection: apsw.Connection, step: Step, hangs_on: tuple[str, str] | None
+    ) -> None:
+        """Do to the index what the step says."""
+        row = self.read(step, hangs_on)
+        if step.verb == "put":
+            whole = tuple([row.get(at) for at in range(len(self.columns))])
+            connection.execute(self.upsert, whole)
+            return
+        keys = [row.pop(at) for at in self._keys]
+        if step.verb == "del":
+            connection.execute(self.delete, keys)
+            return
+        sets = ", ".join(f'"{self.columns[at]}" = ?' for at in row)
+        text = f'UPDATE "{self.name}" SET {sets} WHERE {self._where}'  # noqa: S608 - as above
+        connection.execute(text, [*row.values(), *keys])
+
+
+def _type_of(kind: str, json: bool) -> Any:
+    if json:
+        return msgspec.Raw | msgspec.UnsetType
+    return {"TEXT": str, "BLOB": bytes, "BIGINT": int}.get(kind, object)
+
+
+def shapes_of(connection: apsw.Connection) -> Mapping[str, Shape]:
+    """The tables that the index has, but for what this engine notes in it for itself."""
+    found = {}
+    for (name,) in run(connection, JSONL.tables()):
+        if not name.startswith(_OWN):
+            found[name] = Shape(name, run(connection, JSONL.columns(table=name)))
+    return found
