@@ -62,10 +62,10 @@ class Directory:
         self.lsn = 0
         #: What is wrong with all of it; then nothing can be written.
         self.damage = ""
-        #: SQLite's own number of the schema that the index has.
-        self.cookie = -1
         #: Whether what is known here is so: not before the journal was read, or after a failure.
         self.trusted = False
+        #: Whether somebody of this process has begun to write: the lock is kept until the end.
+        self.writing = False
         self.users = 0
         self.touched: dict[str, File] = {}
         self._files: dict[tuple[str, str], File] = {}
@@ -76,9 +76,9 @@ class Directory:
 
     # -- knowing ---------------------------------------------------------------------------
 
-    def know(self, shapes: Mapping[str, Shape], schema: str, lsn: int, cookie: int) -> None:
+    def know(self, shapes: Mapping[str, Shape], schema: str, lsn: int) -> None:
         """Begin with what was found in the index and the journal."""
-        self.shapes, self.schema, self.lsn, self.cookie = shapes, schema, lsn, cookie
+        self.shapes, self.schema, self.lsn = shapes, schema, lsn
         self.forget()
         self.trusted = True
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import time
-from contextlib import nullcontext
+from collections.abc import Callable
+from contextlib import nullcontext, suppress
 from queue import SimpleQueue
+from typing import Any
 
 import apsw
 
 from perdure.engines import EngineOptions, Job, Setup, at_url
 from perdure.engines.delivery import Outcome
 from perdure.engines.jsonl import disk, generations
-from perdure.engines.jsonl.batch import Capture, JournaledBatch
+from perdure.engines.jsonl.batch import Capture, JournaledBatch, index_damaged
 from perdure.engines.jsonl.directory import (
     Directory,
     abandon_all,
@@ -20,7 +22,7 @@ from perdure.engines.jsonl.directory import (
     give_back,
     log,
 )
-from perdure.engines.jsonl.paths import INDEX
+from perdure.engines.jsonl.paths import INDEX, SPOILT
 from perdure.engines.jsonl.recovery import Recovery, make
 from perdure.engines.sqlite import SqliteEngine
 from perdure.engines.sqlite_batch import Batch
@@ -28,7 +30,15 @@ from perdure.engines.sqlite_connection import connect, drive
 from perdure.engines.sqlite_readers import Readers
 from perdure.engines.sqlite_settling import QUICK_BYTES
 from perdure.engines.turnstile import OpenTurnstile, Turnstile
-from perdure.errors import BusyError, ClosedError, CorruptError, InvalidError, PerdureError
+from perdure.errors import (
+    BusyError,
+    ClosedError,
+    CorruptError,
+    InvalidError,
+    PerdureError,
+    ReadOnlyError,
+)
+from perdure.operation import Operation
 
 _LOOK_SECONDS = 0.02
 
@@ -46,6 +56,29 @@ def folder_of(url: str) -> str:
     return os.path.realpath(path)
 
 
+class _IndexReaders(Readers):
+    """Readers of a database that is made anew when it is damaged."""
+
+    def __init__(
+        self,
+        connect: Callable[[], apsw.Connection],
+        which: Callable[[], object],
+        damaged: Callable[[], None],
+    ) -> None:
+        super().__init__(connect, which)
+        self._damaged = damaged
+
+    def run(self, op: Operation[Any]) -> Any:
+        """The result of the operation, from one snapshot."""
+        try:
+            return super().run(op)
+        except CorruptError as error:
+            if isinstance(error.__cause__, apsw.Error):
+                self._damaged()
+                raise index_damaged(error) from error
+            raise
+
+
 class JsonlEngine(SqliteEngine):
     """Plain files that people read, and an index of them that may be deleted.
 
@@ -57,7 +90,7 @@ class JsonlEngine(SqliteEngine):
         self._folder = folder_of(options.url)
         self._syncs = options.durability
         super().__init__(at_url(options, f"sqlite:///{os.path.join(self._folder, INDEX)}"), setup)
-        self._readers = Readers(self._connect, self._which_index)
+        self._readers = _IndexReaders(self._connect, self._which_index, self._spoil)
         self._directory: Directory | None = None
         self._capture: Capture | None = None
         self._index = 0
@@ -70,30 +103,44 @@ class JsonlEngine(SqliteEngine):
         try:
             with directory.mutex:
                 disk.make_folders(self._folder)
-                if directory.writer.held:
-                    self._recover(directory)
-                elif directory.writer.try_take():
-                    # Taken again by the first write: who only reads is in nobody's way.
-                    try:
-                        self._recover(directory)
-                    finally:
-                        directory.writer.leave()
+                if directory.writer.held or directory.writer.try_take():
+                    self._look(directory)
                 else:
                     self._wait_for_index(directory)
         except BaseException:
             self._leave()
             raise
 
+    def _look(self, directory: Directory) -> None:
+        """Make it whole, and let go of the lock: who only reads is in nobody's way."""
+        writes = directory.writing
+        try:
+            self._recover(directory)
+        finally:
+            if not writes:
+                directory.writer.leave()
+
     def _recover(self, directory: Directory) -> None:
+        if self._syncs == "full":
+            # Of several stores of this process, the most careful one decides.
+            directory.durability, directory.journal.syncs = self._syncs, True
         if not directory.trusted:
-            directory.durability = self._syncs
             make(self._folder)
             directory.writer.say()
             Recovery(directory, self._connect).run()
 
+    def _spoil(self) -> None:
+        """The index is damaged: whoever takes the directory next makes it anew from the files."""
+        with suppress(OSError):
+            os.close(disk.open_private(f"{self._path}{SPOILT}"))
+        if self._directory is not None:
+            self._directory.trusted = False
+
     def _wait_for_index(self, directory: Directory) -> None:
         end = time.monotonic() + self._options.busy_timeout
         while not os.path.exists(directory.path(INDEX)):
+            if not os.access(self._folder, os.W_OK):
+                raise ReadOnlyError(f"{self._folder}: no index is there, and none can be made")
             if time.monotonic() > end:
                 raise directory.writer.taken()
             time.sleep(_LOOK_SECONDS)
@@ -145,6 +192,7 @@ class JsonlEngine(SqliteEngine):
         with directory.mutex:
             with self._writing:
                 self._take(directory)
+            directory.writing = True
             outcomes = super()._run(jobs, more)
             if directory.trusted and directory.full:
                 self._fold(directory)
@@ -176,9 +224,8 @@ class JsonlEngine(SqliteEngine):
 
     def _new_batch(self) -> Batch:
         directory, capture = self._required_directory, self._capture
-        return JournaledBatch(
-            self._required, directory, capture or Capture(directory, self._required)
-        )
+        capture = capture or Capture(directory, self._required)
+        return JournaledBatch(self._required, directory, capture, self._spoil)
 
     def _reconnect(self) -> None:
         super()._reconnect()
@@ -207,8 +254,6 @@ class JsonlEngine(SqliteEngine):
             self._take(directory)
             remains = self._compact(directory, self._required, thorough)
             remains += self._settle(self._required, thorough)
-            # Writing the index anew counts as a change of its schema.
-            directory.cookie = generations.schema_of(self._required)
             return remains
 
     def _compact(

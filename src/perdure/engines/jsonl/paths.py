@@ -19,6 +19,8 @@ LOCK = "lock"
 WRITER = "writer.json"
 #: Stands behind the name of a file that is being written anew.
 NEXT = ".next"
+#: Beside an index that was found damaged while it was in use.
+SPOILT = ".spoilt"
 
 _UNFIT = re.compile(r"[^a-z0-9._-]+")
 _READABLE = 60

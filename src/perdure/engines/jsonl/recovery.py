@@ -15,7 +15,7 @@ import msgspec
 from perdure.engines.jsonl import disk
 from perdure.engines.jsonl.directory import Directory, log
 from perdure.engines.jsonl.files import COMMON, NOBODY, File, data_of
-from perdure.engines.jsonl.generations import digest_of, schema_of
+from perdure.engines.jsonl.generations import digest_of
 from perdure.engines.jsonl.journal import Found, Group, Head, Record, read
 from perdure.engines.jsonl.lines import FORMAT
 from perdure.engines.jsonl.loading import build, note_all
@@ -26,6 +26,7 @@ from perdure.engines.jsonl.paths import (
     NEXT,
     SCHEMA,
     SESSIONS,
+    SPOILT,
     session_files,
 )
 from perdure.engines.jsonl.reconciling import Reconciling
@@ -102,9 +103,7 @@ class Recovery:
             self._only_read(f"{JOURNAL}: its last write is damaged, which was acknowledged")
             return
         try:
-            directory.know(
-                shapes_of(connection), digest_of(schema), self._lsn, schema_of(connection)
-            )
+            directory.know(shapes_of(connection), digest_of(schema), self._lsn)
             self._go_on(found, found.head, connection)
         finally:
             connection.close()
@@ -209,7 +208,8 @@ class Recovery:
 
     def _opened_index(self, head: Head, schema: str) -> apsw.Connection | None:
         """The index, if there is one with this schema."""
-        if not os.path.exists(self._path) and schema:
+        spoilt = os.path.exists(f"{self._path}{SPOILT}")
+        if schema and (spoilt or not os.path.exists(self._path)):
             return None
         connection = None
         try:
@@ -260,7 +260,7 @@ class Recovery:
         finally:
             making.close()
         disk.sync_path(draft)
-        for beside in (self._path, f"{self._path}-wal", f"{self._path}-shm"):
+        for beside in (self._path, *(f"{self._path}{end}" for end in ("-wal", "-shm", SPOILT))):
             with suppress(FileNotFoundError):
                 os.unlink(beside)
         os.replace(draft, self._path)

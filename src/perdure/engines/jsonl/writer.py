@@ -13,7 +13,7 @@ from filelock import FileLock, Timeout
 
 from perdure.engines.jsonl import disk
 from perdure.engines.jsonl.paths import LOCK, WRITER
-from perdure.errors import BusyError
+from perdure.errors import BusyError, ReadOnlyError
 
 _PATIENCE = 1.0
 
@@ -36,11 +36,13 @@ class Writer:
         return self._lock.is_locked
 
     def try_take(self) -> bool:
-        """Take it, if nobody has it."""
+        """Take it, if nobody has it and the folder can be written to."""
         try:
             self._lock.acquire(blocking=False)
-        except Timeout:
-            return False
+        except (Timeout, OSError) as error:
+            if isinstance(error, Timeout) or isinstance(disk.failure(error, ""), ReadOnlyError):
+                return False
+            raise disk.failure(error, self._folder) from error
         return True
 
     def take(self, seconds: float) -> None:
@@ -60,7 +62,11 @@ class Writer:
             "program": " ".join(sys.argv) or sys.executable,
             "since": datetime.now(UTC).isoformat(timespec="seconds"),
         }
-        disk.replace(self._about, msgspec.json.encode(about) + b"\n")
+        draft = f"{self._about}.draft"
+        # Of no use after a crash: not synced.
+        with open(os.open(draft, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "wb") as file:
+            file.write(msgspec.json.encode(about) + b"\n")
+        os.replace(draft, self._about)
 
     def leave(self) -> None:
         """Let it go; the next one takes it."""
