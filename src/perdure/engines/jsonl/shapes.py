@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import compress
 from operator import ne
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -25,6 +25,9 @@ _REGISTRY = {table.name: table for table in TABLES}
 #: What this engine notes in the index for itself; SQLite's own begin as the second.
 OWN = ("jsonl_", "sqlite_")
 _encode = msgspec.json.Encoder().encode
+_skip = msgspec.json.Decoder(msgspec.Raw).decode
+#: Behind the name of a JSON column whose text is none, or has lines: it stands as a string.
+_AS_TEXT = "!"
 #: Where the columns `part` and `uid` are in the tables that hang on sessions.
 _HANGING_AT = (0, 1)
 
@@ -59,12 +62,7 @@ class Shape:
         self.found = bool(fact and fact.found)
         self.passing = bool(fact and fact.passing)
         self._json = {at for at, column in enumerate(self.columns) if column in json}
-        fields = [
-            (column, _type_of(kind, column in json), msgspec.UNSET) for column, kind, _ in columns
-        ]
-        self._decode = msgspec.json.Decoder(
-            msgspec.defstruct(name, fields, forbid_unknown_fields=True)
-        ).decode
+        self._decode = _decoder(name, columns, json)
         #: Whether a feature's; if not, it tells of the schema itself.
         self.registered = fact is not None
         whole = [(column, Any, None) for column in self.columns]
@@ -112,17 +110,26 @@ class Shape:
         values = list(row)
         for at in self._json:
             if values[at] is not None:
+                if not _is_json(values[at]):
+                    there = [place for place in self._places if row[place] is not None]
+                    return self._some("put", row, there, short)
                 values[at] = msgspec.Raw(values[at])
         whole = self._short(*values[2:]) if short else self._whole(*values)
         return _encode(("put", self.name, whole))
 
     def _some(self, verb: str, row: Values, places: Sequence[int], short: bool) -> bytes:
         skipped = _HANGING_AT if short else ()
-        found = {
-            self.columns[at]: msgspec.Raw(row[at]) if at in self._json else row[at]
-            for at in places
-            if at not in skipped
-        }
+        found: dict[str, Any] = {}
+        for at in places:
+            name, value = self.columns[at], row[at]
+            if at in skipped:
+                continue
+            if at not in self._json:
+                found[name] = value
+            elif _is_json(value):
+                found[name] = msgspec.Raw(value)
+            else:
+                found[f"{name}{_AS_TEXT}"] = value
         return _encode((verb, self.name, found))
 
     # -- reading ---------------------------------------------------------------------------
@@ -135,9 +142,11 @@ class Shape:
             raise CorruptError(f"a row of {self.name} is not one: {error}") from error
         row = {
             at: bytes(value).decode() if at in self._json else value
-            for at, value in enumerate(values)
+            for at, value in zip(self._places, values, strict=False)
             if value is not msgspec.UNSET
         }
+        texts = zip(sorted(self._json), values[len(self.columns) :], strict=True)
+        row.update((at, text) for at, text in texts if text is not msgspec.UNSET)
         if hangs_on is not None:
             row[0], row[1] = hangs_on
         return row
@@ -158,6 +167,28 @@ class Shape:
         sets = ", ".join(f'"{self.columns[at]}" = ?' for at in row)
         text = f'UPDATE "{self.name}" SET {sets} WHERE {self._where}'  # noqa: S608 - as above
         connection.execute(text, [*row.values(), *keys])
+
+
+def _decoder(
+    name: str, columns: Sequence[Row], json: frozenset[str]
+) -> Callable[[msgspec.Raw], msgspec.Struct]:
+    """Reads a row: its columns, and behind them what stands as text for its JSON columns."""
+    fields = [
+        (column, _type_of(kind, column in json), msgspec.UNSET) for column, kind, _ in columns
+    ]
+    renamed = {f"{column}_": f"{column}{_AS_TEXT}" for column, _, _ in columns if column in json}
+    fields += [(name, str | msgspec.UnsetType, msgspec.UNSET) for name in renamed]
+    kind = msgspec.defstruct(name, fields, rename=renamed, forbid_unknown_fields=True)
+    return msgspec.json.Decoder(kind).decode
+
+
+def _is_json(text: str) -> bool:
+    """Whether a text may stand in a line as it is."""
+    try:
+        _skip(text)
+    except msgspec.DecodeError:
+        return False
+    return "\n" not in text
 
 
 def _type_of(kind: str, json: bool) -> Any:
