@@ -1,0 +1,143 @@
+"""Where a log whose old messages are removed from time to time goes on from what is stored."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from perdure.importers.comparing import Call, as_given, equal
+from perdure.importers.conversation import Conversation
+from perdure.records import JSON, Event, SessionKey, Summary
+from perdure.values import digest
+
+_MANY = 2
+
+REWRITTEN = "it does not go on from the messages that are stored: they are kept as stored"
+UNCLEAR = (
+    "where it goes on cannot be told, the same messages stand in it more than once: kept as stored"
+)
+CONTINUED = "newer here: it was continued in the store"
+WRITTEN = "newer here: it was written in the store during the import"
+SHOWN_AGAIN = "shows messages again that it had truncated: they stay hidden here"
+SUMMARY = "newer here: its summary was changed in the store and is kept"
+
+
+def placed(
+    key: SessionKey, one: Conversation, events: Sequence[Event]
+) -> Generator[Call, Any, tuple[Conversation, int, str]]:
+    """The conversation at its place in the session, how far it was moved, and what is wrong.
+
+    A log that only grew stands at its beginning. One whose first messages were removed since
+    begins at a later one; it is moved there if there is exactly one place where all that is
+    stored from there on is what the log says.
+    """
+    stored = _positions(one, events)
+    last, whole = max(stored, default=0), len(one.messages)
+    if whole >= last and (yield from _fits(key, one, stored, 0)):
+        return one, 0, ""
+    found: list[int] = []
+    for offset in range(last):
+        if len(found) < _MANY and (yield from _fits(key, one, stored, offset)):
+            found.append(offset)
+    if len(found) != 1:
+        return one, 0, UNCLEAR if found else REWRITTEN
+    [offset] = found
+    end, moved = offset + whole, _moved(one, offset)
+    if end < last:
+        return moved, offset, f"it ends with message {end} of the {last} stored: all are kept"
+    return moved, offset, ""
+
+
+def _positions(one: Conversation, events: Sequence[Event]) -> dict[int, Event]:
+    """The events that earlier imports of this conversation stored, by the messages' positions."""
+    found, name = {}, one.short_id
+    for event in events:
+        beginning, _, position = event.id.rpartition("#")
+        if beginning == name and position.isdecimal():
+            found[int(position)] = event
+    return found
+
+
+def _fits(
+    key: SessionKey, one: Conversation, stored: Mapping[int, Event], offset: int
+) -> Generator[Call, Any, bool]:
+    """Whether all that is stored of the positions the messages would have there is equal.
+
+    What was redacted may be anything; but elsewhere than at the beginning one must be equal.
+    """
+    same = offset == 0 and bool(one.messages)
+    doubtful = []
+    for message in one.messages:
+        event = stored.get(message.position + offset)
+        if event is None:
+            continue
+        if equal(message, event):
+            same = True
+        elif offset and isinstance(event.content, dict):
+            return False
+        else:
+            doubtful.append(message)
+    if stored and not same:
+        return False
+    moved = _moved(one, offset)
+    for message in doubtful:
+        there = replace(message, position=message.position + offset)
+        if not (yield from as_given(key, moved, there)):
+            return False
+    return True
+
+
+def _moved(one: Conversation, offset: int) -> Conversation:
+    if not offset:
+        return one
+    messages = [replace(message, position=message.position + offset) for message in one.messages]
+    return replace(one, messages=tuple(messages))
+
+
+@dataclass(slots=True)
+class Notes:
+    """What an import took of a conversation, as the session keeps it in its metadata."""
+
+    before: Mapping[str, JSON]
+    """What the last import noted; nothing at the first."""
+    now: dict[str, JSON]
+
+    @classmethod
+    def of(cls, one: Conversation, offset: int, metadata: Mapping[str, JSON]) -> Notes:
+        """The notes of this import, beside those in the metadata."""
+        noted = metadata.get(one.noted)
+        before = noted if isinstance(noted, dict) else {}
+        own = one.metadata[one.noted]
+        now = dict(own) if isinstance(own, dict) else {}
+        now["hidden"] = offset + one.hidden
+        # A summary that is gone in the file is kept here, and so is what is known of it.
+        now["summary"] = summary_digest(one.summary) or before.get("summary", "")
+        return cls(before, now)
+
+    @property
+    def changed(self) -> bool:
+        """Whether the file hides or tells something else than at the last import."""
+        return any(self.now[name] != (self.before.get(name) or nothing) for name, nothing in _TOLD)
+
+    @property
+    def shows_again(self) -> bool:
+        """Whether the file hides less than it did."""
+        before, now = self.before.get("hidden"), self.now["hidden"]
+        return isinstance(before, int) and isinstance(now, int) and now < before
+
+    def wants(self, one: Conversation, stored: Summary | None) -> tuple[bool, bool]:
+        """Whether the summary is to be stored, and whether one was written here since."""
+        wanted, here = summary_digest(one.summary), summary_digest(stored.text if stored else "")
+        if not wanted or wanted == here or wanted == self.before.get("summary"):
+            return False, False
+        written_here = here != (self.before.get("summary") or "")
+        return not written_here, written_here
+
+
+_TOLD: tuple[tuple[str, JSON], ...] = (("hidden", 0), ("summary", ""))
+
+
+def summary_digest(text: str) -> str:
+    """What tells two summaries apart; "" for a blank one, which none is."""
+    return digest("summary", text) if text.strip() else ""
