@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Collection, Generator, Sequence
 from typing import Any
 
 from perdure.errors import ConflictError, InvalidError, NotFoundError
@@ -19,9 +19,14 @@ NEVER = 2**62
 
 
 class Comparison:
-    """A conversation beside the events of the session of its id."""
+    """A conversation beside the events of the session of its id.
 
-    def __init__(self, one: Conversation, events: Sequence[Event]) -> None:
+    ``others`` are the ids of events that came from it and are not in it any more.
+    """
+
+    def __init__(
+        self, one: Conversation, events: Sequence[Event], others: Collection[str] = ()
+    ) -> None:
         stored = {event.id: event for event in events}
         found = [(message, stored.get(one.event_id(message))) for message in one.messages]
         places = [place for place, (_, event) in enumerate(found) if event is not None]
@@ -31,8 +36,8 @@ class Comparison:
         self.removed = end - len(self.known)
         self.new = [message for message, _ in found[end:]]
         self.differing = [m for m, event in self.known if not equal(m, event)]
-        ours = {event.id for _, event in self.known}
-        last = max((event.seq for _, event in self.known), default=0)
+        ours = {event.id for _, event in self.known}.union(others)
+        last = max((event.seq for event in events if event.id in ours), default=0)
         #: Whether somebody has talked on here since.
         self.continued = any(
             event.seq > last and event.kind in _SAID and event.id not in ours for event in events

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from perdure.errors import InvalidError
 from perdure.importers.comparing import Call, as_given, equal
 from perdure.importers.conversation import Conversation
+from perdure.importers.moments import moment
 from perdure.records import JSON, Event, SessionKey, Summary
 from perdure.values import digest
 
@@ -19,34 +21,68 @@ UNCLEAR = (
 )
 CONTINUED = "newer here: it was continued in the store"
 WRITTEN = "newer here: it was written in the store during the import"
+GAP = "all that was imported before is removed there: messages between may be missing"
 SHOWN_AGAIN = "shows messages again that it had truncated: they stay hidden here"
 SUMMARY = "newer here: its summary was changed in the store and is kept"
 
 
-def placed(
-    key: SessionKey, one: Conversation, events: Sequence[Event]
-) -> Generator[Call, Any, tuple[Conversation, int, str]]:
-    """The conversation at its place in the session, how far it was moved, and what is wrong.
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where the messages of a log stand in its session: so many positions after their own.
 
-    A log that only grew stands at its beginning. One whose first messages were removed since
+    ``fault`` says why that cannot be told, or what else is wrong; ``gap`` whether messages may be
+    missing before them; ``ours`` are the ids of all events that were imported from the log.
+    """
+
+    conversation: Conversation
+    offset: int = 0
+    fault: str = ""
+    gap: bool = False
+    ours: frozenset[str] = frozenset()
+
+
+def placed(
+    key: SessionKey, one: Conversation, events: Sequence[Event], metadata: Mapping[str, JSON]
+) -> Generator[Call, Any, Place]:
+    """The place of a log.
+
+    One that only grew stands at the beginning. One whose first messages were removed since
     begins at a later one; it is moved there if there is exactly one place where all that is
-    stored from there on is what the log says.
+    stored from there on is what the log says. One that has no message in common with what is
+    stored, and was written later, goes on after the last.
     """
     stored = _positions(one, events)
+    ours = frozenset(event.id for event in stored.values())
     last, whole = max(stored, default=0), len(one.messages)
     if whole >= last and (yield from _fits(key, one, stored, 0)):
-        return one, 0, ""
+        return Place(one, ours=ours)
     found: list[int] = []
     for offset in range(last):
         if len(found) < _MANY and (yield from _fits(key, one, stored, offset)):
             found.append(offset)
+    if not found and _is_later(one, stored.values(), metadata):
+        return Place(_moved(one, last), last, gap=True, ours=ours)
     if len(found) != 1:
-        return one, 0, UNCLEAR if found else REWRITTEN
+        return Place(one, 0, UNCLEAR if found else REWRITTEN, ours=ours)
     [offset] = found
-    end, moved = offset + whole, _moved(one, offset)
+    end, fault = offset + whole, ""
     if end < last:
-        return moved, offset, f"it ends with message {end} of the {last} stored: all are kept"
-    return moved, offset, ""
+        fault = f"it ends with message {end} of the {last} stored: all are kept"
+    return Place(_moved(one, offset), offset, fault, ours=ours)
+
+
+def _is_later(one: Conversation, stored: Iterable[Event], metadata: Mapping[str, JSON]) -> bool:
+    """Whether all messages are others than those stored, and were written after them."""
+    noted = metadata.get(one.noted)
+    before = noted.get("updated_at") if isinstance(noted, dict) else None
+    if not one.messages or one.updated_at is None or not isinstance(before, str):
+        return False
+    try:
+        later = one.updated_at > moment(before)
+    except InvalidError:
+        return False
+    there = list(stored)
+    return later and not any(equal(message, event) for message in one.messages for event in there)
 
 
 def _positions(one: Conversation, events: Sequence[Event]) -> dict[int, Event]:

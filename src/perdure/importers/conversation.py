@@ -52,6 +52,7 @@ class Conversation:
     summary: str = ""
     hidden: int = 0
     noted: str = ""
+    updated_at: datetime | None = None
 
     @property
     def short_id(self) -> str:

@@ -16,7 +16,15 @@ from perdure.errors import (
     PerdureError,
 )
 from perdure.importers.comparing import NEVER, Call, Comparison, as_given
-from perdure.importers.continuing import CONTINUED, SHOWN_AGAIN, SUMMARY, WRITTEN, Notes, placed
+from perdure.importers.continuing import (
+    CONTINUED,
+    GAP,
+    SHOWN_AGAIN,
+    SUMMARY,
+    WRITTEN,
+    Notes,
+    placed,
+)
 from perdure.importers.conversation import Conversation, Message, Read, Remark, Skipped
 from perdure.importers.report import Changed, ImportReport
 from perdure.records import Event, Session, SessionKey
@@ -266,14 +274,15 @@ class _Loading:
         except (InvalidError, NotFoundError) as error:
             report.skip(one, str(error))
             return None
-        moved, offset, fault = yield from placed(key, one, events)
-        there = Comparison(moved, events)
-        notes = Notes.of(one, offset, session.metadata)
+        place = yield from placed(key, one, events, session.metadata)
+        there = Comparison(place.conversation, events, place.ours)
+        notes = Notes.of(one, place.offset, session.metadata)
         report.events_known += len(there.known)
         report.events_removed += there.removed
-        if not fault and events and not there.known:
+        if events and not place.ours:
             report.skip(one, _ANOTHER)
             return None
+        fault = place.fault
         if not fault and there.continued and (there.new or notes.changed):
             fault = CONTINUED
         if fault:
@@ -285,10 +294,8 @@ class _Loading:
             return None
         stored = yield lambda store: store.summaries.find(key)
         wanted, kept = notes.wants(one, stored)
-        if kept:
-            report.remarks.append(Remark(one.source, SUMMARY, one.id))
-        if notes.shows_again:
-            report.remarks.append(Remark(one.source, SHOWN_AGAIN, one.id))
+        for is_so, text in ((place.gap, GAP), (kept, SUMMARY), (notes.shows_again, SHOWN_AGAIN)):
+            report.remarks.extend([Remark(one.source, text, one.id)] if is_so else [])
         summary = _told(one) if wanted else ""
         return _Write(one, key, False, there.new, session.version, notes, summary)
 

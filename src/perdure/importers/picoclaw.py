@@ -70,6 +70,7 @@ class _Session:
     summary: str = ""
     skip: int = 0
     created_at: datetime | None = None
+    updated_at: datetime | None = None
     kept: dict[str, JSON] = field(default_factory=dict)
     """What has no place in a session of ours."""
     problems: list[Found] = field(default_factory=list)
@@ -84,10 +85,10 @@ class _Session:
                 setattr(self, name, value)
             elif value is not None:
                 self.problems.append(Skipped(self.source, 1, f"{name} is {value!r}: left out"))
-        created, updated = (self._time(record, name) for name in times)
-        self.created_at = created or updated
-        if updated is not None:
-            self.kept["updated_at"] = updated.isoformat()
+        created, self.updated_at = (self._time(record, name) for name in times)
+        self.created_at = created or self.updated_at
+        if self.updated_at is not None:
+            self.kept["updated_at"] = self.updated_at.isoformat()
         self.kept.update({name: value for name, value in record.items() if name not in own})
 
     def _time(self, record: Mapping[str, JSON], name: str) -> datetime | None:
@@ -115,6 +116,7 @@ class _Session:
             summary=self.summary,
             hidden=hidden,
             noted=NAME,
+            updated_at=self.updated_at,
         )
 
 
