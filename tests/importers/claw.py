@@ -3,8 +3,27 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+import perdure
+from perdure import ALL, SessionKey
+from perdure.importers import ImportReport
+
+KEY = SessionKey("app", "ada", "telegram:42")
+OWNER = {"app": "app", "user": "ada"}
+CALL = {
+    "role": "assistant",
+    "content": "",
+    "reasoning_content": "It must be somewhere.",
+    "tool_calls": [
+        {"id": "t1", "type": "function", "function": {"name": "track", "arguments": "{}"}}
+    ],
+}
+RESULT = {"role": "tool", "content": "York", "tool_call_id": "t1"}
+
+Import = Callable[..., ImportReport]
 
 CREATED = "2026-03-11T10:00:00.123456789+08:00"
 UPDATED = "2026-03-12T09:30:00+08:00"
@@ -78,3 +97,40 @@ def said(*texts: str) -> list[dict[str, Any]]:
 def contents_of(directory: Path) -> dict[str, tuple[bytes, int]]:
     """All that is in the directory, with the times of change."""
     return {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in directory.iterdir()}
+
+
+# -- what is stored then -----------------------------------------------------------------------
+
+
+def history(url: str, key: SessionKey = KEY) -> list[Any]:
+    with perdure.open_sync(url) as store:
+        return store.history(key.app, key.user).get_history(key.id)
+
+
+def everything(url: str, key: SessionKey = KEY) -> list[Any]:
+    with perdure.open_sync(url) as store:
+        return [event.content for event in store.events.read(key)]
+
+
+def summary(url: str) -> str:
+    with perdure.open_sync(url) as store:
+        return store.history(KEY.app, KEY.user).get_summary(KEY.id)
+
+
+def ids(url: str) -> list[str]:
+    with perdure.open_sync(url) as store:
+        return sorted(session.id for session in store.sessions.list(ALL).items)
+
+
+def counts(report: ImportReport) -> tuple[int, int, int, int]:
+    return (
+        report.sessions_new,
+        report.sessions_known,
+        report.events_new,
+        report.events_known,
+    )
+
+
+def problems(report: ImportReport) -> list[str]:
+    found = [*report.skipped, *report.changed, *report.remarks]
+    return [str(one).rpartition("/")[2] for one in found]

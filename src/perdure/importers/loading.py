@@ -23,6 +23,7 @@ from perdure.importers.continuing import (
     SUMMARY,
     WRITTEN,
     Notes,
+    Place,
     placed,
 )
 from perdure.importers.conversation import Conversation, Message, Read, Remark, Skipped
@@ -267,33 +268,40 @@ class _Loading:
             # First the version: who writes after this is noticed.
             session: Session | None = yield lambda store: store.sessions.find(key)
             if session is None:
-                return _Write(
-                    one, key, True, one.messages, notes=Notes.of(one, 0, {}), summary=_told(one)
-                )
+                notes = Notes.of(one, 0, {})
+                return _Write(one, key, True, one.messages, notes=notes, summary=_told(one))
             events: list[Event] = yield lambda store: store.events.read(key, all_lines=True)
         except (InvalidError, NotFoundError) as error:
             report.skip(one, str(error))
             return None
         place = yield from placed(key, one, events, session.metadata)
-        there = Comparison(place.conversation, events, place.ours)
-        notes = Notes.of(one, place.offset, session.metadata)
-        report.events_known += len(there.known)
-        report.events_removed += there.removed
         if events and not place.ours:
             report.skip(one, _ANOTHER)
             return None
-        fault = place.fault
-        if not fault and there.continued and (there.new or notes.changed):
-            fault = CONTINUED
-        if fault:
-            where = (one.source, one.line, one.id)
-            report.changed.append(Changed(*where, (), len(there.new), fault))
+        return (yield from self._going_on(key, place, events, session, report))
+
+    def _going_on(
+        self,
+        key: SessionKey,
+        place: Place,
+        events: Sequence[Event],
+        session: Session,
+        report: ImportReport,
+    ) -> Generator[_Step, Any, _Write | None]:
+        """What is missing of a conversation at its place; None if it is newer here."""
+        one = place.conversation
+        there = Comparison(one, events, place.ours)
+        notes = Notes.of(one, place.offset, session.metadata)
+        report.events_known += len(there.known)
+        report.events_removed += there.removed
+        newer = there.continued and (there.new or notes.changed)
+        if fault := place.fault or (CONTINUED if newer else ""):
+            report.leave(one, fault, len(there.new))
             return None
         report.sessions_known += 1
         if there.continued:
             return None
-        stored = yield lambda store: store.summaries.find(key)
-        wanted, kept = notes.wants(one, stored)
+        wanted, kept = notes.wants(one, (yield lambda store: store.summaries.find(key)))
         for is_so, text in ((place.gap, GAP), (kept, SUMMARY), (notes.shows_again, SHOWN_AGAIN)):
             report.remarks.extend([Remark(one.source, text, one.id)] if is_so else [])
         summary = _told(one) if wanted else ""
@@ -357,8 +365,7 @@ def _without(writing: _Writing, error: PerdureError, report: ImportReport) -> Se
     if isinstance(error, DeniedError):
         return _deny(writing.writes, report)
     if culprit.notes is not None and isinstance(error, AlreadyExistsError | ConflictError):
-        one, held_back = culprit.conversation, len(culprit.messages)
-        report.changed.append(Changed(one.source, one.line, one.id, (), held_back, WRITTEN))
+        report.leave(culprit.conversation, WRITTEN, len(culprit.messages))
     elif isinstance(error, InvalidError | NotFoundError):
         report.skip(culprit.conversation, str(error))
     else:

@@ -67,3 +67,8 @@ class ImportReport:
         """Count a conversation that could be read and not be stored."""
         one = conversation
         self.skipped.append(Skipped(one.source, one.line, reason, one.id, one.size))
+
+    def leave(self, conversation: Conversation, reason: str, held_back: int) -> None:
+        """Count a conversation that is left as it is stored."""
+        one = conversation
+        self.changed.append(Changed(one.source, one.line, one.id, (), held_back, reason))
