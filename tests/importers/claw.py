@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -60,8 +61,9 @@ class Claw:
     def describe(self, **meta: Any) -> Claw:
         """Write the metadata, a second later than the last time."""
         self._seconds += 1
-        self.meta.update({"updated_at": f"2026-03-12T09:30:{self._seconds:02}+08:00", **meta})
-        self.file.write_text(json.dumps(self.meta, indent=2), encoding="utf-8")
+        updated = datetime.fromisoformat(UPDATED) + timedelta(seconds=self._seconds)
+        self.meta.update({"updated_at": updated.isoformat(), **meta})
+        swap(self.file, json.dumps(self.meta, indent=2))
         return self
 
     def truncate(self, keep: int, summary: str = "") -> Claw:
@@ -71,12 +73,21 @@ class Claw:
     def compact(self) -> Claw:
         """Remove the truncated lines for good, as each save there does."""
         lines = self.log.read_text(encoding="utf-8").splitlines(keepends=True)
-        self.log.write_text("".join(lines[self.meta["skip"] :]), encoding="utf-8")
-        return self.describe(skip=0)
+        kept = lines[self.meta["skip"] :]
+        self.describe(skip=0, count=len(kept))
+        swap(self.log, "".join(kept))
+        return self
 
     def replace(self, *messages: Any) -> Claw:
         self.log.write_text("", encoding="utf-8")
         return self.describe(skip=0).add(*messages)
+
+
+def swap(file: Path, text: str) -> None:
+    """Replace a file at once."""
+    new = file.with_name(".tmp-1")
+    new.write_text(text, encoding="utf-8")
+    new.replace(file)
 
 
 def old(directory: Path, name: str, *messages: Any, **fields: Any) -> Path:

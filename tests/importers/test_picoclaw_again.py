@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -285,6 +287,84 @@ def test_a_redacted_and_a_removed_message_are_no_change(
     assert len(history(url)) == 4
 
 
+def test_last_messages_that_were_removed_here_are_not_brought_back(
+    url: str, bring: Import, claw: Claw
+) -> None:
+    messages = said("1", "2", "3", "4")
+    claw.add(*messages)
+    bring()
+    with perdure.open_sync(url) as store:
+        store.events.delete(KEY, [f"{KEY.id}#3", f"{KEY.id}#4"])
+    assert counts(bring()) == (0, 1, 0, 2)
+
+    claw.add(*said("5")).truncate(4).compact()
+
+    assert counts(bring()) == (0, 1, 1, 1)
+    assert everything(url) == [*messages[:2], *said("5")]
+
+
+def test_when_all_was_removed_here_nothing_is_brought_back(
+    url: str, bring: Import, claw: Claw
+) -> None:
+    claw.add(*said("1", "2"))
+    bring()
+    with perdure.open_sync(url) as store:
+        view = store.history(KEY.app, KEY.user)
+        view.set_history(KEY.id, [])
+        view.compact(KEY.id)
+    report = bring()
+    assert (report.complete, everything(url)) == (True, [])
+
+    claw.add(*said("3"))
+
+    assert "newer here: its messages were removed from the store" in problems(bring())[0]
+    assert everything(url) == []
+
+
+def test_an_import_that_was_interrupted_before_it_hid_what_is_truncated_goes_on(
+    url: str, claw: Claw, folder: Path
+) -> None:
+    claw.add(*said("1", "2", "3")).truncate(1)
+    with perdure.open_sync(url) as store:
+        busy: Any = _Busy(store, lambda: None, breaks="history")
+        with pytest.raises(perdure.BusyError):
+            load_sync(busy, read_picoclaw(folder), app="app", user="ada")
+    assert len(history(url)) == 3
+
+    with perdure.open_sync(url) as store:
+        report = load_sync(store, read_picoclaw(folder), app="app", user="ada")
+
+    assert counts(report) == (0, 1, 0, 3)
+    assert history(url) == said("1", "2", "3")[2:]
+
+
+def test_imports_while_it_writes_and_compacts_store_each_message_once_and_in_order(
+    url: str, claw: Claw, folder: Path
+) -> None:
+    def number(first: int) -> list[dict[str, Any]]:
+        return [{"role": "user", "content": str(n)} for n in range(first, first + 5)]
+
+    def write() -> None:
+        for first in range(0, 1_500, 5):
+            claw.add(*number(first))
+            if first % 3 == 0:
+                claw.truncate(4, summary=f"up to {first}").compact()
+
+    claw.add(*number(-5))
+    writer = threading.Thread(target=write)
+    with perdure.open_sync(url) as store:
+        writer.start()
+        while writer.is_alive():
+            load_sync(store, read_picoclaw(folder), app="app", user="ada")
+        writer.join()
+        report = load_sync(store, read_picoclaw(folder), app="app", user="ada")
+
+    assert report.complete
+    stored = [int(content["content"]) for content in everything(url)]
+    assert stored == sorted(set(stored))
+    assert history(url) == [json.loads(line) for line in claw.log.read_text().splitlines()]
+
+
 def test_an_erased_user_is_not_brought_back(url: str, bring: Import, claw: Claw) -> None:
     claw.add(*said("1", "2")).truncate(1, summary="They counted.")
     bring()
@@ -326,11 +406,14 @@ def test_what_is_written_during_the_import_is_newer(url: str, claw: Claw, folder
 
 
 class _Busy:
-    """A store to which somebody else writes just before the first turn."""
+    """A store to which somebody else writes just before the first turn, or that breaks."""
 
-    def __init__(self, store: perdure.SyncStore, meanwhile: Callable[[], Any]) -> None:
+    def __init__(
+        self, store: perdure.SyncStore, meanwhile: Callable[[], Any], breaks: str = ""
+    ) -> None:
         self._store = store
         self._meanwhile = meanwhile
+        self._breaks = breaks
 
     def turn(self) -> Any:
         self._meanwhile()
@@ -338,6 +421,8 @@ class _Busy:
         return self._store.turn()
 
     def __getattr__(self, name: str) -> Any:
+        if name == self._breaks:
+            raise perdure.BusyError("the disk is slow today")
         return getattr(self._store, name)
 
 

@@ -21,16 +21,22 @@ NEVER = 2**62
 class Comparison:
     """A conversation beside the events of the session of its id.
 
-    ``others`` are the ids of events that came from it and are not in it any more.
+    ``others`` are the ids of events that came from it and are not in it any more, ``last`` is a
+    position up to which everything was stored once.
     """
 
     def __init__(
-        self, one: Conversation, events: Sequence[Event], others: Collection[str] = ()
+        self,
+        one: Conversation,
+        events: Sequence[Event],
+        others: Collection[str] = (),
+        last: int = 0,
     ) -> None:
         stored = {event.id: event for event in events}
         found = [(message, stored.get(one.event_id(message))) for message in one.messages]
         places = [place for place, (_, event) in enumerate(found) if event is not None]
-        end = places[-1] + 1 if places else 0
+        was = sum(message.position <= last for message in one.messages)
+        end = max(places[-1] + 1 if places else 0, was)
         self.conversation = one
         self.known = [(m, event) for m, event in found if event is not None]
         self.removed = end - len(self.known)

@@ -20,6 +20,7 @@ UNCLEAR = (
     "where it goes on cannot be told, the same messages stand in it more than once: kept as stored"
 )
 CONTINUED = "newer here: it was continued in the store"
+REMOVED = "newer here: its messages were removed from the store"
 WRITTEN = "newer here: it was written in the store during the import"
 GAP = "all that was imported before is removed there: messages between may be missing"
 SHOWN_AGAIN = "shows messages again that it had truncated: they stay hidden here"
@@ -31,7 +32,8 @@ class Place:
     """Where the messages of a log stand in its session: so many positions after their own.
 
     ``fault`` says why that cannot be told, or what else is wrong; ``gap`` whether messages may be
-    missing before them; ``ours`` are the ids of all events that were imported from the log.
+    missing before them; ``ours`` are the ids of the events that were imported from the log, and
+    ``last`` is the last position that ever was.
     """
 
     conversation: Conversation
@@ -39,6 +41,7 @@ class Place:
     fault: str = ""
     gap: bool = False
     ours: frozenset[str] = frozenset()
+    last: int = 0
 
 
 def placed(
@@ -51,30 +54,56 @@ def placed(
     stored from there on is what the log says. One that has no message in common with what is
     stored, and was written later, goes on after the last.
     """
-    stored = _positions(one, events)
-    ours = frozenset(event.id for event in stored.values())
-    last, whole = max(stored, default=0), len(one.messages)
+    stored, noted = _positions(one, events), noted_in(metadata, one)
+    place = Place(
+        one,
+        ours=frozenset(event.id for event in stored.values()),
+        last=max(_number(noted.get("messages")), *stored, 0),
+    )
+    if place.last and not stored:
+        return place if _is_same(one, noted) else replace(place, fault=REMOVED)
+    whole, last = len(one.messages), place.last
     if whole >= last and (yield from _fits(key, one, stored, 0)):
-        return Place(one, ours=ours)
+        return place
     found: list[int] = []
     for offset in range(last):
         if len(found) < _MANY and (yield from _fits(key, one, stored, offset)):
             found.append(offset)
-    if not found and _is_later(one, stored.values(), metadata):
-        return Place(_moved(one, last), last, gap=True, ours=ours)
-    if len(found) != 1:
-        return Place(one, 0, UNCLEAR if found else REWRITTEN, ours=ours)
-    [offset] = found
-    end, fault = offset + whole, ""
-    if end < last:
-        fault = f"it ends with message {end} of the {last} stored: all are kept"
-    return Place(_moved(one, offset), offset, fault, ours=ours)
+    if len(found) == 1:
+        return _at(place, found[0])
+    if not found and _is_later(one, stored.values(), noted):
+        return replace(_at(place, last), gap=True)
+    return replace(place, fault=UNCLEAR if found else REWRITTEN)
 
 
-def _is_later(one: Conversation, stored: Iterable[Event], metadata: Mapping[str, JSON]) -> bool:
-    """Whether all messages are others than those stored, and were written after them."""
+def _at(place: Place, offset: int) -> Place:
+    """The place so many positions after the beginning."""
+    one, end = place.conversation, offset + len(place.conversation.messages)
+    fault = f"it ends with message {end} of {place.last} that were imported: all stay as stored"
+    fault = fault if end < place.last else ""
+    return replace(place, conversation=_moved(one, offset), offset=offset, fault=fault)
+
+
+def noted_in(metadata: Mapping[str, JSON], one: Conversation) -> Mapping[str, JSON]:
+    """What the last import noted; nothing if there was none."""
     noted = metadata.get(one.noted)
-    before = noted.get("updated_at") if isinstance(noted, dict) else None
+    return noted if isinstance(noted, dict) else {}
+
+
+def _number(value: JSON) -> int:
+    return value if isinstance(value, int) else 0
+
+
+def _is_same(one: Conversation, noted: Mapping[str, JSON]) -> bool:
+    """Whether nobody wrote to the log since, as far as can be told without its events."""
+    if one.updated_at is None or "updated_at" not in noted:
+        return len(one.messages) == noted.get("messages")
+    return bool(one.updated_at.isoformat() == noted["updated_at"])
+
+
+def _is_later(one: Conversation, stored: Iterable[Event], noted: Mapping[str, JSON]) -> bool:
+    """Whether all messages are others than those stored, and were written after them."""
+    before = noted.get("updated_at")
     if not one.messages or one.updated_at is None or not isinstance(before, str):
         return False
     try:
@@ -142,10 +171,9 @@ class Notes:
     @classmethod
     def of(cls, one: Conversation, offset: int, metadata: Mapping[str, JSON]) -> Notes:
         """The notes of this import, beside those in the metadata."""
-        noted = metadata.get(one.noted)
-        before = noted if isinstance(noted, dict) else {}
-        own = one.metadata[one.noted]
+        before, own = noted_in(metadata, one), one.metadata[one.noted]
         now = dict(own) if isinstance(own, dict) else {}
+        now["messages"] = max(_number(before.get("messages")), offset + len(one.messages))
         now["hidden"] = offset + one.hidden
         # A summary that is gone in the file is kept here, and so is what is known of it.
         now["summary"] = summary_digest(one.summary) or before.get("summary", "")

@@ -275,7 +275,7 @@ class _Loading:
             report.skip(one, str(error))
             return None
         place = yield from placed(key, one, events, session.metadata)
-        if events and not place.ours:
+        if events and not place.last:
             report.skip(one, _ANOTHER)
             return None
         return (yield from self._going_on(key, place, events, session, report))
@@ -290,7 +290,7 @@ class _Loading:
     ) -> Generator[_Step, Any, _Write | None]:
         """What is missing of a conversation at its place; None if it is newer here."""
         one = place.conversation
-        there = Comparison(one, events, place.ours)
+        there = Comparison(one, events, place.ours, place.last)
         notes = Notes.of(one, place.offset, session.metadata)
         report.events_known += len(there.known)
         report.events_removed += there.removed

@@ -33,6 +33,7 @@ LONGEST_LINE = 10 * 2**20
 
 _LOG, _META, _OLD, _MIGRATED = ".jsonl", ".meta.json", ".json", ".json.migrated"
 _NO_LIMIT = 2**62
+_TRIES = 5
 _NO_TIME = "0001-01-01T00:00:00"
 _OF_META = frozenset({"key", "summary", "skip", "count", "created_at", "updated_at"})
 _OF_OLD = frozenset({"key", "summary", "messages", "created", "updated"})
@@ -238,22 +239,27 @@ class _Directory:
 
     def _describe(self, name: str) -> Iterator[Found]:
         """Read a file of metadata; an old file of a key that ends in .meta only looks like one."""
-        file = self._path / (name + _META)
-        session = _Session(str(file))
         try:
-            text = file.read_bytes()
-            session.size = len(text)
-            record = _record(text)
-            if "messages" in record:
-                self._old.append(file.name)
-                return
-            session.describe(record, ("created_at", "updated_at"), _OF_META)
-            session.skip = max(session.skip, 0)
+            session = self._meta(name)
         except (InvalidError, OSError) as error:
-            yield Skipped(str(file), 1, _unread(error))
+            yield Skipped(self._source(name + _META), 1, _unread(error))
+            return
+        if session is None:
+            self._old.append(name + _META)
             return
         yield from session.problems
         self._described[name] = session
+
+    def _meta(self, name: str) -> _Session | None:
+        session = _Session(self._source(name + _META))
+        text = (self._path / (name + _META)).read_bytes()
+        session.size = len(text)
+        record = _record(text)
+        if "messages" in record:
+            return None
+        session.describe(record, ("created_at", "updated_at"), _OF_META)
+        session.skip = max(session.skip, 0)
+        return session
 
     def _choose(self) -> Iterator[Found]:
         """Say which log a key belongs to: that of its name, if there are several."""
@@ -292,14 +298,14 @@ class _Directory:
         if self._keys[key] != name:
             return
         session = self._described.get(name) or _Session("")
-        session.source = source
-        log = _Log(Reading(None, session.created_at))
         try:
-            session.size += (self._path / (name + _LOG)).stat().st_size
-            log.read(self._path / (name + _LOG), source, session.skip)
+            size = (self._path / (name + _LOG)).stat().st_size
+            session, log = self._consistent(name, session)
         except OSError as error:
             yield Skipped(source, 1, _unread(error), key)
             return
+        session.source = source
+        session.size += size
         yield from log.problems
         messages = log.reading.messages
         if _splits_a_call(messages, log.hidden):
@@ -307,6 +313,21 @@ class _Directory:
                 source, "truncated between a tool call and its result: both are shown", key
             )
         yield session.conversation(key, messages, log.hidden)
+
+    def _consistent(self, name: str, session: _Session) -> tuple[_Session, _Log]:
+        """A log and metadata that were there at one time: PicoClaw may be compacting it."""
+        for _ in range(_TRIES):
+            log = _Log(Reading(None, session.created_at))
+            log.read(self._path / (name + _LOG), self._source(name + _LOG), session.skip)
+            try:
+                now = self._meta(name)
+            except (InvalidError, OSError):
+                # There is none, or it was told of when it was first read.
+                break
+            if now is None or now.skip == session.skip:
+                break
+            session = now
+        return session, log
 
     # -- old files ---------------------------------------------------------------------------
 
