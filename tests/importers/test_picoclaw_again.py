@@ -12,6 +12,7 @@ import pytest
 
 import perdure
 from perdure.importers import load_sync, read_picoclaw
+from tests.importers import processes
 from tests.importers.claw import (
     CALL,
     KEY,
@@ -338,6 +339,22 @@ def test_an_import_that_was_interrupted_before_it_hid_what_is_truncated_goes_on(
     assert history(url) == said("1", "2", "3")[2:]
 
 
+def test_a_log_that_is_compacted_during_the_import_hides_what_it_hid(
+    url: str, claw: Claw, folder: Path
+) -> None:
+    Claw(folder, "first").add(*said("a"))
+    claw.add(*said(*"123456")).truncate(2)
+
+    found = read_picoclaw(folder)
+    read = [next(found)]
+    claw.compact()
+    read.extend(found)
+
+    with perdure.open_sync(url) as store:
+        load_sync(store, read, app="app", user="ada")
+    assert history(url) == said(*"123456")[4:]
+
+
 def test_imports_while_it_writes_and_compacts_store_each_message_once_and_in_order(
     url: str, claw: Claw, folder: Path
 ) -> None:
@@ -345,7 +362,7 @@ def test_imports_while_it_writes_and_compacts_store_each_message_once_and_in_ord
         return [{"role": "user", "content": str(n)} for n in range(first, first + 5)]
 
     def write() -> None:
-        for first in range(0, 1_500, 5):
+        for first in range(0, 900, 5):
             claw.add(*number(first))
             if first % 3 == 0:
                 claw.truncate(4, summary=f"up to {first}").compact()
@@ -363,6 +380,10 @@ def test_imports_while_it_writes_and_compacts_store_each_message_once_and_in_ord
     stored = [int(content["content"]) for content in everything(url)]
     assert stored == sorted(set(stored))
     assert history(url) == [json.loads(line) for line in claw.log.read_text().splitlines()]
+
+
+def test_two_processes_store_every_message_once(url: str, folder: Path) -> None:
+    processes.every_message_is_stored_once(url, folder)
 
 
 def test_an_erased_user_is_not_brought_back(url: str, bring: Import, claw: Claw) -> None:
