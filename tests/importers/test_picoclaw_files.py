@@ -47,7 +47,7 @@ def test_a_log_that_was_of_two_keys_comes_in_once_and_is_named(
     report = bring()
 
     assert problems(report) == [
-        "b', of which a_b.json.migrated is: all its messages are here",
+        "b', as a_b.json.migrated shows: all in it is taken for its own",
     ]
     assert str(report.remarks[0]).startswith(
         f"{folder}/a_b.jsonl: conversation 'a:b': also the log of 'a/b'"

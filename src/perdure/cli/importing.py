@@ -88,7 +88,7 @@ def picoclaw(invocation: Invocation, directory: str, app: str, user: str, dry_ru
 
     invocation = _looking(invocation) if dry_run else invocation
     found = read_picoclaw(directory)
-    files = [str(path) for path in Path(directory).iterdir() if path.is_file()]
+    files = [str(path) for path in Path(directory).glob("*.jsonl")]
     with invocation.store(create=True) as store, _progress(invocation, files) as progress:
         report = load_sync(store, found, app=app, user=user, dry_run=dry_run, progress=progress)
     tell(invocation, report)

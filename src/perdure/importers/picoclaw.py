@@ -85,7 +85,8 @@ class _Session:
             if isinstance(value, kind) and not isinstance(value, bool):
                 setattr(self, name, value)
             elif value is not None:
-                self.problems.append(Skipped(self.source, 1, f"{name} is {value!r}: left out"))
+                reason = f"{name} is {str(value)[:40]!r}: left out"
+                self.problems.append(Skipped(self.source, 1, reason))
         created, self.updated_at = (self._time(record, name) for name in times)
         self.created_at = created or self.updated_at
         if self.updated_at is not None:
@@ -378,7 +379,7 @@ class _Directory:
         """A log that stood for that key and for another: whose its messages are nobody knows."""
         name = safe(key)
         if name in self._logs and self._key_of(name) != key:
-            text = f"also the log of {key!r}, of which {file.name} is: all its messages are here"
+            text = f"also the log of {key!r}, as {file.name} shows: all in it is taken for its own"
             yield Remark(self._source(name + _LOG), text, self._key_of(name))
 
     def _beside(self, key: str, session: _Session, messages: Sequence[Message]) -> Iterator[Found]:
