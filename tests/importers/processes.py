@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import perdure
 from perdure import ALL, SessionKey
-from tests.cli.command import spawn
+from tests.cli.command import _MAIN, environment, spawn
 from tests.importers.claw import Claw, said
 
 _SESSIONS, _MESSAGES = 40, 12
@@ -33,6 +35,34 @@ def every_message_is_stored_once(url: str, folder: Path) -> None:
             assert [event.content for event in events] == [*talk, *said("more")]
             shown = store.history().get_history(claw.meta["key"])
             assert shown == [*talk[-4:], *said("more")]
+
+
+def a_killed_import_goes_on(url: str, folder: Path) -> None:
+    """Kill imports again and again, a little later each time; then let one end."""
+    talk = said(*map(str, range(_MESSAGES)))
+    keys = [f"chat:{number}" for number in range(200)]
+    for key in keys:
+        Claw(folder, key).add(*talk).truncate(4, summary="They counted.")
+    command = [sys.executable, "-c", _MAIN, "import", "picoclaw", str(folder)]
+    killed = 0
+    for tenth in range(8, 30, 5):
+        running = subprocess.Popen(command, env=environment(url), stdout=subprocess.DEVNULL)
+        try:
+            running.wait(tenth / 10)
+        except subprocess.TimeoutExpired:
+            running.kill()
+            killed += 1
+        running.wait()
+
+    assert killed
+    assert spawn(url, "import", "picoclaw", str(folder)).code == 0
+    with perdure.open_sync(url) as store:
+        view = store.history()
+        for key in keys:
+            events = store.events.read(SessionKey("", "", key))
+            assert [event.content for event in events] == talk
+            assert view.get_history(key) == talk[-4:]
+            assert view.get_summary(key) == "They counted."
 
 
 def _import_in_two(url: str, folder: Path) -> None:

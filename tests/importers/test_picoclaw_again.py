@@ -386,6 +386,10 @@ def test_two_processes_store_every_message_once(url: str, folder: Path) -> None:
     processes.every_message_is_stored_once(url, folder)
 
 
+def test_an_import_that_was_killed_goes_on(url: str, folder: Path) -> None:
+    processes.a_killed_import_goes_on(url, folder)
+
+
 def test_an_erased_user_is_not_brought_back(url: str, bring: Import, claw: Claw) -> None:
     claw.add(*said("1", "2")).truncate(1, summary="They counted.")
     bring()
