@@ -12,14 +12,13 @@ from perdure.features.approval_answers import answer_of, author, principal, refu
 from perdure.features.approval_requests import Asked, request
 from perdure.features.approval_rows import APPROVALS, Answer, Place, approval_of
 from perdure.features.approval_waiting import recovered, seconds_of, waited
-from perdure.features.cursors import check_limit, pack, unpack
+from perdure.features.cursors import check_limit, pack, paged, unpack
 from perdure.features.gating import Gating
 from perdure.features.lookup import get as get_session
 from perdure.features.lookup import target
 from perdure.features.outbox import notes
 from perdure.operation import (
     Bumps,
-    Emit,
     Flow,
     M,
     Operation,
@@ -302,19 +301,14 @@ class Approvals(Gating[M]):
         run_id: str | None = None,
     ) -> Stream[Approval]:
         """Every approval that `list` would give, page after page."""
-        cursor = None
-        while True:
-            page = yield from run(
+        return paged(
+            lambda cursor: run(
                 Approvals.list.of(
                     self, status=status, app=app, user=user, session=session, thread=thread,
                     run_id=run_id, cursor=cursor, limit=200,
                 )
-            )  # fmt: skip
-            for found in page.items:
-                yield Emit(found)
-            cursor = page.next_cursor
-            if cursor is None:
-                return
+            )
+        )  # fmt: skip
 
     # -- after a restart ---------------------------------------------------------------------
 

@@ -11,11 +11,10 @@ from perdure.features import checkpoint_lists as lists
 from perdure.features import checkpoint_puts as puts
 from perdure.features.checkpoint_drafts import Place
 from perdure.features.checkpoint_reads import LAST_ID, LAST_NUMBER, Wanted, one
-from perdure.features.cursors import check_limit
+from perdure.features.cursors import check_limit, paged
 from perdure.features.lineage_keeping import LineageKeeping
 from perdure.operation import (
     Bumps,
-    Emit,
     M,
     Plan,
     Stream,
@@ -283,19 +282,14 @@ class Checkpoints(LineageKeeping[M]):
         writes: bool = True,
     ) -> Stream[CheckpointTuple]:
         """Every checkpoint that `list` gives, page after page; nothing is locked in between."""
-        cursor = None
-        while True:
-            page = yield from run(
+        return paged(
+            lambda cursor: run(
                 Checkpoints.list.of(
                     self, lineage, namespace=namespace, before=before, filter=filter,
                     order=order, channels=channels, writes=writes, cursor=cursor,
                 )
-            )  # fmt: skip
-            for found in page.items:
-                yield Emit(found)
-            cursor = page.next_cursor
-            if cursor is None:
-                return
+            )
+        )  # fmt: skip
 
     # -- checks ------------------------------------------------------------------------------
 

@@ -12,14 +12,13 @@ from typing import Any, NamedTuple
 from perdure.errors import InvalidError, PerdureError
 from perdure.features import clarification_rows as rows
 from perdure.features.clarification_rows import CLARIFICATIONS, STATES, ClarificationRow, Where
-from perdure.features.cursors import check_limit, pack, unpack
+from perdure.features.cursors import check_limit, pack, paged, unpack
 from perdure.features.hooks import passed
 from perdure.features.listing import scope_of
 from perdure.features.lookup import find as find_session
 from perdure.features.outbox import notes
 from perdure.operation import (
     Bumps,
-    Emit,
     Feature,
     Flow,
     M,
@@ -299,17 +298,13 @@ class Clarifications(Feature[M]):
         status: ClarificationStatus | None = None,
     ) -> Stream[Clarification]:
         """Every question that `list` gives, page after page."""
-        cursor = None
-        while True:
-            op = Clarifications.list.of(
-                self, app, user, session=session, status=status, cursor=cursor, limit=_BATCH
+        return paged(
+            lambda cursor: run(
+                Clarifications.list.of(
+                    self, app, user, session=session, status=status, cursor=cursor, limit=_BATCH
+                )
             )
-            page = yield from run(op)
-            for found in page.items:
-                yield Emit(found)
-            cursor = page.next_cursor
-            if cursor is None:
-                return
+        )
 
     def _filter(
         self,
