@@ -11,12 +11,13 @@ from perdure.features import approval_rows as rows
 from perdure.features.approval_answers import answer_of, author, principal, refuse_unless_allowed
 from perdure.features.approval_requests import Asked, request
 from perdure.features.approval_rows import APPROVALS, Answer, Place, approval_of
-from perdure.features.approval_waiting import recovered, seconds_of, waited
+from perdure.features.approval_waiting import recovered, waited
 from perdure.features.cursors import check_limit, pack, paged, unpack
 from perdure.features.gating import Gating
 from perdure.features.lookup import get as get_session
 from perdure.features.lookup import target
 from perdure.features.outbox import notes
+from perdure.features.waiting import seconds_of
 from perdure.operation import (
     Bumps,
     Flow,

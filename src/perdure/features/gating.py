@@ -11,7 +11,8 @@ from typing import Any, Generic, NamedTuple, TypeVar, cast
 from perdure.errors import ApprovalPendingError, ClosedError, DeniedError, InvalidError
 from perdure.features import approval_rows as rows
 from perdure.features.approval_requests import Asked, request
-from perdure.features.approval_waiting import looked, seconds_of, waited
+from perdure.features.approval_waiting import looked, waited
+from perdure.features.waiting import seconds_of
 from perdure.operation import Async, Feature, Flow, M, Operation, Plan, Settings, Sync, run
 from perdure.policy import ApprovalPolicy
 from perdure.records import JSON, Approval, Opaque, SessionKey
