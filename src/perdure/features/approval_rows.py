@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from datetime import timedelta
 from hashlib import sha256
 from typing import Any, NamedTuple
 
 from perdure import parts
-from perdure.errors import ConflictError, InvalidError, NotFoundError, PerdureError
-from perdure.features.describing import MAX_TTL
+from perdure.errors import ConflictError, NotFoundError, PerdureError
 from perdure.features.fulltext import Doc, document, reindex_alone
 from perdure.features.indexed_texts import APPROVALS as INDEXED
 from perdure.features.indexed_texts import approval_text, block_of
@@ -369,11 +367,3 @@ def step_of(approval_id: str, columns: Sequence[Any]) -> ApprovalStep:
 def chosen(query: Query, values: Mapping[str, Any]) -> dict[str, Any]:
     """Those of the values that the statement, with its choices, wants."""
     return {name: values[name] for name in query.params}
-
-
-def micros(span: object, what: str) -> int:
-    """Microseconds of a timedelta above 0; `InvalidError`."""
-    if not isinstance(span, timedelta) or not timedelta(0) < span <= MAX_TTL:
-        most = f"of at most {MAX_TTL.days} days"
-        raise InvalidError(f"{what} must be a timedelta above 0, {most}, not {span!r}", what)
-    return span // timedelta(microseconds=1)

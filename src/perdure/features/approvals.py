@@ -13,6 +13,7 @@ from perdure.features.approval_requests import Asked, request
 from perdure.features.approval_rows import APPROVALS, Answer, Place, approval_of
 from perdure.features.approval_waiting import recovered, waited
 from perdure.features.cursors import check_limit, pack, paged, unpack
+from perdure.features.describing import span
 from perdure.features.gating import Gating
 from perdure.features.lookup import get as get_session
 from perdure.features.lookup import target
@@ -322,7 +323,7 @@ class Approvals(Gating[M]):
         What was asked for longer ago than ``max_age`` is expired; the rest can be waited for
         again. What another process waits for is left alone, and so is what it answers meanwhile.
         """
-        oldest = None if max_age is None else rows.micros(max_age, "max_age")
+        oldest = None if max_age is None else span(max_age, "max_age")
         of = None if app is ALL else check_text(app, "app", self._settings.limits.text)
         return (yield from recovered(self._settings, oldest, of))
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import NamedTuple, cast
 
 from perdure.errors import ConflictError, InvalidError, NotFoundError, TooLargeError
-from perdure.features.describing import MAX_TTL
+from perdure.features.describing import span
 from perdure.features.fulltext import Doc, document, index, reindex_alone
 from perdure.features.hooks import passed
 from perdure.features.indexed_texts import CLARIFICATIONS as INDEXED
@@ -144,15 +144,6 @@ def _options(options: Sequence[str], settings: Settings) -> str:
     return encode_trusted(checked)
 
 
-def _end(ttl: timedelta | None, now: int) -> int | None:
-    if ttl is None:
-        return None
-    if not isinstance(ttl, timedelta) or not timedelta(0) < ttl <= MAX_TTL:
-        message = f"ttl must be a timedelta above 0, of at most {MAX_TTL.days} days, not {ttl!r}"
-        raise InvalidError(message, "ttl")
-    return now + ttl // timedelta(microseconds=1)
-
-
 def question_digest(question: str) -> str:
     """What a pending question is recognised by."""
     return digest("question", question)
@@ -183,7 +174,7 @@ def draft(
         answered_by="",
         created_at=who.now,
         answered_at=None,
-        expires_at=_end(ttl, who.now),
+        expires_at=None if ttl is None else who.now + span(ttl, "ttl"),
     )
 
 

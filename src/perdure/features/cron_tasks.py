@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any, NamedTuple
 
 from perdure.errors import ConflictError, InvalidError, NotFoundError
-from perdure.features.describing import MAX_TTL
+from perdure.features.describing import span
 from perdure.features.fulltext import Doc, document, grow, index, reindex_alone
 from perdure.features.hooks import passed
 from perdure.features.indexed_texts import TASKS, block_of, task_text
@@ -138,12 +138,7 @@ def check_misfire_limit(value: object) -> int:
 
 def check_timeout(value: timedelta | None) -> int | None:
     """The microseconds of a time; None stays None."""
-    if value is None:
-        return None
-    if not isinstance(value, timedelta) or not timedelta(0) < value <= MAX_TTL:
-        message = f"timeout must be a timedelta above 0, or None, not {value!r}"
-        raise InvalidError(message, "timeout")
-    return value // timedelta(microseconds=1)
+    return None if value is None else span(value, "timeout")
 
 
 def action_text(action: Any, settings: Settings) -> str:

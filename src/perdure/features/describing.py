@@ -60,17 +60,25 @@ def key_text(key: SessionKey | None, limit: int) -> str | None:
     return encode_trusted(list(checked))
 
 
-def micros(ttl: timedelta) -> int:
-    """A time to live in microseconds; it must be above zero."""
+def micros(ttl: object, thing: str) -> int:
+    """The time to live of a thing in microseconds; it must be above zero."""
     if not isinstance(ttl, timedelta):
         raise InvalidError(f"ttl must be a timedelta, not {ttl!r}", "ttl")
     if ttl <= timedelta(0):
-        raise InvalidError(f"ttl must be above zero, not {ttl}: delete the session instead", "ttl")
+        raise InvalidError(f"ttl must be above zero, not {ttl}: delete the {thing} instead", "ttl")
     if ttl > MAX_TTL:
         raise InvalidError(
             f"ttl is {ttl.days} days, at most {MAX_TTL.days}: None is for ever", "ttl"
         )
     return ttl // timedelta(microseconds=1)
+
+
+def span(value: object, what: str) -> int:
+    """The microseconds of a timedelta above 0; `InvalidError`."""
+    if not isinstance(value, timedelta) or not timedelta(0) < value <= MAX_TTL:
+        most = f"of at most {MAX_TTL.days} days"
+        raise InvalidError(f"{what} must be a timedelta above 0, {most}, not {value!r}", what)
+    return value // timedelta(microseconds=1)
 
 
 class Change(NamedTuple):
@@ -99,7 +107,7 @@ def change(
         name: text.line(value, name) for name, value in lines.items() if value is not None
     }
     if ttl is not None:
-        columns["ttl"] = None if ttl is DELETE else micros(ttl)  # type: ignore[arg-type]
+        columns["ttl"] = None if ttl is DELETE else micros(ttl, "session")
     given = dict(metadata or {})
     kept = {key: value for key, value in given.items() if value is not DELETE}
     removed = [key for key, value in given.items() if value is DELETE]

@@ -168,7 +168,7 @@ class Sessions(Leasing[M]):
         text = Text(settings.limits)
         checked_tags = text.tags(given.tags or ())
         checked_metadata = text.metadata(given.metadata or {})
-        life = None if ttl is None else describing.micros(ttl)
+        life = None if ttl is None else describing.micros(ttl, "session")
         row = SessionRow(
             part=at.part,
             uid=uid,

@@ -16,7 +16,7 @@ from perdure.features.cron import Cron
 from perdure.features.cron_runs import Claim, RunRow
 from perdure.features.cron_tasks import TaskRow
 from perdure.features.cursors import check_limit
-from perdure.features.runs import check_ttl
+from perdure.features.describing import span
 from perdure.operation import Flow, M, Settings, Sleep, Sync, flow, run
 from perdure.records import CronPass, CronRun, CronTask
 from perdure.store import _Store
@@ -67,8 +67,8 @@ class Scheduler(Worker[M]):
         given = settings.cron_handlers if handlers is None else checked_handlers(handlers)
         self.handlers: Mapping[str, Callable[[CronContext], Any]] = given or {}
         self._limit = check_limit(limit, settings.limits.records)
-        self._lease = check_ttl(lease, "lease")
-        self._grace = check_ttl(grace, "grace")
+        self._lease = span(lease, "lease")
+        self._grace = span(grace, "grace")
         self._owner = settings.ids()
         # What is committed here is told to those who subscribe to the store.
         self._in_thread.hub = store._hub
