@@ -374,7 +374,7 @@ class Cron(Feature[M]):
     def _scope(self, app: str | AllType) -> tuple[str, str]:
         return ("tenant", self._settings.tenant) if app is ALL else ("app", self._place(app))
 
-    def _row(self, app: str, columns: dict[str, Any], source: str) -> TaskRow:
+    def _row(self, app: str, columns: dict[str, Any], source: cron_tasks.Source) -> TaskRow:
         """A task that was not there."""
         settings = self._settings
         now, part = settings.clock(), self._place(app)

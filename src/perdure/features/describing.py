@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from perdure.errors import InvalidError, TooLargeError
 from perdure.features.lookup import SESSIONS, SessionRow
@@ -84,7 +84,7 @@ def span(value: object, what: str) -> int:
 class Change(NamedTuple):
     """What an update changes: the columns, and the metadata by key."""
 
-    columns: dict[str, str | int | None]
+    columns: dict[str, Any]
     tags: list[str] | None
     metadata: dict[str, JSON]
     removed: list[str]
@@ -103,7 +103,7 @@ def change(
     """The checked change; `InvalidError` for what cannot be stored."""
     text = Text(limits)
     lines = {"title": title, "author": author, "agent_type": agent_type}
-    columns: dict[str, str | int | None] = {
+    columns: dict[str, Any] = {
         name: text.line(value, name) for name, value in lines.items() if value is not None
     }
     if ttl is not None:
@@ -127,7 +127,7 @@ def apply(row: SessionRow, changed: Change, now: int) -> Plan[SessionRow]:
     if size > changed.limit:
         message = f"metadata grows to {size} bytes of JSON, the limit is {changed.limit}"
         raise TooLargeError(message, "state", "metadata")
-    row = row._replace(tags=encode_trusted(tags), metadata=text, **changed.columns)  # type: ignore[arg-type]
+    row = row._replace(tags=encode_trusted(tags), metadata=text, **changed.columns)
     row = row._replace(expires_at=None if row.ttl is None else now + row.ttl)
     yield SESSIONS.describe(
         part=row.part,
