@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal
 
 from perdure.errors import NotFoundError
 from perdure.features import checkpoint_drafts as drafts
@@ -181,13 +181,7 @@ class Checkpoints(LineageKeeping[M]):
         order: Order = "put",
     ) -> Work[Checkpoint | None]:
         """The same, or None."""
-        find = self._one(lineage, id, namespace, channels, order, writes=False)
-
-        def work(_: Bumps) -> Plan[Checkpoint | None]:
-            found = yield from find()
-            return None if found is None else found.checkpoint
-
-        return in_one(work)
+        return self._found(lineage, id, namespace, channels, order)
 
     @reading
     def latest(
@@ -199,13 +193,7 @@ class Checkpoints(LineageKeeping[M]):
         order: Order = "put",
     ) -> Work[Checkpoint | None]:
         """The checkpoint that was put last in exactly that namespace, or None."""
-        find = self._one(lineage, None, namespace, channels, order, writes=False)
-
-        def work(_: Bumps) -> Plan[Checkpoint | None]:
-            found = yield from find()
-            return None if found is None else found.checkpoint
-
-        return in_one(work)
+        return self._found(lineage, None, namespace, channels, order)
 
     @reading
     def get_tuple(
@@ -293,6 +281,22 @@ class Checkpoints(LineageKeeping[M]):
 
     # -- checks ------------------------------------------------------------------------------
 
+    def _found(
+        self,
+        lineage: str,
+        id: str | None,
+        namespace: str,
+        channels: Sequence[str] | None,
+        order: Order,
+    ) -> Work[Checkpoint | None]:
+        find = self._one(lineage, id, namespace, channels, order, writes=False)
+
+        def work(_: Bumps) -> Plan[Checkpoint | None]:
+            found = yield from find()
+            return None if found is None else found.checkpoint
+
+        return in_one(work)
+
     def _one(
         self,
         lineage: str,
@@ -302,7 +306,7 @@ class Checkpoints(LineageKeeping[M]):
         order: Order,
         *,
         writes: bool,
-    ) -> Any:
+    ) -> Callable[[], Plan[CheckpointTuple | None]]:
         at = Place(self._settings, lineage, namespace)
         lists.check_order(order)
         values = {"part": at.part, "ns": at.ns}
