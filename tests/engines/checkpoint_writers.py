@@ -17,6 +17,8 @@ from tests.engines.processes import in_a_process, meet, side_by_side
 ADA = ("support", "ada")
 PUTS = 40
 FENCED = 60
+#: So many that an erasure comes between them: 80 were all put before the first one had begun.
+OWNED = 300
 _TEXT = "what was said "
 
 
@@ -173,14 +175,16 @@ def _owned(kind: str, url: str) -> int:
             return as_long_as_something_comes(
                 lambda _: store.erase_user(*ADA, settle=False).removed["checkpoints"]
             )
-        for number in range(PUTS):
+        for number in range(OWNED):
             put(store, kind, number, None, owner=ADA, namespace=f"{kind}{number % 3}")
-    return PUTS
+    return OWNED
 
 
 def nothing_is_left_of_who_is_erased_while_others_put(url: str) -> None:
     perdure.open_sync(url).close()
     *_, erased = side_by_side(_owned, [("one", url), ("two", url), ("erase", url)])
+
+    # Else nobody was in anybody's way.
     assert erased > 1
 
     with perdure.open_sync(url) as store:
