@@ -177,7 +177,12 @@ class JsonlEngine(SqliteEngine):
     def _leave(self) -> None:
         directory, self._directory = self._directory, None
         if directory is not None:
-            give_back(directory, lambda: directory.leave(self._connection))
+            give_back(directory, lambda: self._leave_last(directory))
+
+    def _leave_last(self, directory: Directory) -> None:
+        if directory.writer.held and directory.trusted and not directory.damage:
+            self._fold(directory)
+        directory.leave()
 
     def after_fork_in_child(self) -> None:
         """Be closed, without touching what the parent still uses."""
@@ -195,7 +200,8 @@ class JsonlEngine(SqliteEngine):
             directory.writing = True
             outcomes = super()._run(jobs, more)
             if directory.trusted and directory.full:
-                self._fold(directory)
+                with self._writing:
+                    self._fold(directory)
             return outcomes
 
     @property
@@ -233,13 +239,14 @@ class JsonlEngine(SqliteEngine):
 
     def _fold(self, directory: Directory) -> None:
         """Cut the journal; what was written is safe whatever becomes of that."""
-        with self._writing:
-            try:
-                worn = directory.worn(self._required)
-                directory.fold(self._required)
-                generations.rewrite(directory, self._required, worn)
-            except (PerdureError, apsw.Error) as error:
-                log.warning("%s: %s", self._folder, error)
+        if self._connection is None:
+            return
+        try:
+            worn = directory.worn(self._connection)
+            directory.fold(self._connection)
+            generations.rewrite(directory, self._connection, worn)
+        except (PerdureError, apsw.Error) as error:
+            log.warning("%s: %s", self._folder, error)
 
     # -- compaction ------------------------------------------------------------------------
 

@@ -277,8 +277,7 @@ class Recovery:
         known = {row[0]: row for row in run(connection, JSONL.every_file())}
         for path, end in self._ends.items():
             _, part, uid, _, _, dead, removed, damage = known[path]
-            file = File(path, (part, uid), {}, end, dead, bool(removed), damage)
-            directory.touched[path] = file
+            directory.remember(File(path, (part, uid), {}, end, dead, bool(removed), damage))
         journal = {path for record in found.records for path in record.files}
         if journal - set(self._ends):
             # What is missing in a damaged file, only the journal has.
