@@ -225,6 +225,8 @@ class JsonlEngine(SqliteEngine):
         if self._index != index:
             self._reconnect()
             self._index = index
+            if self._checkpointer is not None:
+                self._checkpointer.move(self._connect())
         if self._capture is None:
             self._capture = Capture(directory, self._required)
 
