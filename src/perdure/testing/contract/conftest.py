@@ -18,7 +18,15 @@ import pytest
 from perdure.records import SessionKey
 from perdure.store import Store
 from perdure.testing.clocks import FixedClock
-from perdure.testing.databases import Database, Dump, NewKey, OpenStore, Reopen, empty_file
+from perdure.testing.databases import (
+    Database,
+    Dump,
+    NewKey,
+    OpenStore,
+    Reopen,
+    empty_file,
+    empty_place,
+)
 from perdure.testing.postgres import FORMS, empty_schema
 
 OWN_URLS = {
@@ -73,8 +81,8 @@ def database(
     # Those who open it by themselves find nothing at all.
     alone = not {"lone", "engine_url"}.isdisjoint(request.fixturenames)
     own = "reopen" in request.fixturenames or request.node.get_closest_marker("own_engine")
-    with _fresh(url, tmp_path, with_tables=not alone) as fresh:
-        kept = url.endswith(":{schema}") and not alone and not own
+    kept = url in OWN_URLS.values() and not alone and not own
+    with _fresh(url, tmp_path, with_tables=not alone, kept=kept) as fresh:
         shared = url == fresh
         made = Database(fresh, sync=sync, shared=shared, defaults=defaults, kept=kept)
         yield made
@@ -82,10 +90,13 @@ def database(
 
 
 @contextmanager
-def _fresh(url: str, folder: Path, *, with_tables: bool) -> Iterator[str]:
+def _fresh(url: str, folder: Path, *, with_tables: bool, kept: bool) -> Iterator[str]:
     if url.endswith(":{schema}"):
         with empty_schema(url.partition(":")[0], with_tables=with_tables) as address:
             yield address
+    elif kept:
+        with empty_place(url) as place:
+            yield place
     else:
         if with_tables and url == OWN_URLS["sqlite"]:
             shutil.copy(empty_file(), folder / "agent.db")
