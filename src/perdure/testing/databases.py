@@ -238,19 +238,19 @@ class Database:
 
     async def reopen(self) -> Store:
         """A new store on the same data, after all others were closed."""
-        await self.close_stores()
+        await asyncio.to_thread(self.close_stores)
         return self.open()
 
-    async def close_stores(self) -> None:
-        """Close every store opened so far."""
+    def close_stores(self) -> None:
+        """Close every store opened so far. Blocks."""
         while self._opened:
-            await asyncio.to_thread(self._opened.pop()._engine.close)
+            self._opened.pop()._engine.close()
 
-    async def close(self) -> None:
-        """Close every store, and the engine that they shared."""
-        await self.close_stores()
+    def close(self) -> None:
+        """Close every store, and the engine that they shared. Blocks."""
+        self.close_stores()
         if not self._kept and (engine := _engines.pop(self._name, None)):
-            await asyncio.to_thread(engine.close)
+            engine.close()
 
     async def dump(self) -> dict[str, list[Row]]:
         """Every row of every table that has rows of people."""

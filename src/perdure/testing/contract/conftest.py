@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import cache
 from inspect import iscoroutinefunction
 from pathlib import Path
 from typing import Any
@@ -86,7 +88,7 @@ def database(
         shared = url == fresh
         made = Database(fresh, sync=sync, shared=shared, defaults=defaults, kept=kept)
         yield made
-        asyncio.run(made.close())
+        made.close()
 
 
 @contextmanager
@@ -108,7 +110,7 @@ def lone(database: Database) -> Iterator[Database]:
     """The URL of the test with an engine for each store, as anybody opens it."""
     alone = Database(database.url, sync=database.sync, shared=False, defaults={})
     yield alone
-    asyncio.run(alone.close())
+    alone.close()
 
 
 @pytest.fixture
@@ -136,7 +138,15 @@ def new_key(store: Store) -> NewKey:
 @pytest.fixture
 def key(new_key: NewKey) -> SessionKey:
     """The key of a session that was just made: without events, at version 1."""
-    return asyncio.run(new_key("chat"))
+    return _before_tests().run(new_key("chat"))
+
+
+@cache
+def _before_tests() -> asyncio.Runner:
+    """An event loop for what is done before a test: it has one of its own, made anew."""
+    runner = asyncio.Runner()
+    atexit.register(runner.close)
+    return runner
 
 
 @pytest.fixture
