@@ -74,9 +74,7 @@ def clock() -> FixedClock:
 
 
 @pytest.fixture
-def database(
-    request: pytest.FixtureRequest, clock: FixedClock, tmp_path: Path
-) -> Iterator[Database]:
+def database(request: pytest.FixtureRequest, clock: FixedClock) -> Iterator[Database]:
     url, sync = request.param
     # Power cuts are the business of other tests, and syncing is what takes the time in these.
     defaults = {"clock": clock, "durability": "normal", "pool_min": 1}
@@ -84,7 +82,7 @@ def database(
     alone = not {"lone", "engine_url"}.isdisjoint(request.fixturenames)
     own = "reopen" in request.fixturenames or request.node.get_closest_marker("own_engine")
     kept = url in OWN_URLS.values() and not alone and not own
-    with _fresh(url, tmp_path, with_tables=not alone, kept=kept) as fresh:
+    with _fresh(url, request, with_tables=not alone, kept=kept) as fresh:
         shared = url == fresh
         made = Database(fresh, sync=sync, shared=shared, defaults=defaults, kept=kept)
         yield made
@@ -92,14 +90,19 @@ def database(
 
 
 @contextmanager
-def _fresh(url: str, folder: Path, *, with_tables: bool, kept: bool) -> Iterator[str]:
+def _fresh(
+    url: str, request: pytest.FixtureRequest, *, with_tables: bool, kept: bool
+) -> Iterator[str]:
     if url.endswith(":{schema}"):
         with empty_schema(url.partition(":")[0], with_tables=with_tables) as address:
             yield address
     elif kept:
         with empty_place(url) as place:
             yield place
+    elif url == "memory:":
+        yield url
     else:
+        folder: Path = request.getfixturevalue("tmp_path")
         if with_tables and url == OWN_URLS["sqlite"]:
             shutil.copy(empty_file(), folder / "agent.db")
         yield url.replace("{folder}", str(folder)).replace("{name}", uuid4().hex)
