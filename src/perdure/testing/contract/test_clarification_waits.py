@@ -21,8 +21,6 @@ from perdure import (
 from perdure.testing.clocks import FixedClock
 from perdure.testing.databases import Database, Dump, OpenStore
 
-pytestmark = pytest.mark.own_engine
-
 ADA = UserScope("support", "ada")
 HOUR = timedelta(hours=1)
 QUESTION = "Which parcel do you mean?"
@@ -108,6 +106,7 @@ async def test_a_wait_for_what_is_removed_raises(store: Store, key: SessionKey) 
         await waited(store, asked.id, store.sessions.delete(key))
 
 
+@pytest.mark.own_engine
 async def test_a_wait_ends_with_its_store_and_makes_no_answer_up(
     store: Store, open_store: OpenStore
 ) -> None:
@@ -245,6 +244,7 @@ async def test_an_age_that_is_none_is_refused(store: Store, age: Any) -> None:
         await store.clarifications.recover_pending(max_age=age)
 
 
+@pytest.mark.own_engine
 async def test_the_lease_of_a_wait_that_was_cut_off_ends_by_itself(
     database: Database, store: Store, clock: FixedClock, dump: Dump
 ) -> None:
