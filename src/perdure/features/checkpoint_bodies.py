@@ -6,11 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from perdure.errors import CorruptError
+from perdure.features.checkpoint_trees import Roll, Tree, appended
 from perdure.features.deltas import Packed, checksum, unpack
 from perdure.operation import Cache
 from perdure.records import JSON, Opaque
 from perdure.sql import load
-from perdure.values import decode, digest, encode_trusted, from_payload
+from perdure.values import decode, digest, encode_trusted
 
 CHECKPOINTS = load("perdure.features", "checkpoints.sql")
 
@@ -64,12 +65,14 @@ class Value(NamedTuple):
 
     codec: str | None
     data: bytes
+    #: What is decoded of them already, if anything may be.
+    tree: Tree | None = None
 
     def record(self, what: str) -> Any:
         """What the caller gets."""
-        if self.codec is None:
-            return from_payload(_text(self.data, what), None, None, what)
-        return Opaque(self.codec, self.data)
+        if self.codec is not None:
+            return Opaque(self.codec, self.data)
+        return decode(self.data, what) if self.tree is None else self.tree.look(self.data, what)
 
 
 def namespace_key(namespace: str) -> str:
@@ -104,7 +107,7 @@ def encode_body(metadata: str, channels: Channels, codec: str | None, payload: b
 def decode_body(data: bytes, what: str) -> Body:
     """The body of such bytes; `CorruptError`."""
     line, _, payload = data.partition(b"\n")
-    head = decode(_text(line, what), what)
+    head = decode(line, what)
     try:
         channels = {
             name: Entry(entry[0], Ref(*entry[1:]) if entry[1:] else None)
@@ -113,13 +116,6 @@ def decode_body(data: bytes, what: str) -> Body:
         return Body(head["metadata"], channels, head["codec"], payload)
     except (KeyError, TypeError, IndexError) as error:
         raise CorruptError(f"the body of {what} is damaged: {error!r}") from error
-
-
-def _text(data: bytes, what: str) -> str:
-    try:
-        return data.decode()
-    except UnicodeDecodeError as error:
-        raise CorruptError(f"the stored JSON of {what} is damaged: {error}") from error
 
 
 # -- what a process remembers ----------------------------------------------------------------
@@ -156,6 +152,7 @@ class Memory:
 
     def keep(self, ref: Ref, value: Value) -> None:
         """Remember bytes."""
+        value = value._replace(tree=None)
         self.cache.put(("value", self._part, *ref), value, len(value.data))
 
     def free(self, chain: int, depth: int, token: str) -> bool:
@@ -198,20 +195,26 @@ def unfold(links: Iterable[Link], wanted: Iterable[Ref], memory: Memory) -> dict
 def _unfold(links: Mapping[int, Link], chain: int, refs: set[Ref]) -> dict[Ref, Value]:
     found = {}
     data = b""
+    roll = place = None
+    codec: str | None = ""
     what = f"the value of a checkpoint, chain {chain}"
     asked = {ref.depth: ref for ref in refs}
     for depth in range(max(asked) + 1):
         link = links.get(depth)
         if link is None:
             raise CorruptError(f"{what}: the link at depth {depth} is missing")
-        data = unpack(link.packed, data, what)
+        base, data = data, unpack(link.packed, data, what)
         if checksum(data) != link.checksum:
             raise CorruptError(f"{what}: the bytes at depth {depth} are not those that were put")
+        is_json, codec = codec is None and link.codec is None, link.codec
+        piece = appended(base, link.packed, data) if is_json else None
+        roll = (roll or Roll(base)) if piece else None
+        place = roll.grow(piece) if roll and piece else None
         ref = asked.get(depth)
         if ref is not None:
             if ref.checksum != link.checksum:
                 raise CorruptError(f"{what}: depth {depth} holds other bytes than were put")
-            found[ref] = Value(link.codec, data)
+            found[ref] = Value(link.codec, data, place)
     return found
 
 

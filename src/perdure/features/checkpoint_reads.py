@@ -17,8 +17,9 @@ from perdure.features.checkpoint_bodies import (
     decode_body,
     unfold,
 )
+from perdure.features.checkpoint_trees import Seen
 from perdure.features.deltas import Packed
-from perdure.operation import Cache, Plan, Rows
+from perdure.operation import Cache, Plan, Rows, Settings
 from perdure.records import Checkpoint, CheckpointKey, CheckpointTuple, CheckpointWrite
 from perdure.values import from_micros, from_payload
 
@@ -175,10 +176,12 @@ def values_of(
     bodies: Sequence[Body],
     channels: Collection[str] | None,
     cache: Cache,
-    *,
-    keep: bool,
+    looks: Cache | None,
 ) -> Plan[dict[tuple[str, Ref], Value]]:
-    """The values of the channels that are asked for: one statement for each lineage."""
+    """The values of the channels that are asked for: one statement for each lineage.
+
+    With ``looks``, which has what is looked at again, they are remembered.
+    """
     refs: dict[str, set[Ref]] = {}
     for row, body in zip(rows, bodies, strict=True):
         refs.setdefault(row.part, set()).update(
@@ -193,9 +196,20 @@ def values_of(
         links = yield from links_of(part, missing)
         for ref, value in unfold(links, wanted, memory).items():
             found[part, ref] = value
-            if keep:
+            if looks is not None:
                 memory.keep(ref, value)
+                found[part, ref] = _seen(looks, part, ref, value)
     return found
+
+
+def _seen(looks: Cache, part: str, ref: Ref, value: Value) -> Value:
+    """The value, with what was decoded of it where it was looked at before."""
+    key = (part, ref)
+    seen = looks.get(key)
+    if seen is None:
+        seen = Seen()
+        looks.put(key, seen, Seen.WEIGHT * len(value.data))
+    return value._replace(tree=seen)
 
 
 class Stored(NamedTuple):
@@ -257,12 +271,12 @@ def record(
 
 
 def tuples(
-    found: Read, wanted: Wanted, cache: Cache, *, keep: bool = False
+    found: Read, wanted: Wanted, cache: Cache, looks: Cache | None = None
 ) -> Plan[list[CheckpointTuple]]:
     """The records of what was read."""
     channels = wanted.channels
     if channels is None or channels:
-        values = yield from values_of(found.rows, found.bodies, channels, cache, keep=keep)
+        values = yield from values_of(found.rows, found.bodies, channels, cache, looks)
     else:
         values = {}
     made = []
@@ -274,9 +288,10 @@ def tuples(
 
 
 def one(
-    wanted: Wanted, ns: str, part: str, cache: Cache, *, latest: bool
+    wanted: Wanted, ns: str, part: str, settings: Settings, *, latest: bool
 ) -> Plan[CheckpointTuple | None]:
     """The checkpoint that is asked for, remembered for the next put; None if there is none."""
+    cache = settings.cache
     memory = Memory(cache, part)
     expected = memory.latest(ns) if latest else memory.known(ns, wanted.values.get("id", ""))
     has = expected is not None and memory.value(expected.body) is not None
@@ -286,7 +301,7 @@ def one(
         return None
     [row], [body] = found.rows, found.bodies
     memory.learn(ns, Known(row.id, row.body, body.channels, row.epoch), latest=latest)
-    [made] = yield from tuples(found, wanted, cache, keep=True)
+    [made] = yield from tuples(found, wanted, cache, settings.looks)
     return made
 
 

@@ -322,7 +322,7 @@ class Checkpoints(LineageKeeping[M]):
             writes,
         )
         latest = id is None and order == "put"
-        return lambda: one(wanted, at.ns, at.part, self._settings.cache, latest=latest)
+        return lambda: one(wanted, at.ns, at.part, self._settings, latest=latest)
 
 
 def _there(
