@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from perdure.errors import CorruptError
 from perdure.features.checkpoint_trees import Roll, Tree, appended
-from perdure.features.deltas import Packed, checksum, unpack
+from perdure.features.deltas import Packed, Sums, unpack
 from perdure.operation import Cache
 from perdure.records import JSON, Opaque
 from perdure.sql import load
@@ -150,9 +150,16 @@ class Memory:
         found: Value | None = self.cache.get(("value", self._part, *ref))
         return found
 
+    def values(self, refs: Iterable[Ref]) -> dict[Ref, Value]:
+        """Of these places, those whose bytes are remembered."""
+        values = ((ref, self.value(ref)) for ref in refs)
+        return {ref: value for ref, value in values if value is not None}
+
     def keep(self, ref: Ref, value: Value) -> None:
         """Remember bytes."""
-        value = value._replace(tree=None)
+        if value.tree is not None:
+            # It may know more than what is accounted for.
+            value = Value(value.codec, value.data)
         self.cache.put(("value", self._part, *ref), value, len(value.data))
 
     def free(self, chain: int, depth: int, token: str) -> bool:
@@ -174,19 +181,15 @@ class Link(NamedTuple):
     codec: str | None
 
 
-def unfold(links: Iterable[Link], wanted: Iterable[Ref], memory: Memory) -> dict[Ref, Value]:
-    """The values at these places, out of the links of their chains, or as remembered."""
+def unfold(links: Iterable[Link], wanted: Iterable[Ref]) -> dict[Ref, Value]:
+    """The values at these places, out of the links of their chains."""
     chains: dict[int, dict[int, Link]] = {}
     for link in links:
         chains.setdefault(link.chain, {})[link.depth] = link
     found: dict[Ref, Value] = {}
     by_chain: dict[int, set[Ref]] = {}
     for ref in wanted:
-        remembered = memory.value(ref)
-        if remembered is not None:
-            found[ref] = remembered
-        else:
-            by_chain.setdefault(ref.chain, set()).add(ref)
+        by_chain.setdefault(ref.chain, set()).add(ref)
     for chain, refs in by_chain.items():
         found.update(_unfold(chains.get(chain, {}), chain, refs))
     return found
@@ -197,6 +200,7 @@ def _unfold(links: Mapping[int, Link], chain: int, refs: set[Ref]) -> dict[Ref, 
     data = b""
     roll = place = None
     codec: str | None = ""
+    sums = Sums()
     what = f"the value of a checkpoint, chain {chain}"
     asked = {ref.depth: ref for ref in refs}
     for depth in range(max(asked) + 1):
@@ -204,14 +208,15 @@ def _unfold(links: Mapping[int, Link], chain: int, refs: set[Ref]) -> dict[Ref, 
         if link is None:
             raise CorruptError(f"{what}: the link at depth {depth} is missing")
         base, data = data, unpack(link.packed, data, what)
-        if checksum(data) != link.checksum:
-            raise CorruptError(f"{what}: the bytes at depth {depth} are not those that were put")
+        sums.follow(link.packed)
         is_json, codec = codec is None and link.codec is None, link.codec
         piece = appended(base, link.packed, data) if is_json else None
         roll = (roll or Roll(base)) if piece else None
         place = roll.grow(piece) if roll and piece else None
         ref = asked.get(depth)
         if ref is not None:
+            if sums.of(data) != link.checksum:
+                raise CorruptError(f"{what}: the bytes at depth {depth} are not what was put")
             if ref.checksum != link.checksum:
                 raise CorruptError(f"{what}: depth {depth} holds other bytes than were put")
             found[ref] = Value(link.codec, data, place)

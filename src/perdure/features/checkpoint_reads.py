@@ -17,7 +17,7 @@ from perdure.features.checkpoint_bodies import (
     decode_body,
     unfold,
 )
-from perdure.features.checkpoint_trees import Seen
+from perdure.features.checkpoint_trees import Seen, copied
 from perdure.features.deltas import Packed
 from perdure.operation import Cache, Plan, Rows, Settings
 from perdure.records import Checkpoint, CheckpointKey, CheckpointTuple, CheckpointWrite
@@ -81,26 +81,63 @@ class Read(NamedTuple):
     writes: Mapping[tuple[str, str, str], Sequence[CheckpointWrite]]
 
 
-def read(wanted: Wanted, limit: int, cache: Cache, known: int = 0) -> Plan[Read]:
-    """A page of checkpoints: one statement, if nothing is missing.
-
-    ``known`` is a chain that is not sent, since what is in it is remembered.
-    """
+def read(wanted: Wanted, limit: int, cache: Cache) -> Plan[Read]:
+    """A page of checkpoints: one statement, if nothing is missing."""
     query = CHECKPOINTS.pick("page", wanted.found, "written" if wanted.writes else "plain")
-    values = {**wanted.values, "limit": limit, "known": known}
+    values = {**wanted.values, "limit": limit}
     found = yield query(**{param: values[param] for param in query.params})
     rows, links, writes = _sorted_out(found)
     bodies: dict[tuple[str, Ref], Body] = {}
     for part, some in _by_part(rows).items():
         memory = Memory(cache, part)
-        refs = [row.body for row in some]
-        if any(ref.chain == known and memory.value(ref) is None for ref in refs):
-            # It was forgotten, or is another one: the chain is needed after all.
-            links[part] = [*links.get(part, ()), *(yield from links_of(part, [known]))]
-        for ref, value in unfold(links.get(part, ()), refs, memory).items():
+        refs = {row.body for row in some}
+        values_ = memory.values(refs)
+        values_ |= _kept(unfold(links.get(part, ()), refs - values_.keys()), memory)
+        for ref, value in values_.items():
             bodies[part, ref] = decode_body(value.data, f"a checkpoint of {some[0].lineage!r}")
-            memory.keep(ref, value)
     return Read(rows, [bodies[row.part, row.body] for row in rows], writes)
+
+
+def _kept(values: Mapping[Ref, Value], memory: Memory) -> Mapping[Ref, Value]:
+    for ref, value in values.items():
+        memory.keep(ref, value)
+    return values
+
+
+def read_one(
+    wanted: Wanted, cache: Cache, known: Ref | None = None, looks: Cache | None = None
+) -> Plan[Read]:
+    """The same of one checkpoint, or of none.
+
+    The chain of its body is not sent if that is ``known``, which is remembered. With ``looks`` the
+    body is that of others, too: nothing of it may be changed.
+    """
+    query = CHECKPOINTS.pick("one", wanted.found, "written" if wanted.writes else "plain")
+    values = {**wanted.values, "known": known.chain if known else 0}
+    found = yield query(**{param: values[param] for param in query.params})
+    rows, links, writes = _sorted_out(found)
+    if not rows:
+        return Read((), (), writes)
+    [row] = rows
+    key = (row.part, row.body)
+    body: Body | None = None if looks is None else looks.get(key)
+    if body is None:
+        memory = Memory(cache, row.part)
+        data = yield from _bytes_of(row, links.get(row.part, ()), memory)
+        body = decode_body(data, row.what)
+        if looks is not None:
+            looks.put(key, body, Seen.WEIGHT * len(data))
+    return Read(rows, [body], writes)
+
+
+def _bytes_of(row: CheckpointRow, links: Sequence[Link], memory: Memory) -> Plan[bytes]:
+    """The bytes of a body, remembered from now on."""
+    value = memory.value(row.body)
+    if value is None:
+        # Without links what was known was another one: the chain is needed after all.
+        links = links or (yield from links_of(row.part, [row.body.chain]))
+        value = _kept(unfold(links, [row.body]), memory)[row.body]
+    return value.data
 
 
 def _sorted_out(
@@ -191,15 +228,24 @@ def values_of(
         )
     found: dict[tuple[str, Ref], Value] = {}
     for part, wanted in refs.items():
-        memory = Memory(cache, part)
-        missing = [ref.chain for ref in wanted if memory.value(ref) is None]
-        links = yield from links_of(part, missing)
-        for ref, value in unfold(links, wanted, memory).items():
-            found[part, ref] = value
-            if looks is not None:
-                memory.keep(ref, value)
-                found[part, ref] = _seen(looks, part, ref, value)
+        keep = looks is not None
+        values = yield from values_at(part, wanted, Memory(cache, part), keep=keep)
+        for ref, value in values.items():
+            found[part, ref] = value if looks is None else _seen(looks, part, ref, value)
     return found
+
+
+def values_at(
+    part: str, wanted: set[Ref], memory: Memory, *, keep: bool = False
+) -> Plan[Mapping[Ref, Value]]:
+    """The values at these places of a lineage, in one statement if some are not remembered."""
+    known = memory.values(wanted)
+    missing = wanted - known.keys()
+    if not missing:
+        return known
+    links = yield from links_of(part, [ref.chain for ref in missing])
+    fresh = unfold(links, missing)
+    return {**known, **(_kept(fresh, memory) if keep else fresh)}
 
 
 def _seen(looks: Cache, part: str, ref: Ref, value: Value) -> Value:
@@ -243,7 +289,7 @@ class Stored(NamedTuple):
 _READERS: Mapping[str, Callable[[Stored], Any]] = {
     "parent": lambda stored: stored.row.parent_key,
     "created_at": lambda stored: from_micros(stored.row.created_at),
-    "metadata": lambda stored: stored.body.metadata,
+    "metadata": lambda stored: copied(stored.body.metadata),
     "payload": Stored.payload,
     "values": Stored.values,
     "versions": Stored.versions,
@@ -294,9 +340,8 @@ def one(
     cache = settings.cache
     memory = Memory(cache, part)
     expected = memory.latest(ns) if latest else memory.known(ns, wanted.values.get("id", ""))
-    has = expected is not None and memory.value(expected.body) is not None
-    known = expected.body.chain if has and expected is not None else 0
-    found = yield from read(wanted, 1, cache, known)
+    known = expected.body if expected and memory.value(expected.body) else None
+    found = yield from read_one(wanted, cache, known, settings.looks)
     if not found.rows:
         return None
     [row], [body] = found.rows, found.bodies
@@ -308,7 +353,7 @@ def one(
 def known_of(part: str, ns: str, id: str, memory: Memory) -> Plan[Known | None]:
     """What is stored of a checkpoint, for a put that follows it."""
     wanted = Wanted("by_id", {"part": part, "ns": ns, "id": id}, ())
-    found = yield from read(wanted, 1, memory.cache)
+    found = yield from read_one(wanted, memory.cache)
     if not found.rows:
         return None
     [row], [body] = found.rows, found.bodies

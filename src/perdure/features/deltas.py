@@ -135,6 +135,31 @@ def checksum(value: bytes) -> int:
     return zlib.crc32(value)
 
 
+class Sums:
+    """The checksums of values that are each a change of the one before.
+
+    What they share with it at their beginning is summed up once.
+    """
+
+    __slots__ = ("_length", "_sum")
+
+    def __init__(self) -> None:
+        self._length = self._sum = 0
+
+    def follow(self, packed: Packed) -> None:
+        """The next value is this change of the one before."""
+        if packed.head < self._length:
+            self._length = self._sum = 0
+
+    def of(self, value: bytes) -> int:
+        """The checksum of the value, the same as `checksum`."""
+        # The last byte closes a text: what comes next is often put before it.
+        most = max(len(value) - 1, self._length)
+        self._sum = zlib.crc32(value[self._length : most], self._sum)
+        self._length = most
+        return zlib.crc32(value[most:], self._sum)
+
+
 def _dictionary(base: bytes, head: int) -> bytes:
     """What of the base is like what was put in: all of a small one, else what is around it."""
     if len(base) <= _SMALL:
