@@ -71,7 +71,11 @@ def unpack(packed: Packed, base: bytes, what: str) -> bytes:
             data = _patched(base, data)
     except (zlib.error, ValueError, msgspec.DecodeError) as error:
         raise CorruptError(f"the stored bytes of {what} are damaged: {error}") from error
-    return base[:head] + data + base[len(base) - tail :] if head or tail else data
+    if not head and not tail:
+        return data
+    # In one go: the bytes of a base may be many.
+    shared = memoryview(base)
+    return b"".join((shared[:head], data, shared[len(base) - tail :]))
 
 
 # -- several changes in one value ------------------------------------------------------------
