@@ -157,9 +157,6 @@ class Memory:
 
     def keep(self, ref: Ref, value: Value) -> None:
         """Remember bytes."""
-        if value.tree is not None:
-            # It may know more than what is accounted for.
-            value = Value(value.codec, value.data)
         self.cache.put(("value", self._part, *ref), value, len(value.data))
 
     def free(self, chain: int, depth: int, token: str) -> bool:
@@ -198,8 +195,6 @@ def unfold(links: Iterable[Link], wanted: Iterable[Ref]) -> dict[Ref, Value]:
 def _unfold(links: Mapping[int, Link], chain: int, refs: set[Ref]) -> dict[Ref, Value]:
     found = {}
     data = b""
-    roll = place = None
-    codec: str | None = ""
     sums = Sums()
     what = f"the value of a checkpoint, chain {chain}"
     asked = {ref.depth: ref for ref in refs}
@@ -207,20 +202,41 @@ def _unfold(links: Mapping[int, Link], chain: int, refs: set[Ref]) -> dict[Ref, 
         link = links.get(depth)
         if link is None:
             raise CorruptError(f"{what}: the link at depth {depth} is missing")
-        base, data = data, unpack(link.packed, data, what)
+        data = unpack(link.packed, data, what)
         sums.follow(link.packed)
-        is_json, codec = codec is None and link.codec is None, link.codec
-        piece = appended(base, link.packed, data) if is_json else None
-        roll = (roll or Roll(base)) if piece else None
-        place = roll.grow(piece) if roll and piece else None
         ref = asked.get(depth)
         if ref is not None:
             if sums.of(data) != link.checksum:
                 raise CorruptError(f"{what}: the bytes at depth {depth} are not what was put")
             if ref.checksum != link.checksum:
                 raise CorruptError(f"{what}: depth {depth} holds other bytes than were put")
-            found[ref] = Value(link.codec, data, place)
+            found[ref] = Value(link.codec, data)
     return found
+
+
+def rolled(values: Mapping[Ref, Value]) -> dict[Ref, Value]:
+    """The same values, but lists that have grown, each out of the one before, are decoded once."""
+    found = dict(values)
+    before = None
+    roll: Roll | None = None
+    for ref in sorted(values):
+        piece = _put_behind(values, before, ref)
+        if before is None or piece is None:
+            roll = None
+        else:
+            roll = roll or Roll(values[before].data)
+            found[ref] = Value(None, values[ref].data, roll.grow(piece))
+        before = ref
+    return found
+
+
+def _put_behind(values: Mapping[Ref, Value], before: Ref | None, ref: Ref) -> bytes | None:
+    """What was put behind the items of the list before; None if it is another change."""
+    if before is None or before.chain != ref.chain:
+        return None
+    base, value = values[before], values[ref]
+    is_json = base.codec is None and value.codec is None
+    return appended(base.data, value.data) if is_json else None
 
 
 def chains_text(chains: Sequence[int]) -> str:

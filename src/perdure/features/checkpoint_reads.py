@@ -15,11 +15,12 @@ from perdure.features.checkpoint_bodies import (
     Value,
     chains_text,
     decode_body,
+    rolled,
     unfold,
 )
 from perdure.features.checkpoint_trees import Seen, copied
 from perdure.features.deltas import Packed
-from perdure.operation import Cache, Plan, Rows, Settings
+from perdure.operation import Cache, Plan, Rows, Settings, Statement
 from perdure.records import Checkpoint, CheckpointKey, CheckpointTuple, CheckpointWrite
 from perdure.values import from_micros, from_payload
 
@@ -114,7 +115,7 @@ def read_one(
     """
     query = CHECKPOINTS.pick("one", wanted.found, "written" if wanted.writes else "plain")
     values = {**wanted.values, "known": known.chain if known else 0}
-    found = yield query(**{param: values[param] for param in query.params})
+    found = yield Statement(query, tuple([values[param] for param in query.params]))
     rows, links, writes = _sorted_out(found)
     if not rows:
         return Read((), (), writes)
@@ -208,31 +209,38 @@ def links_of(part: str, chains: Sequence[int]) -> Plan[list[Link]]:
 # -- records ---------------------------------------------------------------------------------
 
 
-def values_of(
-    rows: Sequence[CheckpointRow],
-    bodies: Sequence[Body],
-    channels: Collection[str] | None,
-    cache: Cache,
-    looks: Cache | None,
-) -> Plan[dict[tuple[str, Ref], Value]]:
-    """The values of the channels that are asked for: one statement for each lineage.
+def _refs(body: Body, channels: Collection[str] | None) -> dict[str, Ref]:
+    """Where the values of the channels are that are asked for."""
+    return {
+        name: entry.ref
+        for name, entry in body.channels.items()
+        if entry.ref is not None and (channels is None or name in channels)
+    }
 
-    With ``looks``, which has what is looked at again, they are remembered.
-    """
-    refs: dict[str, set[Ref]] = {}
-    for row, body in zip(rows, bodies, strict=True):
-        refs.setdefault(row.part, set()).update(
-            entry.ref
-            for name, entry in body.channels.items()
-            if entry.ref is not None and (channels is None or name in channels)
-        )
-    found: dict[tuple[str, Ref], Value] = {}
-    for part, wanted in refs.items():
-        keep = looks is not None
-        values = yield from values_at(part, wanted, Memory(cache, part), keep=keep)
-        for ref, value in values.items():
-            found[part, ref] = value if looks is None else _seen(looks, part, ref, value)
-    return found
+
+def _loaded(found: Read, wanted: Wanted, cache: Cache) -> Plan[list[dict[str, Value]]]:
+    """The values of each checkpoint: one statement for each lineage."""
+    refs = [_refs(body, wanted.channels) for body in found.bodies]
+    needed: dict[str, set[Ref]] = {}
+    for row, some in zip(found.rows, refs, strict=True):
+        needed.setdefault(row.part, set()).update(some.values())
+    values = {}
+    for part, some_refs in needed.items():
+        values[part] = rolled((yield from values_at(part, some_refs, Memory(cache, part))))
+    return [
+        {name: values[row.part][ref] for name, ref in some.items()}
+        for row, some in zip(found.rows, refs, strict=True)
+    ]
+
+
+def _remembered(
+    row: CheckpointRow, body: Body, channels: Collection[str] | None, settings: Settings
+) -> Plan[dict[str, Value]]:
+    """The values of one checkpoint, remembered with what is decoded of them."""
+    refs = _refs(body, channels)
+    memory = Memory(settings.cache, row.part)
+    values = yield from values_at(row.part, set(refs.values()), memory, keep=True)
+    return {name: _seen(settings.looks, row.part, ref, values[ref]) for name, ref in refs.items()}
 
 
 def values_at(
@@ -255,7 +263,7 @@ def _seen(looks: Cache, part: str, ref: Ref, value: Value) -> Value:
     if seen is None:
         seen = Seen()
         looks.put(key, seen, Seen.WEIGHT * len(value.data))
-    return value._replace(tree=seen)
+    return Value(value.codec, value.data, seen)
 
 
 class Stored(NamedTuple):
@@ -299,55 +307,43 @@ Checkpoint._row_of = staticmethod(Stored._make)
 _keep = Checkpoint._stored.__set__  # type: ignore[attr-defined]
 
 
-def record(
-    row: CheckpointRow,
-    body: Body,
-    channels: Collection[str] | None,
-    values: Mapping[tuple[str, Ref], Value],
-) -> Checkpoint:
+def _tuple(
+    found: Read, row: CheckpointRow, body: Body, loaded: dict[str, Value]
+) -> CheckpointTuple:
     """What the caller gets."""
-    loaded = {
-        name: values[row.part, entry.ref]
-        for name, entry in body.channels.items()
-        if entry.ref is not None and (channels is None or name in channels)
-    }
     checkpoint: Checkpoint = object.__new__(Checkpoint)
     _keep(checkpoint, Stored(row, body, loaded))
-    return checkpoint
+    writes = found.writes.get((row.part, row.ns, row.id), ())
+    return CheckpointTuple(checkpoint=checkpoint, writes=writes)
 
 
-def tuples(
-    found: Read, wanted: Wanted, cache: Cache, looks: Cache | None = None
-) -> Plan[list[CheckpointTuple]]:
+def tuples(found: Read, wanted: Wanted, cache: Cache) -> Plan[list[CheckpointTuple]]:
     """The records of what was read."""
-    channels = wanted.channels
-    if channels is None or channels:
-        values = yield from values_of(found.rows, found.bodies, channels, cache, looks)
-    else:
-        values = {}
-    made = []
-    for row, body in zip(found.rows, found.bodies, strict=True):
-        checkpoint = record(row, body, channels, values)
-        writes = found.writes.get((row.part, row.ns, row.id), ())
-        made.append(CheckpointTuple(checkpoint=checkpoint, writes=writes))
-    return made
+    loaded = yield from _loaded(found, wanted, cache)
+    each = zip(found.rows, found.bodies, loaded, strict=True)
+    return [_tuple(found, row, body, values) for row, body, values in each]
 
 
 def one(
     wanted: Wanted, ns: str, part: str, settings: Settings, *, latest: bool
 ) -> Plan[CheckpointTuple | None]:
     """The checkpoint that is asked for, remembered for the next put; None if there is none."""
-    cache = settings.cache
-    memory = Memory(cache, part)
+    memory = Memory(settings.cache, part)
     expected = memory.latest(ns) if latest else memory.known(ns, wanted.values.get("id", ""))
     known = expected.body if expected and memory.value(expected.body) else None
-    found = yield from read_one(wanted, cache, known, settings.looks)
+    found = yield from read_one(wanted, settings.cache, known, settings.looks)
     if not found.rows:
         return None
     [row], [body] = found.rows, found.bodies
-    memory.learn(ns, Known(row.id, row.body, body.channels, row.epoch), latest=latest)
-    [made] = yield from tuples(found, wanted, cache, settings.looks)
-    return made
+    if expected is None or (row.id, row.body, row.epoch) != _same(expected):
+        memory.learn(ns, Known(row.id, row.body, body.channels, row.epoch), latest=latest)
+    loaded = yield from _remembered(row, body, wanted.channels, settings)
+    return _tuple(found, row, body, loaded)
+
+
+def _same(known: Known) -> tuple[str, Ref, int]:
+    """What tells whether it is still as it was."""
+    return known.id, known.body, known.epoch
 
 
 def known_of(part: str, ns: str, id: str, memory: Memory) -> Plan[Known | None]:

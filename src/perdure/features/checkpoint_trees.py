@@ -11,7 +11,6 @@ from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
-from perdure.features.deltas import Packed
 from perdure.values import decode
 
 copied = msgspec.to_builtins
@@ -91,11 +90,11 @@ class Place(NamedTuple):
         return self.roll.upto(self.number, what)
 
 
-def appended(base: bytes, packed: Packed, value: bytes) -> bytes | None:
+def appended(base: bytes, value: bytes) -> bytes | None:
     """The list of what was put behind the items of a list; None if it is another change."""
     at = len(base) - 1
-    behind = packed.head == at and packed.tail == 1 and value[at : at + 1] == b","
     # A JSON text that begins and ends so is a list, and its last bracket is the outer one.
-    if not behind or base[:1] != b"[" or base[-1:] != b"]":
+    lists = base[:1] == b"[" and base[-1:] == b"]" and value[at : at + 1] == b","
+    if not lists or not value.startswith(base[:at]):
         return None
     return b"[" + value[at + 1 :]
