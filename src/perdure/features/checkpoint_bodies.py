@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from perdure.errors import CorruptError
 from perdure.features.checkpoint_trees import Roll, Tree, appended
-from perdure.features.deltas import Packed, Sums, unpack
+from perdure.features.deltas import Packed, Sums, apply
 from perdure.operation import Cache
 from perdure.records import JSON, Opaque
 from perdure.sql import load
@@ -194,7 +194,7 @@ def unfold(links: Iterable[Link], wanted: Iterable[Ref]) -> dict[Ref, Value]:
 
 def _unfold(links: Mapping[int, Link], chain: int, refs: set[Ref]) -> dict[Ref, Value]:
     found = {}
-    data = b""
+    data = bytearray()
     sums = Sums()
     what = f"the value of a checkpoint, chain {chain}"
     asked = {ref.depth: ref for ref in refs}
@@ -202,7 +202,7 @@ def _unfold(links: Mapping[int, Link], chain: int, refs: set[Ref]) -> dict[Ref, 
         link = links.get(depth)
         if link is None:
             raise CorruptError(f"{what}: the link at depth {depth} is missing")
-        data = unpack(link.packed, data, what)
+        apply(link.packed, data, what)
         sums.follow(link.packed)
         ref = asked.get(depth)
         if ref is not None:
@@ -210,7 +210,7 @@ def _unfold(links: Mapping[int, Link], chain: int, refs: set[Ref]) -> dict[Ref, 
                 raise CorruptError(f"{what}: the bytes at depth {depth} are not what was put")
             if ref.checksum != link.checksum:
                 raise CorruptError(f"{what}: depth {depth} holds other bytes than were put")
-            found[ref] = Value(link.codec, data)
+            found[ref] = Value(link.codec, bytes(data))
     return found
 
 
