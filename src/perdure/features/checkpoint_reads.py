@@ -324,12 +324,17 @@ def tuples(found: Read, wanted: Wanted, cache: Cache) -> Plan[list[CheckpointTup
     return [_tuple(found, row, body, values) for row, body, values in each]
 
 
+def recent(memory: Memory, wanted: Wanted, ns: str, *, latest: bool) -> Known | None:
+    """What this process remembers of the checkpoint that is asked for."""
+    return memory.latest(ns) if latest else memory.known(ns, wanted.values.get("id", ""))
+
+
 def one(
     wanted: Wanted, ns: str, part: str, settings: Settings, *, latest: bool
 ) -> Plan[CheckpointTuple | None]:
     """The checkpoint that is asked for, remembered for the next put; None if there is none."""
     memory = Memory(settings.cache, part)
-    expected = memory.latest(ns) if latest else memory.known(ns, wanted.values.get("id", ""))
+    expected = recent(memory, wanted, ns, latest=latest)
     known = expected.body if expected and memory.value(expected.body) else None
     found = yield from read_one(wanted, settings.cache, known, settings.looks)
     if not found.rows:
