@@ -11,6 +11,7 @@ import apsw
 
 from perdure.engines import EngineOptions, Job, Setup, at_url
 from perdure.engines.delivery import Outcome
+from perdure.engines.examinations import Examination, Salvaged
 from perdure.engines.jsonl import disk, generations
 from perdure.engines.jsonl.batch import Capture, JournaledBatch
 from perdure.engines.jsonl.directory import (
@@ -20,8 +21,10 @@ from perdure.engines.jsonl.directory import (
     give_back,
     log,
 )
+from perdure.engines.jsonl.examining import Examining, size_of
 from perdure.engines.jsonl.paths import INDEX
 from perdure.engines.jsonl.recovery import Recovery, make
+from perdure.engines.jsonl.salvaging import Salvaging
 from perdure.engines.sqlite import SqliteEngine
 from perdure.engines.sqlite_batch import Batch
 from perdure.engines.sqlite_connection import connect, drive
@@ -29,6 +32,7 @@ from perdure.engines.sqlite_readers import Readers
 from perdure.engines.sqlite_settling import QUICK_BYTES
 from perdure.engines.turnstile import OpenTurnstile, Turnstile
 from perdure.errors import BusyError, ClosedError, CorruptError, InvalidError, PerdureError
+from perdure.operation import Operation
 
 _LOOK_SECONDS = 0.02
 
@@ -210,6 +214,20 @@ class JsonlEngine(SqliteEngine):
             # Writing the index anew counts as a change of its schema.
             directory.cookie = generations.schema_of(self._required)
             return remains
+
+    # -- looking at it from outside --------------------------------------------------------
+
+    def size(self) -> int | None:
+        """How many bytes its files take."""
+        return size_of(self._folder)
+
+    def examine(self, asking: Operation[list[str]], quick: bool) -> Examination:
+        """What is wrong with it: every line is read, no lock is taken, nothing is changed."""
+        return Examining(self._folder).run(asking, quick)
+
+    def salvage(self, folder: str) -> list[Salvaged]:
+        """What can be read of it, in a new directory."""
+        return Salvaging(self._folder, folder).run()
 
     def _compact(
         self, directory: Directory, connection: apsw.Connection, thorough: bool | None
