@@ -34,6 +34,7 @@ from perdure.operation import Operation
 #: Beside a writer a file may be looked at in the middle of a write: then it is looked at again.
 _LOOKS, _PAUSE = 6, 0.05
 _DRAFT = ".draft"
+_REMEDY = ": end who writes and remove the folder `index`, it is made anew"
 _EXPECTED = {
     ABOUT, SCHEMA, JOURNAL, SESSIONS, *COMMON, "lock", "writer.json", "index", ".gitignore",
     ".gitattributes", ".git",
@@ -60,6 +61,7 @@ class _Index(NamedTuple):
     schema: str = ""
     files: dict[str, _Noted] = {}  # noqa: RUF012 - never changed
     why: str = ""
+    damaged: bool = False
 
 
 class Examining:
@@ -138,7 +140,7 @@ class Examining:
                 files = {row[0]: _Noted(*row) for row in run(connection, JSONL.every_file())}
                 return _Index(state[0][0], state[0][1], files) if state else _Index()
         except apsw.Error as error:
-            return _Index(why=f"{error}: it is made anew when the store is opened")
+            return _Index(why=f"{error}{_REMEDY}", damaged=True)
 
     def _path(self, name: str) -> str:
         return os.path.join(self._folder, name)
@@ -239,8 +241,8 @@ class Examining:
     ) -> None:
         found, path = self._found, self._path(INDEX)
         if index.why:
-            found.facts["index"] = "absent"
-            self._note(INDEX, index.why)
+            found.facts["index"] = "damaged" if index.damaged else "absent"
+            (self._fault if index.damaged else self._note)(INDEX, index.why)
             return
         behind = index.lsn < journal.lsn
         found.facts["index"] = "behind" if behind else "current"
@@ -251,11 +253,9 @@ class Examining:
             with closing(sqlite_examining.reading(path)) as connection:
                 sqlite_examining.look(connection, INDEX, inner, asking, quick)
         except apsw.Error as error:
-            inner.faults.append(Finding(INDEX, str(error)))
+            inner.faults.append(Finding(INDEX, f"{error}{sqlite_examining.RESTORE}"))
         for one in inner.faults:
-            what = one.what.removesuffix(sqlite_examining.RESTORE)
-            remedy = "" if what == one.what else ": end who writes and remove the folder `index`"
-            self._fault(INDEX, f"{what}{remedy}")
+            self._fault(INDEX, one.what.replace(sqlite_examining.RESTORE, _REMEDY))
 
     def _tell_of_others(self) -> None:
         """What was left over, and what nobody here has made."""
