@@ -22,16 +22,18 @@ import sys, perdure
 with perdure.open_sync(sys.argv[1]) as store:
     store.sessions.get_or_create("shop", "writer", "mine")
     store.events.append(perdure.SessionKey("shop", "writer", "mine"), "I write")
+    if sys.argv[2:] == ["index"]:
+        store.index()
     print("ready", flush=True)
     sys.stdin.readline()
 """
 
 
 @contextmanager
-def a_writer(url: str) -> Iterator[int]:
+def a_writer(url: str, *more: str) -> Iterator[int]:
     """Another process that has written and goes on: its id."""
     process = subprocess.Popen(
-        [sys.executable, "-c", _WRITER, url],
+        [sys.executable, "-c", _WRITER, url, *more],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         cwd=ROOT,
@@ -121,7 +123,6 @@ def test_status_tells_the_size_of_the_whole_folder(
         ("show", "late-parcel"),
         ("status",),
         ("tail", "late-parcel"),
-        ("search", "parcel", "--app", "shop"),
         ("du",),
         ("migrate", "--check"),
         ("doctor",),
@@ -139,6 +140,20 @@ def test_beside_an_agent_that_writes_the_command_reads_at_once(
 
     assert result.code == 0, result.err
     assert took < 1
+
+
+def test_a_search_beside_an_agent_finds_what_that_one_has_indexed_and_else_names_it(
+    perdure: Perdure, url: str
+) -> None:
+    fill(url)
+    with a_writer(url) as pid:
+        refused = perdure("search", "parcel", "--app", "shop")
+    with a_writer(url, "index"):
+        found = perdure("search", "parcel", "--app", "shop")
+
+    assert (refused.code, f"process {pid} on" in refused.err) == (7, True)
+    assert found.code == 0
+    assert "late-parcel" in found.out
 
 
 def test_it_sees_what_the_agent_has_just_written(perdure: Perdure, url: str) -> None:
