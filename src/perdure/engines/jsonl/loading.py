@@ -149,7 +149,7 @@ def forget_session(connection: apsw.Connection, shapes: Shapes, of: tuple[str, s
 
 def build(connection: apsw.Connection, folder: str, schema: str, last: int | None) -> list[Reading]:
     """Fill an empty index from all files: as they were read, with what is wrong with them."""
-    tables, indexes = _definitions(schema)
+    tables, indexes = definitions(schema)
     for text in tables:
         connection.execute(text)
     create(connection)
@@ -174,7 +174,8 @@ def build(connection: apsw.Connection, folder: str, schema: str, last: int | Non
     return found
 
 
-def _definitions(schema: str) -> tuple[list[str], list[str]]:
+def definitions(schema: str) -> tuple[list[str], list[str]]:
+    """What makes the tables of a schema, and what makes the rest."""
     texts = [text for text in schema.split(";\n") if text.strip()]
     tables = [text for text in texts if text.lstrip().upper().startswith("CREATE TABLE")]
     return tables, [text for text in texts if text not in tables]
