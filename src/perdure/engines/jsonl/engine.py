@@ -21,20 +21,32 @@ from perdure.engines.jsonl.directory import (
     log,
 )
 from perdure.engines.jsonl.paths import INDEX
-from perdure.engines.jsonl.recovery import Recovery, make
+from perdure.engines.jsonl.recovery import Recovery, is_in_order, make
 from perdure.engines.sqlite import SqliteEngine
 from perdure.engines.sqlite_batch import Batch
-from perdure.engines.sqlite_connection import connect, drive
+from perdure.engines.sqlite_connection import connect, drive, translate
 from perdure.engines.sqlite_readers import Readers
 from perdure.engines.sqlite_settling import QUICK_BYTES
 from perdure.engines.turnstile import OpenTurnstile, Turnstile
-from perdure.errors import BusyError, ClosedError, CorruptError, InvalidError, PerdureError
+from perdure.errors import (
+    BusyError,
+    ClosedError,
+    CorruptError,
+    InvalidError,
+    PerdureError,
+    ReadOnlyError,
+    StorageFullError,
+)
 
 _LOOK_SECONDS = 0.02
 
 FILES = (
     "files hold removed texts until they are written anew, which takes long here: "
     "erase_user(settle=True), or `perdure compact`"
+)
+LACKING = (
+    "a damaged file lacks what only the journal has, so nothing is written anew until it is mended: "
+    "`perdure doctor` names it"
 )
 
 
@@ -57,10 +69,11 @@ class JsonlEngine(SqliteEngine):
         self._folder = folder_of(options.url)
         self._syncs = options.durability
         super().__init__(at_url(options, f"sqlite:///{os.path.join(self._folder, INDEX)}"), setup)
-        self._readers = Readers(self._connect, self._which_index)
+        self._readers = Readers(self._connect, self._which_is_read)
         self._directory: Directory | None = None
         self._capture: Capture | None = None
         self._index = 0
+        self._read = 0
 
     # -- life ------------------------------------------------------------------------------
 
@@ -70,30 +83,44 @@ class JsonlEngine(SqliteEngine):
         try:
             with directory.mutex:
                 disk.make_folders(self._folder)
-                if directory.writer.held:
-                    self._recover(directory)
-                elif directory.writer.try_take():
-                    # Taken again by the first write: who only reads is in nobody's way.
-                    try:
-                        self._recover(directory)
-                    finally:
-                        directory.writer.leave()
-                else:
-                    self._wait_for_index(directory)
+                try:
+                    self._find_in_order(directory)
+                except (ReadOnlyError, StorageFullError):
+                    if not is_in_order(self._folder, self._connect):
+                        raise
+                    log.warning("%s can only be read", self._folder)
         except BaseException:
             self._leave()
             raise
 
+    def _find_in_order(self, directory: Directory) -> None:
+        if directory.writer.held:
+            self._recover(directory)
+        elif directory.writer.try_take():
+            # Taken again by the first write: who only reads is in nobody's way.
+            try:
+                self._recover(directory)
+            finally:
+                directory.writer.leave()
+        else:
+            self._wait_for_index(directory)
+
     def _recover(self, directory: Directory) -> None:
-        if not directory.trusted:
-            directory.durability = self._syncs
-            make(self._folder)
+        if directory.trusted:
+            return
+        directory.durability = self._syncs
+        make(self._folder)
+        try:
             directory.writer.say()
-            Recovery(directory, self._connect).run()
+            Recovery(directory, self._connect_or_make).run()
+        except OSError as error:
+            raise disk.failure(error, self._folder) from error
+        except apsw.Error as error:
+            raise translate(error, self._folder) from error
 
     def _wait_for_index(self, directory: Directory) -> None:
         end = time.monotonic() + self._options.busy_timeout
-        while not os.path.exists(directory.path(INDEX)):
+        while not os.path.exists(self._path):
             if time.monotonic() > end:
                 raise directory.writer.taken()
             time.sleep(_LOOK_SECONDS)
@@ -108,6 +135,11 @@ class JsonlEngine(SqliteEngine):
                 raise
 
     def _connect(self) -> apsw.Connection:
+        if not os.path.exists(self._path):
+            raise BusyError(f"{self._path} is gone, and made anew by the next write: try again")
+        return self._connect_or_make()
+
+    def _connect_or_make(self) -> apsw.Connection:
         # The journal is what is synced for each write. NORMAL keeps the index whole at a power
         # cut, if not up to date.
         return connect(self._path, durability="normal", busy_timeout=self._options.busy_timeout)
@@ -118,6 +150,11 @@ class JsonlEngine(SqliteEngine):
             return os.stat(self._path).st_ino
         except FileNotFoundError:
             return 0
+
+    def _which_is_read(self) -> int:
+        """As above; the one that was there last, while there is none."""
+        self._read = self._which_index() or self._read
+        return self._read
 
     def _new_turnstile(self) -> Turnstile:
         # The directory's lock is held for as long as somebody here writes.
@@ -164,6 +201,8 @@ class JsonlEngine(SqliteEngine):
                 directory.writer.say()
             else:
                 directory.distrust()
+        if not self._which_index():
+            directory.distrust()
         self._recover(directory)
         if directory.damage:
             raise CorruptError(f"{directory.damage}; nothing is written: see `perdure doctor`")
@@ -189,8 +228,8 @@ class JsonlEngine(SqliteEngine):
         with self._writing:
             try:
                 worn = directory.worn(self._required)
-                directory.fold(self._required)
-                generations.rewrite(directory, self._required, worn)
+                if directory.fold(self._required):
+                    generations.rewrite(directory, self._required, worn)
             except (PerdureError, apsw.Error) as error:
                 log.warning("%s: %s", self._folder, error)
 
@@ -214,7 +253,8 @@ class JsonlEngine(SqliteEngine):
     def _compact(
         self, directory: Directory, connection: apsw.Connection, thorough: bool | None
     ) -> list[str]:
-        directory.fold(connection)
+        if not directory.fold(connection):
+            return [LACKING]
         files = generations.to_rewrite(directory, connection, everything=bool(thorough))
         remains = [f"{file.damage}: it was left as it is" for file in files if file.damage]
         wanted = [file for file in files if not file.damage]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import sys
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -41,6 +42,8 @@ class Writer:
             self._lock.acquire(blocking=False)
         except Timeout:
             return False
+        except OSError as error:
+            raise disk.failure(error, self._folder) from error
         return True
 
     def take(self, seconds: float) -> None:
@@ -60,12 +63,14 @@ class Writer:
             "program": " ".join(sys.argv) or sys.executable,
             "since": datetime.now(UTC).isoformat(timespec="seconds"),
         }
-        disk.replace(self._about, msgspec.json.encode(about) + b"\n")
+        with suppress(OSError):
+            # On a full disk it is not known who it is, no more.
+            disk.replace(self._about, msgspec.json.encode(about) + b"\n")
 
     def leave(self) -> None:
         """Let it go; the next one takes it."""
         if self.held:
-            if os.path.exists(self._about):
+            with suppress(OSError):
                 os.unlink(self._about)
             self._lock.release(force=True)
 
