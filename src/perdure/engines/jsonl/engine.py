@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Sequence
 from contextlib import nullcontext
 from queue import SimpleQueue
+from typing import Any
 
 import apsw
 
@@ -20,6 +22,7 @@ from perdure.engines.jsonl.directory import (
     give_back,
     log,
 )
+from perdure.engines.jsonl.lacking import Lacking
 from perdure.engines.jsonl.paths import INDEX
 from perdure.engines.jsonl.recovery import Recovery, is_in_order, make
 from perdure.engines.sqlite import SqliteEngine
@@ -37,6 +40,7 @@ from perdure.errors import (
     ReadOnlyError,
     StorageFullError,
 )
+from perdure.operation import Operation
 
 _LOOK_SECONDS = 0.02
 
@@ -74,6 +78,7 @@ class JsonlEngine(SqliteEngine):
         self._capture: Capture | None = None
         self._index = 0
         self._read = 0
+        self._lacking = Lacking(self._folder)
 
     # -- life ------------------------------------------------------------------------------
 
@@ -186,6 +191,17 @@ class JsonlEngine(SqliteEngine):
             if directory.trusted and directory.full:
                 self._fold(directory)
             return outcomes
+
+    def submit(self, jobs: Sequence[Job]) -> None:
+        """Take these operations; each waiter is told the outcome. Does not block."""
+        super().submit([(self._guarded(op), waiter) for op, waiter in jobs])
+
+    def run(self, op: Operation[Any]) -> Any:
+        """Run one operation and return its result, in the calling thread if the way is free."""
+        return super().run(self._guarded(op))
+
+    def _guarded(self, op: Operation[Any]) -> Operation[Any]:
+        return self._lacking.guarded(op) if op.reads else op
 
     @property
     def _required_directory(self) -> Directory:

@@ -228,7 +228,9 @@ def build(
                 found.append(reading)
             elif path in least or (path == STORE and schema):
                 raise CorruptError(f"{os.path.join(folder, path)} is gone, and there is no index")
-            if found[-1].file.damage:
+            if path == STORE and found and found[0].number == 1:
+                found[0].damaged(2, "its rows are gone")
+            if found and found[-1].file.damage:
                 raise CorruptError(f"{folder}: {found[-1].file.damage}: see `perdure doctor`")
         found += _sessions(connection, folder, shapes, last, least)
         for text in indexes:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
+from perdure.engines.jsonl import lacking
 from perdure.engines.jsonl.directory import Directory, log
 from perdure.engines.jsonl.files import COMMON, NOBODY, File
 from perdure.engines.jsonl.loading import Reading, copied, forget_session, gathered, load
@@ -50,6 +51,7 @@ class Reconciling:
         self._last = last
         #: The number of the last write in what was read again.
         self.lsn = 0
+        self._lacking = lacking.read(directory.folder)
         self._there: dict[str, os.stat_result] = {}
         self._shapes = shapes_of(connection)
         self._known = {row[0]: _Known(*row) for row in run(connection, JSONL.every_file())}
@@ -70,6 +72,7 @@ class Reconciling:
             whole = [self._take_in(path) for path in changed]
             for path in gone:
                 self._let_go(path)
+        lacking.write(self._directory.folder, self._lacking)
         return all(whole)
 
     def _differs(self, path: str, status: os.stat_result) -> bool:
@@ -107,6 +110,7 @@ class Reconciling:
             if of != NOBODY:
                 forget_session(self._connection, self._shapes, of)
         load(self._connection, self._shapes, tables)
+        self._lacking.pop(reading.file.of[1], None)
         self._note(reading)
         self.lsn = max(self.lsn, reading.lsn)
         return True
@@ -155,5 +159,6 @@ class Reconciling:
         if run(self._connection, JSONL.file_of(part=known.part, uid=known.uid)):
             # Somebody gave it another name.
             return
+        self._lacking.pop(known.uid, None)
         log.warning("%s is gone: so is its session", self._directory.path(path))
         forget_session(self._connection, self._shapes, (known.part, known.uid))

@@ -12,7 +12,7 @@ from contextlib import suppress
 import apsw
 import msgspec
 
-from perdure.engines.jsonl import disk
+from perdure.engines.jsonl import disk, lacking
 from perdure.engines.jsonl.directory import Directory, log
 from perdure.engines.jsonl.files import COMMON, NOBODY, File, data_of
 from perdure.engines.jsonl.generations import digest_of, schema_of
@@ -307,6 +307,8 @@ class Recovery:
             note_all(making, self._folder, readings, lsn, digest_of(schema))
         finally:
             making.close()
+        damages = {one.file.of[1]: one.file.damage for one in readings if one.file.of != NOBODY}
+        lacking.write(self._folder, {uid: damage for uid, damage in damages.items() if damage})
         self._put_in_place(draft)
         for reading in readings:
             if reading.file.damage:
@@ -355,9 +357,11 @@ class Recovery:
             for path, group in record.files.items():
                 if path in directory.touched:
                     directory.touched[path].weigh(_steps(group.rows))
-        lacking = set(self._begins) - set(self._ends)
+        # As long as nothing is folded the index has to know where they end.
+        directory.note(connection, directory.touched.values())
+        short = set(self._begins) - set(self._ends)
         # A file that somebody removed lacks nothing.
-        directory.needed = any(path in known and known[path][7] for path in lacking)
+        directory.needed = any(path in known and known[path][7] for path in short)
         if directory.needed:
             # What is missing in a damaged file, only the journal has.
             return
