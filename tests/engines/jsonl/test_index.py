@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import perdure
-from perdure import NewEvent, UserScope
+from perdure import NewEvent, PerdureError, UserScope
 from perdure.operation import Row
 from perdure.testing.clocks import FixedClock
 from perdure.testing.contract.test_upkeep import live_a_life
@@ -125,6 +125,30 @@ def test_a_damaged_index_is_made_anew(
         damage(work)
 
         assert dump(work) == before
+
+
+def test_an_index_with_a_damaged_page_is_made_anew_once_sqlite_sees_it(
+    lived: tuple[Path, Path, Path], tmp_path: Path
+) -> None:
+    chance = random.Random(5)
+    image = lived[2]
+    before = dump(copy(image, tmp_path / "work"))
+    seen = 0
+    for _ in range(12):
+        work = copy(image, tmp_path / "work")
+        path = work / "index" / "index.db"
+        data = bytearray(path.read_bytes())
+        for _ in range(6):
+            at = chance.randrange(4096, len(data) - 512)
+            data[at : at + 512] = chance.randbytes(512)
+        path.write_bytes(data)
+        try:
+            dump(work)
+        except PerdureError as error:
+            seen += 1
+            assert "its files are not" in str(error)
+            assert dump(work) == before
+    assert seen > 2
 
 
 def test_an_older_index_that_was_put_back_catches_up_or_is_made_anew(

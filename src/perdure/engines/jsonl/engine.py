@@ -23,12 +23,12 @@ from perdure.engines.jsonl.directory import (
     log,
 )
 from perdure.engines.jsonl.lacking import Lacking
-from perdure.engines.jsonl.paths import INDEX
+from perdure.engines.jsonl.paths import INDEX, SPOILT
+from perdure.engines.jsonl.reading import IndexReaders, is_of_index, spoilt
 from perdure.engines.jsonl.recovery import Recovery, is_in_order, make
 from perdure.engines.sqlite import SqliteEngine
 from perdure.engines.sqlite_batch import Batch
 from perdure.engines.sqlite_connection import connect, drive, translate
-from perdure.engines.sqlite_readers import Readers
 from perdure.engines.sqlite_settling import QUICK_BYTES
 from perdure.engines.turnstile import OpenTurnstile, Turnstile
 from perdure.errors import (
@@ -73,7 +73,7 @@ class JsonlEngine(SqliteEngine):
         self._folder = folder_of(options.url)
         self._syncs = options.durability
         super().__init__(at_url(options, f"sqlite:///{os.path.join(self._folder, INDEX)}"), setup)
-        self._readers = Readers(self._connect, self._which_is_read)
+        self._readers = IndexReaders(self._folder, self._connect, self._which_is_read)
         self._directory: Directory | None = None
         self._capture: Capture | None = None
         self._index = 0
@@ -134,6 +134,10 @@ class JsonlEngine(SqliteEngine):
         self._index = self._which_index()
         try:
             super()._set_up(connection)
+        except CorruptError as error:
+            if is_of_index(error):
+                raise spoilt(self._folder, "opening") from error
+            raise
         except BusyError:
             # Another process was at it at the same time, and has done it.
             if drive(connection, self._setup) is not None:
@@ -188,6 +192,8 @@ class JsonlEngine(SqliteEngine):
             with self._writing:
                 self._take(directory)
             outcomes = super()._run(jobs, more)
+            if any(is_of_index(outcome.error) for outcome in outcomes):
+                log.warning("%s", spoilt(self._folder, "a write"))
             if directory.trusted and directory.full:
                 self._fold(directory)
             return outcomes
@@ -217,7 +223,7 @@ class JsonlEngine(SqliteEngine):
                 directory.writer.say()
             else:
                 directory.distrust()
-        if not self._which_index():
+        if not self._which_index() or os.path.exists(directory.path(SPOILT)):
             directory.distrust()
         self._recover(directory)
         if directory.damage:

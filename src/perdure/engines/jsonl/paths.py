@@ -16,6 +16,8 @@ SEARCH = "search.jsonl"
 SESSIONS = "sessions"
 INDEX = "index/index.db"
 LACKING = "index/lacking.json"
+#: There once somebody has found the index to be damaged.
+SPOILT = "index/damaged"
 LOCK = "lock"
 WRITER = "writer.json"
 #: Stands behind the name of a file that is being written anew.

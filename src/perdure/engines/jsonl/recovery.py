@@ -26,6 +26,7 @@ from perdure.engines.jsonl.paths import (
     NEXT,
     SCHEMA,
     SESSIONS,
+    SPOILT,
     session_files,
 )
 from perdure.engines.jsonl.reconciling import Reconciling
@@ -257,7 +258,8 @@ class Recovery:
 
     def _opened_index(self, head: Head, schema: str) -> apsw.Connection | None:
         """The index, if there is one with this schema."""
-        if not os.path.exists(self._path) and schema:
+        spoilt = os.path.exists(self._directory.path(SPOILT))
+        if schema and (spoilt or not os.path.exists(self._path)):
             return None
         connection = None
         try:
@@ -313,6 +315,8 @@ class Recovery:
         for reading in readings:
             if reading.file.damage:
                 log.warning("%s: it is read-only now: see `perdure doctor`", reading.file.damage)
+        with suppress(FileNotFoundError):
+            os.unlink(self._directory.path(SPOILT))
         return self._reached(found, head, self._connect(), lsn)
 
     def _put_in_place(self, draft: str) -> None:
@@ -329,7 +333,7 @@ class Recovery:
 
     def _is_copied(self, draft: str) -> bool:
         """Whether it could be written into the database that is there, as one transaction."""
-        if not os.path.exists(self._path):
+        if not os.path.exists(self._path) or os.path.exists(self._directory.path(SPOILT)):
             return False
         try:
             there, made = self._connect(), apsw.Connection(draft)
