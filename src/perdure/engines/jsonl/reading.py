@@ -38,7 +38,7 @@ class IndexReaders(Readers):
 def is_of_index(error: BaseException | None) -> bool:
     """Whether it is SQLite that found damage, so that it is none of our files."""
     return isinstance(error, CorruptError) and isinstance(
-        error.__cause__, apsw.CorruptError | apsw.NotADBError
+        error.__cause__, apsw.CorruptError | apsw.NotADBError | UnicodeDecodeError
     )
 
 
