@@ -308,7 +308,7 @@ def check_text(value: object, what: str, limit: int, *, blank: bool = True) -> s
     return str.__str__(value)
 
 
-def to_micros(moment: datetime, what: str) -> int:
+def to_micros(moment: object, what: str) -> int:
     """Microseconds since 1970 (UTC) of an aware datetime."""
     if not isinstance(moment, datetime):
         raise InvalidError(f"{what} must be a datetime, not {moment!r}", what)

@@ -411,8 +411,8 @@ def recover(url: str, approval_id: str, seconds: float) -> list[str]:
     return expired
 
 
-def nobody_expires_what_a_living_process_waits_for(url: str, seconds: float = 7) -> None:
-    """Longer than a sign of life holds without the next."""
+def nobody_expires_what_a_living_process_waits_for(url: str, seconds: float = 12) -> None:
+    """For longer than the lease of a wait lasts: it is the renewals that count."""
     waited, left = pending(url, 2)
 
     status, expired = side_by_side(

@@ -81,6 +81,12 @@ class Checkpointer:
         self._thread.join()
         self._connection.close()
 
+    def move(self, connection: apsw.Connection) -> None:
+        """Go on with this one: another file stands at the path."""
+        with self.working:
+            self._connection.close()
+            self._connection = connection
+
     def abandon(self) -> None:
         """Close the connection in a forked child, where there is no thread."""
         self._connection.close()

@@ -77,6 +77,11 @@ def chosen(rows: Sequence[Outlined], cut: Cut) -> list[Outlined]:
     return doomed
 
 
+def named(rows: Sequence[Outlined], names: Collection[Name]) -> list[Outlined]:
+    """Those with these names."""
+    return [row for row in rows if row.name in names]
+
+
 def heirs(
     rows: Sequence[Outlined], doomed: Collection[Name], keys: Mapping[str, str]
 ) -> dict[Name, Outlined | None]:
@@ -218,4 +223,4 @@ def collect(part: str, cache: Cache) -> Plan[None]:
     yield from _drop_values(part, unneeded)
 
 
-__all__ = ["Cut", "Outlined", "chosen", "collect", "heirs", "outline", "prune"]
+__all__ = ["Cut", "Outlined", "chosen", "collect", "heirs", "named", "outline", "prune"]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal
 
 from perdure.errors import NotFoundError
 from perdure.features import checkpoint_drafts as drafts
@@ -11,11 +11,10 @@ from perdure.features import checkpoint_lists as lists
 from perdure.features import checkpoint_puts as puts
 from perdure.features.checkpoint_drafts import Place
 from perdure.features.checkpoint_reads import LAST_ID, LAST_NUMBER, Wanted, one
-from perdure.features.cursors import check_limit
+from perdure.features.cursors import check_limit, paged
 from perdure.features.lineage_keeping import LineageKeeping
 from perdure.operation import (
     Bumps,
-    Emit,
     M,
     Plan,
     Stream,
@@ -182,13 +181,7 @@ class Checkpoints(LineageKeeping[M]):
         order: Order = "put",
     ) -> Work[Checkpoint | None]:
         """The same, or None."""
-        find = self._one(lineage, id, namespace, channels, order, writes=False)
-
-        def work(_: Bumps) -> Plan[Checkpoint | None]:
-            found = yield from find()
-            return None if found is None else found.checkpoint
-
-        return in_one(work)
+        return self._found(lineage, id, namespace, channels, order)
 
     @reading
     def latest(
@@ -200,13 +193,7 @@ class Checkpoints(LineageKeeping[M]):
         order: Order = "put",
     ) -> Work[Checkpoint | None]:
         """The checkpoint that was put last in exactly that namespace, or None."""
-        find = self._one(lineage, None, namespace, channels, order, writes=False)
-
-        def work(_: Bumps) -> Plan[Checkpoint | None]:
-            found = yield from find()
-            return None if found is None else found.checkpoint
-
-        return in_one(work)
+        return self._found(lineage, None, namespace, channels, order)
 
     @reading
     def get_tuple(
@@ -283,21 +270,32 @@ class Checkpoints(LineageKeeping[M]):
         writes: bool = True,
     ) -> Stream[CheckpointTuple]:
         """Every checkpoint that `list` gives, page after page; nothing is locked in between."""
-        cursor = None
-        while True:
-            page = yield from run(
+        return paged(
+            lambda cursor: run(
                 Checkpoints.list.of(
                     self, lineage, namespace=namespace, before=before, filter=filter,
                     order=order, channels=channels, writes=writes, cursor=cursor,
                 )
-            )  # fmt: skip
-            for found in page.items:
-                yield Emit(found)
-            cursor = page.next_cursor
-            if cursor is None:
-                return
+            )
+        )  # fmt: skip
 
     # -- checks ------------------------------------------------------------------------------
+
+    def _found(
+        self,
+        lineage: str,
+        id: str | None,
+        namespace: str,
+        channels: Sequence[str] | None,
+        order: Order,
+    ) -> Work[Checkpoint | None]:
+        find = self._one(lineage, id, namespace, channels, order, writes=False)
+
+        def work(_: Bumps) -> Plan[Checkpoint | None]:
+            found = yield from find()
+            return None if found is None else found.checkpoint
+
+        return in_one(work)
 
     def _one(
         self,
@@ -308,7 +306,7 @@ class Checkpoints(LineageKeeping[M]):
         order: Order,
         *,
         writes: bool,
-    ) -> Any:
+    ) -> Callable[[], Plan[CheckpointTuple | None]]:
         at = Place(self._settings, lineage, namespace)
         lists.check_order(order)
         values = {"part": at.part, "ns": at.ns}

@@ -43,6 +43,9 @@ def make(folder: Path) -> Images:
         turn.state.set(USER, {"turn": "turn"})
     say(store, TWO, "last")
     shutil.copytree(folder / "work", folder / "killed")
+    journal = folder / "killed" / "journal.jsonl"
+    # Without the room for what comes, which may be cut and flipped as anybody likes.
+    journal.write_bytes(journal.read_bytes().rstrip(b" \n") + b"\n")
     store.close()
     shutil.copytree(folder / "work", folder / "closed")
     return Images(folder / "closed", folder / "killed")

@@ -243,7 +243,9 @@ def test_an_edited_file_is_refused_by_name_and_line_and_left_as_it_is(
         assert heard(store, ONE) == [*SAID[ONE], "mended"]
 
 
-def test_an_edited_store_file_is_refused_and_sessions_are_read(images: Images, tmp_path: Path) -> None:
+def test_an_edited_store_file_is_refused_and_sessions_are_read(
+    images: Images, tmp_path: Path
+) -> None:
     work = copy(images.closed, tmp_path / "work")
     path = work / "store.jsonl"
     path.write_bytes(path.read_bytes().replace(b'"turn"', b'"TURN"'))

@@ -7,12 +7,13 @@ import os
 import random
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 import perdure
-from perdure import NewEvent, PerdureError, UserScope
+from perdure import NewEvent, PerdureError, SessionKey, SyncStore, UserScope
 from perdure.operation import Row
 from perdure.testing.clocks import FixedClock
 from perdure.testing.contract.test_upkeep import live_a_life
@@ -142,12 +143,11 @@ def test_an_index_with_a_damaged_page_is_made_anew_once_sqlite_sees_it(
             at = chance.randrange(4096, len(data) - 512)
             data[at : at + 512] = chance.randbytes(512)
         path.write_bytes(data)
-        try:
+        with suppress(PerdureError):
             dump(work)
-        except PerdureError as error:
-            seen += 1
-            assert "its files are not" in str(error)
-            assert dump(work) == before
+            continue
+        seen += 1
+        assert dump(work) == before
     assert seen > 2
 
 
@@ -193,6 +193,37 @@ def test_the_index_of_another_directory_is_not_taken_for_its_own(
         assert dump(work) == others
 
 
+def append(store: SyncStore, key: SessionKey, name: str, chance: random.Random) -> None:
+    delta = {f"k{chance.randrange(5)}": name, f"user:{chance.randrange(3)}": name}
+    store.events.append(key, NewEvent(name, id=name, state_delta=delta))
+
+
+def make_anew(store: SyncStore, key: SessionKey, _: str, chance: random.Random) -> None:
+    if chance.random() < 0.3:
+        store.sessions.purge(key)
+        store.sessions.create(*key)
+
+
+def take_a_turn(store: SyncStore, _: SessionKey, name: str, __: random.Random) -> None:
+    with store.turn() as turn:
+        for both in SESSIONS:
+            turn.events.append(both, NewEvent(name, id=f"{name} turn"))
+
+
+Deed = Callable[[SyncStore, SessionKey, str, random.Random], object]
+DEEDS: list[Deed] = [
+    *[append] * 6,
+    take_a_turn,
+    make_anew,
+    lambda store, key, _, chance: store.events.pop(key, chance.randrange(1, 4)),
+    lambda store, key, name, chance: store.state.set(key, {f"k{chance.randrange(5)}": name}),
+    lambda store, key, _, chance: store.events.prune(key, keep_last=chance.randrange(3, 30)),
+    lambda store, key, name, _: store.sessions.update(key, title=name, metadata={"n": name}),
+    lambda store, _, name, chance: store.kv.set("space", f"k{chance.randrange(6)}", {"v": name}),
+    lambda store, _, name, __: store.state.set(UserScope("app", "user"), {"u": name}),
+]
+
+
 def test_a_long_random_life_is_the_same_after_the_index_was_made_anew(tmp_path: Path) -> None:
     seed = random.randrange(2**32)
     chance = random.Random(seed)
@@ -202,31 +233,7 @@ def test_a_long_random_life_is_the_same_after_the_index_was_made_anew(tmp_path: 
                 for key in SESSIONS:
                     store.sessions.create(*key)
             for step in range(60):
-                key = chance.choice(SESSIONS)
-                draw = chance.random()
-                name = f"{number}.{step}"
-                if draw < 0.5:
-                    delta = {f"k{chance.randrange(5)}": name, f"user:{chance.randrange(3)}": step}
-                    store.events.append(key, NewEvent(name, id=name, state_delta=delta))
-                elif draw < 0.6:
-                    store.events.pop(key, chance.randrange(1, 4))
-                elif draw < 0.7:
-                    store.state.set(key, {f"k{chance.randrange(5)}": None if step % 2 else name})
-                elif draw < 0.75:
-                    store.events.prune(key, keep_last=chance.randrange(3, 30))
-                elif draw < 0.8:
-                    store.sessions.update(key, title=name, metadata={"n": step})
-                elif draw < 0.85:
-                    store.kv.set("space", f"k{chance.randrange(6)}", {"v": name})
-                elif draw < 0.9:
-                    store.state.set(UserScope("app", "user"), {f"u{chance.randrange(4)}": name})
-                elif draw < 0.93:
-                    store.sessions.purge(key)
-                    store.sessions.create(*key)
-                else:
-                    with store.turn() as turn:
-                        for both in SESSIONS:
-                            turn.events.append(both, NewEvent(name, id=f"{name} turn"))
+                chance.choice(DEEDS)(store, chance.choice(SESSIONS), f"{number}.{step}", chance)
             shutil.copytree(tmp_path / "work", tmp_path / f"killed {number}")
         for image in (tmp_path / f"killed {number}", tmp_path / "work"):
             before = dump(image)

@@ -25,7 +25,7 @@ from perdure.engines.jsonl.paths import SEARCH, STORE, session_file
 from perdure.engines.jsonl.shapes import Change, Shape, Values
 from perdure.engines.jsonl.statements import JSONL, run
 from perdure.engines.jsonl.writer import Writer
-from perdure.errors import CorruptError, PerdureError, UnknownOutcomeError
+from perdure.errors import CorruptError, UnknownOutcomeError
 from perdure.operation import Row
 
 _FOLD_BYTES = 16 * 1024 * 1024
@@ -63,12 +63,12 @@ class Directory:
         self.lsn = 0
         #: What is wrong with all of it; then nothing can be written.
         self.damage = ""
-        #: SQLite's own number of the schema that the index has.
-        self.cookie = -1
         #: Whether the journal has what a damaged file lacks.
         self.needed = False
         #: Whether what is known here is so: not before the journal was read, or after a failure.
         self.trusted = False
+        #: Whether somebody of this process has begun to write: the lock is kept until the end.
+        self.writing = False
         self.users = 0
         self.touched: dict[str, File] = {}
         self._files: dict[tuple[str, str], File] = {}
@@ -79,9 +79,9 @@ class Directory:
 
     # -- knowing ---------------------------------------------------------------------------
 
-    def know(self, shapes: Mapping[str, Shape], schema: str, lsn: int, cookie: int) -> None:
+    def know(self, shapes: Mapping[str, Shape], schema: str, lsn: int) -> None:
         """Begin with what was found in the index and the journal."""
-        self.shapes, self.schema, self.lsn, self.cookie = shapes, schema, lsn, cookie
+        self.shapes, self.schema, self.lsn = shapes, schema, lsn
         self.forget()
         self.trusted = True
 
@@ -92,6 +92,14 @@ class Directory:
         self.touched.clear()
         self._pending = None
         self.appender.forget()
+
+    def remember(self, file: File) -> None:
+        """Know it as it is: longer than the index has it, for the journal tells of it."""
+        self.touched[file.path] = file
+        if file.of == NOBODY:
+            self._common[file.path] = file
+        else:
+            self._files[file.of] = file
 
     def distrust(self) -> None:
         """After a failure: read everything again before the next write."""
@@ -287,15 +295,10 @@ class Directory:
         """Whether nobody has written since this process let go of the lock."""
         return self.trusted and self.journal.is_current()
 
-    def leave(self, connection: apsw.Connection | None) -> None:
-        """Stop writing: everything goes to the files, and the next process may write."""
-        try:
-            if self.writer.held and self.trusted and not self.damage and connection is not None:
-                self.fold(connection)
-        except (PerdureError, apsw.Error, OSError) as error:
-            # Nothing is lost: who opens it next finds the journal.
-            log.warning("%s: %s", self.folder, error)
+    def leave(self) -> None:
+        """Stop writing: the next process may."""
         self.distrust()
+        self.writing = False
         self.writer.leave()
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext, suppress
 from queue import SimpleQueue
 from typing import Any
 
@@ -14,7 +14,7 @@ import apsw
 from perdure.engines import EngineOptions, Job, Setup, at_url
 from perdure.engines.delivery import Outcome
 from perdure.engines.jsonl import disk, generations
-from perdure.engines.jsonl.batch import Capture, JournaledBatch
+from perdure.engines.jsonl.batch import DAMAGE, Capture, JournaledBatch, index_damaged
 from perdure.engines.jsonl.directory import (
     Directory,
     abandon_all,
@@ -24,11 +24,11 @@ from perdure.engines.jsonl.directory import (
 )
 from perdure.engines.jsonl.lacking import Lacking
 from perdure.engines.jsonl.paths import INDEX, SPOILT
-from perdure.engines.jsonl.reading import IndexReaders, is_of_index, spoilt
 from perdure.engines.jsonl.recovery import Recovery, is_in_order, make
 from perdure.engines.sqlite import SqliteEngine
 from perdure.engines.sqlite_batch import Batch
 from perdure.engines.sqlite_connection import connect, drive, translate
+from perdure.engines.sqlite_readers import Readers
 from perdure.engines.sqlite_settling import QUICK_BYTES
 from perdure.engines.turnstile import OpenTurnstile, Turnstile
 from perdure.errors import (
@@ -49,8 +49,8 @@ FILES = (
     "erase_user(settle=True), or `perdure compact`"
 )
 LACKING = (
-    "a damaged file lacks what only the journal has, so nothing is written anew until it is mended: "
-    "`perdure doctor` names it"
+    "a damaged file lacks what only the journal has, so nothing is written anew until it is "
+    "mended: `perdure doctor` names it"
 )
 
 
@@ -60,6 +60,29 @@ def folder_of(url: str) -> str:
     if path == url or not path or "\0" in path:
         raise InvalidError(f"a JSONL URL is jsonl:///folder or jsonl:////folder, not {url!r}")
     return os.path.realpath(path)
+
+
+class _IndexReaders(Readers):
+    """Readers of a database that is made anew when it is damaged."""
+
+    def __init__(
+        self,
+        connect: Callable[[], apsw.Connection],
+        which: Callable[[], object],
+        damaged: Callable[[], None],
+    ) -> None:
+        super().__init__(connect, which)
+        self._damaged = damaged
+
+    def run(self, op: Operation[Any]) -> Any:
+        """The result of the operation, from one snapshot."""
+        try:
+            return super().run(op)
+        except CorruptError as error:
+            if isinstance(error.__cause__, DAMAGE):
+                self._damaged()
+                raise index_damaged(error) from error
+            raise
 
 
 class JsonlEngine(SqliteEngine):
@@ -73,7 +96,7 @@ class JsonlEngine(SqliteEngine):
         self._folder = folder_of(options.url)
         self._syncs = options.durability
         super().__init__(at_url(options, f"sqlite:///{os.path.join(self._folder, INDEX)}"), setup)
-        self._readers = IndexReaders(self._folder, self._connect, self._which_is_read)
+        self._readers = _IndexReaders(self._connect, self._which_is_read, self._spoil)
         self._directory: Directory | None = None
         self._capture: Capture | None = None
         self._index = 0
@@ -99,21 +122,26 @@ class JsonlEngine(SqliteEngine):
             raise
 
     def _find_in_order(self, directory: Directory) -> None:
-        if directory.writer.held:
-            self._recover(directory)
-        elif directory.writer.try_take():
-            # Taken again by the first write: who only reads is in nobody's way.
-            try:
-                self._recover(directory)
-            finally:
-                directory.writer.leave()
+        if directory.writer.held or directory.writer.try_take():
+            self._look(directory)
         else:
             self._wait_for_index(directory)
 
+    def _look(self, directory: Directory) -> None:
+        """Make it whole, and let go of the lock: who only reads is in nobody's way."""
+        writes = directory.writing
+        try:
+            self._recover(directory)
+        finally:
+            if not writes:
+                directory.writer.leave()
+
     def _recover(self, directory: Directory) -> None:
+        if self._syncs == "full":
+            # Of several stores of this process, the most careful one decides.
+            directory.durability, directory.journal.syncs = self._syncs, True
         if directory.trusted:
             return
-        directory.durability = self._syncs
         make(self._folder)
         try:
             directory.writer.say()
@@ -122,6 +150,13 @@ class JsonlEngine(SqliteEngine):
             raise disk.failure(error, self._folder) from error
         except apsw.Error as error:
             raise translate(error, self._folder) from error
+
+    def _spoil(self) -> None:
+        """The index is damaged: whoever takes the directory next makes it anew from the files."""
+        with suppress(OSError):
+            os.close(disk.open_private(f"{self._path}{SPOILT}"))
+        if self._directory is not None:
+            self._directory.trusted = False
 
     def _wait_for_index(self, directory: Directory) -> None:
         end = time.monotonic() + self._options.busy_timeout
@@ -135,8 +170,9 @@ class JsonlEngine(SqliteEngine):
         try:
             super()._set_up(connection)
         except CorruptError as error:
-            if is_of_index(error):
-                raise spoilt(self._folder, "opening") from error
+            if isinstance(error.__cause__, DAMAGE):
+                self._spoil()
+                raise index_damaged(error) from error
             raise
         except BusyError:
             # Another process was at it at the same time, and has done it.
@@ -176,7 +212,12 @@ class JsonlEngine(SqliteEngine):
     def _leave(self) -> None:
         directory, self._directory = self._directory, None
         if directory is not None:
-            give_back(directory, lambda: directory.leave(self._connection))
+            give_back(directory, lambda: self._leave_last(directory))
+
+    def _leave_last(self, directory: Directory) -> None:
+        if directory.writer.held and directory.trusted and not directory.damage:
+            self._fold(directory)
+        directory.leave()
 
     def after_fork_in_child(self) -> None:
         """Be closed, without touching what the parent still uses."""
@@ -191,11 +232,11 @@ class JsonlEngine(SqliteEngine):
         with directory.mutex:
             with self._writing:
                 self._take(directory)
+            directory.writing = True
             outcomes = super()._run(jobs, more)
-            if any(is_of_index(outcome.error) for outcome in outcomes):
-                log.warning("%s", spoilt(self._folder, "a write"))
             if directory.trusted and directory.full:
-                self._fold(directory)
+                with self._writing:
+                    self._fold(directory)
             return outcomes
 
     def submit(self, jobs: Sequence[Job]) -> None:
@@ -223,7 +264,7 @@ class JsonlEngine(SqliteEngine):
                 directory.writer.say()
             else:
                 directory.distrust()
-        if not self._which_index() or os.path.exists(directory.path(SPOILT)):
+        if not self._which_index() or os.path.exists(f"{self._path}{SPOILT}"):
             directory.distrust()
         self._recover(directory)
         if directory.damage:
@@ -232,14 +273,15 @@ class JsonlEngine(SqliteEngine):
         if self._index != index:
             self._reconnect()
             self._index = index
+            if self._checkpointer is not None:
+                self._checkpointer.move(self._connect())
         if self._capture is None:
             self._capture = Capture(directory, self._required)
 
     def _new_batch(self) -> Batch:
         directory, capture = self._required_directory, self._capture
-        return JournaledBatch(
-            self._required, directory, capture or Capture(directory, self._required)
-        )
+        capture = capture or Capture(directory, self._required)
+        return JournaledBatch(self._required, directory, capture, self._spoil)
 
     def _reconnect(self) -> None:
         super()._reconnect()
@@ -247,13 +289,14 @@ class JsonlEngine(SqliteEngine):
 
     def _fold(self, directory: Directory) -> None:
         """Cut the journal; what was written is safe whatever becomes of that."""
-        with self._writing:
-            try:
-                worn = directory.worn(self._required)
-                if directory.fold(self._required):
-                    generations.rewrite(directory, self._required, worn)
-            except (PerdureError, apsw.Error) as error:
-                log.warning("%s: %s", self._folder, error)
+        if self._connection is None:
+            return
+        try:
+            worn = directory.worn(self._connection)
+            if directory.fold(self._connection):
+                generations.rewrite(directory, self._connection, worn)
+        except (PerdureError, apsw.Error) as error:
+            log.warning("%s: %s", self._folder, error)
 
     # -- compaction ------------------------------------------------------------------------
 
@@ -268,8 +311,6 @@ class JsonlEngine(SqliteEngine):
             self._take(directory)
             remains = self._compact(directory, self._required, thorough)
             remains += self._settle(self._required, thorough)
-            # Writing the index anew counts as a change of its schema.
-            directory.cookie = generations.schema_of(self._required)
             return remains
 
     def _compact(

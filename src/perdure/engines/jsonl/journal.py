@@ -65,6 +65,7 @@ class Found:
         return self.head.base if self.head else 0
 
 
+_LEAST_ROOM, _MOST_ROOM = 32 * 1024, 1024 * 1024
 _record = msgspec.json.Decoder(Record).decode
 _head = msgspec.json.Decoder(Head).decode
 
@@ -82,6 +83,9 @@ def read(folder: str) -> Found | None:
         return None
     with file:
         for line in lines_of(file):
+            if line.raw.isspace():
+                # Room for what comes.
+                continue
             if line.body is None or found.torn is not None:
                 found.torn = found.torn or line
                 if _is_of_a_later_batch(found, line):
@@ -123,11 +127,16 @@ def _take(found: Found, line: Line) -> None:
 
 
 class Journal:
-    """The journal of a directory that this process writes to."""
+    """The journal of a directory that this process writes to.
+
+    It has room before it is written to: syncing what stands in a place of its own costs the disk
+    about half of what it costs to make the file longer. The room is a line of spaces.
+    """
 
     def __init__(self, folder: str) -> None:
         self.path = os.path.join(folder, JOURNAL)
         self._descriptor = -1
+        self._room = 0
         self.length = 0
         self.syncs = True
 
@@ -138,29 +147,39 @@ class Journal:
         disk.replace(self.path, line)
         self.syncs = head.durability == "full"
         self._descriptor = disk.open_private(self.path)
-        self.length = len(line)
+        self.length = self._room = len(line)
 
     def go_on(self, found: Found) -> None:
         """Write behind what was found, without what was cut off."""
         self.close()
         self._descriptor = disk.open_private(self.path)
-        self.length = found.end
+        self.length = self._room = found.end
+        os.ftruncate(self._descriptor, self.length)
         if found.torn is not None:
-            self.take_back()
+            disk.sync(self._descriptor)
 
-    def write(self, lines: Sequence[bytes]) -> int:
-        """Append these, on the disk when it returns; the length that it had before."""
-        before, data = self.length, b"".join(lines)
-        disk.write_at(self._descriptor, before, data)
+    def write(self, lines: Sequence[bytes]) -> None:
+        """Append these, on the disk when it returns."""
+        data = b"".join(lines)
+        if self.length + len(data) > self._room:
+            self._make_room(len(data))
+        disk.write_at(self._descriptor, self.length, data)
         if self.syncs:
             disk.sync(self._descriptor)
         self.length += len(data)
-        return before
 
-    def take_back(self, length: int | None = None) -> None:
-        """Cut off what stands behind that length, or behind the last good line."""
-        self.length = self.length if length is None else length
-        os.ftruncate(self._descriptor, self.length)
+    def _make_room(self, needed: int) -> None:
+        """As much again as there is, within bounds, and what is needed."""
+        more = needed + min(max(self.length, _LEAST_ROOM), _MOST_ROOM)
+        disk.write_at(self._descriptor, self._room, b" " * (more - 1) + b"\n")
+        if self.syncs:
+            os.fsync(self._descriptor)
+        self._room += more
+
+    def take_back(self, length: int) -> None:
+        """Cut off what stands behind that length."""
+        self.length = self._room = length
+        os.ftruncate(self._descriptor, length)
         disk.sync(self._descriptor)
 
     def is_current(self) -> bool:
@@ -170,7 +189,7 @@ class Journal:
         except FileNotFoundError:
             return False
         same = self._descriptor >= 0 and os.path.samestat(there, os.fstat(self._descriptor))
-        return same and there.st_size == self.length
+        return same and there.st_size == self._room
 
     def close(self) -> None:
         """Let go of the file."""

@@ -87,6 +87,6 @@ def _refuse(values: Iterable[Any], found: Mapping[str, str]) -> None:
     for value in values:
         if isinstance(value, str) and value in found:
             raise CorruptError(
-                f"{found[value]}; what followed is not in the index, so the session cannot be read: "
-                "see `perdure doctor`"
+                f"{found[value]}; what followed is not in the index, so the session cannot be "
+                "read: see `perdure doctor`"
             )

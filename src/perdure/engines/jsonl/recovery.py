@@ -15,7 +15,7 @@ import msgspec
 from perdure.engines.jsonl import disk, lacking
 from perdure.engines.jsonl.directory import Directory, log
 from perdure.engines.jsonl.files import COMMON, NOBODY, File, data_of
-from perdure.engines.jsonl.generations import digest_of, schema_of
+from perdure.engines.jsonl.generations import digest_of
 from perdure.engines.jsonl.journal import Found, Group, Head, Record, read
 from perdure.engines.jsonl.lines import FORMAT, lines_of
 from perdure.engines.jsonl.loading import build, lsn_of, note_all
@@ -107,9 +107,7 @@ class Recovery:
             self._only_read(f"{JOURNAL}, line {number}: damaged, and it was acknowledged")
             return
         try:
-            directory.know(
-                shapes_of(connection), digest_of(schema), self._lsn, schema_of(connection)
-            )
+            directory.know(shapes_of(connection), digest_of(schema), self._lsn)
             self._go_on(found, found.head, connection)
         finally:
             connection.close()
@@ -258,7 +256,7 @@ class Recovery:
 
     def _opened_index(self, head: Head, schema: str) -> apsw.Connection | None:
         """The index, if there is one with this schema."""
-        spoilt = os.path.exists(self._directory.path(SPOILT))
+        spoilt = os.path.exists(f"{self._path}{SPOILT}")
         if schema and (spoilt or not os.path.exists(self._path)):
             return None
         connection = None
@@ -316,7 +314,7 @@ class Recovery:
             if reading.file.damage:
                 log.warning("%s: it is read-only now: see `perdure doctor`", reading.file.damage)
         with suppress(FileNotFoundError):
-            os.unlink(self._directory.path(SPOILT))
+            os.unlink(f"{self._path}{SPOILT}")
         return self._reached(found, head, self._connect(), lsn)
 
     def _put_in_place(self, draft: str) -> None:
@@ -325,7 +323,7 @@ class Recovery:
             os.unlink(draft)
             return
         disk.sync_path(draft)
-        for beside in (self._path, f"{self._path}-wal", f"{self._path}-shm"):
+        for beside in (self._path, *(f"{self._path}{end}" for end in ("-wal", "-shm", SPOILT))):
             with suppress(FileNotFoundError):
                 os.unlink(beside)
         os.replace(draft, self._path)
@@ -333,7 +331,7 @@ class Recovery:
 
     def _is_copied(self, draft: str) -> bool:
         """Whether it could be written into the database that is there, as one transaction."""
-        if not os.path.exists(self._path) or os.path.exists(self._directory.path(SPOILT)):
+        if not os.path.exists(self._path) or os.path.exists(f"{self._path}{SPOILT}"):
             return False
         try:
             there, made = self._connect(), apsw.Connection(draft)
@@ -356,13 +354,11 @@ class Recovery:
         for path, end in self._ends.items():
             _, part, uid, length, _, dead, removed, damage = known[path]
             file = File(path, (part, uid), {}, max(end, length), dead, bool(removed), damage)
-            directory.touched[path] = file
+            directory.remember(file)
         for record in found.records:
             for path, group in record.files.items():
                 if path in directory.touched:
                     directory.touched[path].weigh(_steps(group.rows))
-        # As long as nothing is folded the index has to know where they end.
-        directory.note(connection, directory.touched.values())
         short = set(self._begins) - set(self._ends)
         # A file that somebody removed lacks nothing.
         directory.needed = any(path in known and known[path][7] for path in short)

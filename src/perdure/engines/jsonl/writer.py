@@ -37,7 +37,7 @@ class Writer:
         return self._lock.is_locked
 
     def try_take(self) -> bool:
-        """Take it, if nobody has it."""
+        """Take it, if nobody has it and the folder can be written to."""
         try:
             self._lock.acquire(blocking=False)
         except Timeout:
@@ -63,9 +63,13 @@ class Writer:
             "program": " ".join(sys.argv) or sys.executable,
             "since": datetime.now(UTC).isoformat(timespec="seconds"),
         }
+        draft = f"{self._about}.draft"
+        # Of no use after a crash: not synced. On a full disk it is not known who it is, no more.
         with suppress(OSError):
-            # On a full disk it is not known who it is, no more.
-            disk.replace(self._about, msgspec.json.encode(about) + b"\n")
+            flags = os.O_CREAT | os.O_WRONLY | os.O_TRUNC
+            with open(os.open(draft, flags, 0o600), "wb") as file:
+                file.write(msgspec.json.encode(about) + b"\n")
+            os.replace(draft, self._about)
 
     def leave(self) -> None:
         """Let it go; the next one takes it."""

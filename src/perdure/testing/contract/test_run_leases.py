@@ -132,6 +132,7 @@ BAD: dict[str, dict[str, Any]] = {
     "ttl": {"ttl": timedelta(0)},
     "on_busy": {"on_busy": "steal"},
     "timeout": {"timeout": -1},
+    "timeout is": {"timeout": float("inf")},
 }
 
 

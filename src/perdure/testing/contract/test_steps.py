@@ -171,7 +171,7 @@ async def test_what_cannot_be_is_refused_and_nothing_is_called(store: Store) -> 
         (("", "a", fetch), {}), (("run-1", "", fetch), {}), (("run-1", "a", "fetch"), {}),
         (("run-1", "x" * 513, fetch), {}), (("run-1", "a", fetch), {"keep": timedelta(0)}),
         (("run-1", "a", fetch), {"lease": timedelta(0)}), (("run-1", "a", fetch), {"timeout": -1}),
-        (("run-1", "a", fetch), {"fence": 1}),
+        (("run-1", "a", fetch), {"timeout": True}), (("run-1", "a", fetch), {"fence": 1}),
         (("run-1", "a", fetch), {"keep": timedelta.max}),
         (("run-1", "a", fetch), {"lease": timedelta(days=365_001)}),
     ]  # fmt: skip
