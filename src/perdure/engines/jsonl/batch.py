@@ -14,6 +14,9 @@ from perdure.engines.sqlite_batch import Batch
 from perdure.errors import CorruptError
 from perdure.operation import Operation
 
+#: What is behind a `CorruptError` that is about the index.
+DAMAGE = (apsw.Error, UnicodeDecodeError)
+
 
 def index_damaged(error: CorruptError) -> CorruptError:
     """The error for a damaged index, of which nothing is lost."""
@@ -65,7 +68,7 @@ class JournaledBatch(Batch):
         try:
             value = super()._result(op)
         except CorruptError as error:
-            if isinstance(error.__cause__, apsw.Error):
+            if isinstance(error.__cause__, DAMAGE):
                 self._damaged()
                 raise index_damaged(error) from error.__cause__
             raise

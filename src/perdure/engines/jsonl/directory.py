@@ -11,6 +11,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import apsw
@@ -62,6 +63,8 @@ class Directory:
         self.lsn = 0
         #: What is wrong with all of it; then nothing can be written.
         self.damage = ""
+        #: Whether the journal has what a damaged file lacks.
+        self.needed = False
         #: Whether what is known here is so: not before the journal was read, or after a failure.
         self.trusted = False
         #: Whether somebody of this process has begun to write: the lock is kept until the end.
@@ -188,7 +191,7 @@ class Directory:
                 inside[file.path] = _group(at, head, together)
                 writes.append((file, at, data))
                 lengths[file] = at + len(data)
-            lines.append(seal(encoded((lsn, op, inside))))
+            lines.append(seal(encoded(lsn, self.lsn + 1, op, inside)))
         for file in lengths:
             if not file.length:
                 file.note(connection, 0)
@@ -243,18 +246,20 @@ class Directory:
         """Whether the journal has grown so long that it is to begin anew."""
         return self.journal.length > self._next_fold
 
-    def fold(self, connection: apsw.Connection) -> None:
+    def fold(self, connection: apsw.Connection) -> bool:
         """Have everything in the files and on the disk, and begin an empty journal.
 
-        Not while a file is damaged that lacks something of it: then only the journal has that.
+        False while a file is damaged that lacks something of it: then only the journal has that.
         """
-        if any(file.damage for file in self.touched.values()):
+        if self.needed or any(file.damage for file in self.touched.values()):
             self._next_fold = self.journal.length + _FOLD_BYTES
-            return
+            return False
         try:
             self.appender.sync(self.touched)
             self.note(connection, self.touched.values())
-            connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+            with suppress(apsw.BusyError):
+                # Without it a power cut may cost an index that is made anew, nothing else.
+                connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
             self.begin_journal()
         except OSError as error:
             self._next_fold = self.journal.length + _FOLD_BYTES
@@ -262,6 +267,7 @@ class Directory:
             raise disk.failure(error, self.folder) from error
         self.touched.clear()
         self._next_fold = _FOLD_BYTES
+        return True
 
     def note(self, connection: apsw.Connection, files: Iterable[File]) -> None:
         """Have the index know these files as they are on the disk."""

@@ -24,11 +24,12 @@ class Group(msgspec.Struct):
 
 
 class Record(msgspec.Struct):
-    """One write."""
+    """One write. ``batch``: the number of the first that was synced together with it; 0: itself."""
 
     lsn: int
     op: str
     files: dict[str, Group]
+    batch: int = 0
 
 
 class Head(msgspec.Struct):
@@ -72,7 +73,8 @@ _head = msgspec.json.Decoder(Head).decode
 def read(folder: str) -> Found | None:
     """What the journal of a directory holds; None if there is none.
 
-    A bad last line is a write that was cut off; a bad line before others is damage.
+    Bad lines at the end are writes that were cut off: of the last batch, since who synced a later
+    one had those before it on the disk. With a line of a later batch behind them it is damage.
     """
     found = Found()
     try:
@@ -84,23 +86,40 @@ def read(folder: str) -> Found | None:
             if line.raw.isspace():
                 # Room for what comes.
                 continue
-            if found.torn is not None:
-                found.damage = f"{JOURNAL}, line {found.torn.number}: damaged, and others follow it"
-                return found
-            if line.body is None:
-                found.torn = line
+            if line.body is None or found.torn is not None:
+                found.torn = found.torn or line
+                if _is_of_a_later_batch(found, line):
+                    number = found.torn.number
+                    found.damage = f"{JOURNAL}, line {number}: damaged, and others follow it"
+                    return found
                 continue
             _take(found, line)
+            if found.damage:
+                return found
             found.end = line.end
     if found.head is None:
         found.damage = f"{JOURNAL}, line 1: it does not say what the file is"
     return found
 
 
+def _is_of_a_later_batch(found: Found, line: Line) -> bool:
+    body = line.body or line.swallowed
+    if body is None or found.head is None:
+        return False
+    try:
+        record = _record(body)
+    except msgspec.DecodeError:
+        return True
+    return (record.batch or record.lsn) > found.last + 1
+
+
 def _take(found: Found, line: Line) -> None:
     body = line.body or b""
     if line.number > 1:
-        found.records.append(_record(body))
+        record = _record(body)
+        if record.lsn != found.last + 1:
+            found.damage = f"{JOURNAL}, line {line.number}: write {found.last + 1} is missing"
+        found.records.append(record)
         return
     if msgspec.json.decode(body).get("format") != FORMAT:
         raise SchemaTooNewError("a newer perdure wrote this directory: update perdure")
@@ -179,11 +198,11 @@ class Journal:
             self._descriptor = -1
 
 
-def encoded(record: tuple[int, str, Mapping[str, bytes]]) -> bytes:
+def encoded(lsn: int, batch: int, op: str, files: Mapping[str, bytes]) -> bytes:
     """The body of a write's line: its files are JSON already."""
-    lsn, op, files = record
     inside = b",".join(b"%b:%b" % (_json(path), group) for path, group in files.items())
-    return b'"lsn":%d,"op":%b,"files":{%b}}' % (lsn, _json(op), inside)
+    together = b"" if batch == lsn else b'"batch":%d,' % batch
+    return b'"lsn":%d,%b"op":%b,"files":{%b}}' % (lsn, together, _json(op), inside)
 
 
 _json = msgspec.json.Encoder().encode

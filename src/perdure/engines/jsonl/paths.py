@@ -15,6 +15,7 @@ STORE = "store.jsonl"
 SEARCH = "search.jsonl"
 SESSIONS = "sessions"
 INDEX = "index/index.db"
+LACKING = "index/lacking.json"
 LOCK = "lock"
 WRITER = "writer.json"
 #: Stands behind the name of a file that is being written anew.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import sys
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,7 +14,7 @@ from filelock import FileLock, Timeout
 
 from perdure.engines.jsonl import disk
 from perdure.engines.jsonl.paths import LOCK, WRITER
-from perdure.errors import BusyError, ReadOnlyError
+from perdure.errors import BusyError
 
 _PATIENCE = 1.0
 
@@ -39,9 +40,9 @@ class Writer:
         """Take it, if nobody has it and the folder can be written to."""
         try:
             self._lock.acquire(blocking=False)
-        except (Timeout, OSError) as error:
-            if isinstance(error, Timeout) or isinstance(disk.failure(error, ""), ReadOnlyError):
-                return False
+        except Timeout:
+            return False
+        except OSError as error:
             raise disk.failure(error, self._folder) from error
         return True
 
@@ -63,15 +64,17 @@ class Writer:
             "since": datetime.now(UTC).isoformat(timespec="seconds"),
         }
         draft = f"{self._about}.draft"
-        # Of no use after a crash: not synced.
-        with open(os.open(draft, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "wb") as file:
-            file.write(msgspec.json.encode(about) + b"\n")
-        os.replace(draft, self._about)
+        # Of no use after a crash: not synced. On a full disk it is not known who it is, no more.
+        with suppress(OSError):
+            flags = os.O_CREAT | os.O_WRONLY | os.O_TRUNC
+            with open(os.open(draft, flags, 0o600), "wb") as file:
+                file.write(msgspec.json.encode(about) + b"\n")
+            os.replace(draft, self._about)
 
     def leave(self) -> None:
         """Let it go; the next one takes it."""
         if self.held:
-            if os.path.exists(self._about):
+            with suppress(OSError):
                 os.unlink(self._about)
             self._lock.release(force=True)
 

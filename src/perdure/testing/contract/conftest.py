@@ -34,6 +34,7 @@ from perdure.testing.postgres import FORMS, empty_schema
 OWN_URLS = {
     "memory": "memory:",
     "sqlite": "sqlite:///{folder}/agent.db",
+    "jsonl": "jsonl:///{folder}/agent",
     **{form: f"{form}:{{schema}}" for form in FORMS},
 }
 
