@@ -122,43 +122,48 @@ def _shared(options: EngineOptions, setup: Setup) -> Engine:
     return _Shared(_engines[name], setup)
 
 
+def lay_tables(url: str, folder: Path) -> None:
+    """Have our tables and no row in the folder of that URL; to make them takes longer."""
+    shutil.copytree(_empty_folder(url), folder, dirs_exist_ok=True)
+
+
 @cache
-def empty_file() -> Path:
-    """A file with our tables and no row: to make them anew takes longer than most tests."""
+def _empty_folder(url: str) -> Path:
     folder = Path(tempfile.mkdtemp())
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    SyncStore(Config(url=f"sqlite:///{folder}/empty.db")).close()
-    return folder / "empty.db"
+    SyncStore(Config(url=url.replace("{folder}", str(folder)))).close()
+    return folder
 
 
 @cache
 def _tables() -> apsw.Connection:
-    return apsw.Connection(str(empty_file()))
+    return apsw.Connection(str(_empty_folder("sqlite:///{folder}/empty.db") / "empty.db"))
 
 
 @contextmanager
 def empty_place(url: str) -> Iterator[str]:
-    """The URL of ``memory:`` or of a SQLite file with no row, whose engine is kept.
+    """The URL of ``memory:`` or of files with no row, whose engine is kept.
 
-    ``url`` is one of them; the rows of the test go when it ends, for the next.
+    ``url`` is one of them, with ``{folder}`` in it; the rows of the test go when it ends.
     """
-    place = url if url == "memory:" else f"sqlite:///{_kept_file()}"
+    place = url.replace("{folder}", str(_kept_folder(url)))
     try:
         yield place
     finally:
         engine = kept_engine(place)
         if engine is None or not _emptied(engine):
             drop_engine(place)
-            _kept_file.cache_clear()
+            _kept_folder.cache_clear()
 
 
 @cache
-def _kept_file() -> Path:
-    """The file that tests one after another have, until one of them spoils it."""
+def _kept_folder(url: str) -> Path:
+    """What tests one after another have, until one of them spoils it."""
     folder = Path(tempfile.mkdtemp())
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    shutil.copy(empty_file(), folder / "agent.db")
-    return folder / "agent.db"
+    if url != "memory:":
+        lay_tables(url, folder)
+    return folder
 
 
 def _emptied(engine: Engine) -> bool:

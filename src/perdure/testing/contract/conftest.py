@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import atexit
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -26,8 +25,8 @@ from perdure.testing.databases import (
     NewKey,
     OpenStore,
     Reopen,
-    empty_file,
     empty_place,
+    lay_tables,
 )
 from perdure.testing.postgres import FORMS, empty_schema
 
@@ -104,8 +103,8 @@ def _fresh(
         yield url
     else:
         folder: Path = request.getfixturevalue("tmp_path")
-        if with_tables and url == OWN_URLS["sqlite"]:
-            shutil.copy(empty_file(), folder / "agent.db")
+        if with_tables and url in OWN_URLS.values():
+            lay_tables(url, folder)
         yield url.replace("{folder}", str(folder)).replace("{name}", uuid4().hex)
 
 
