@@ -111,8 +111,8 @@ def test_what_a_graph_does_at_each_step_is_one_trip(
 
 def test_the_latest_is_not_planned_anew_for_each_call(database: str) -> None:
     with perdure.open_sync(database) as store:
-        for number in range(200):
-            key = store.checkpoints.put("graph", number, values={"m": ["x"] * number})
+        for number in range(600):
+            key = store.checkpoints.put("graph", number, values={"m": ["x"] * (number % 50)})
             store.checkpoints.put_writes("graph", key.id, "task", [("m", number), ("n", None)])
     asked = Asked(database, "public")
     asked.run("ANALYZE")
@@ -122,12 +122,12 @@ def test_the_latest_is_not_planned_anew_for_each_call(database: str) -> None:
 
     for _ in range(20):
         rows = asked.rows(query.texts["postgres"], *[values[name] for name in query.params])
-    plans = asked.rows(
-        "SELECT generic_plans, custom_plans FROM pg_prepared_statements WHERE statement = $1",
+    [(kept,)] = asked.rows(
+        "SELECT generic_plans FROM pg_prepared_statements WHERE statement = $1",
         query.texts["postgres"],
     )
     asked.close()
 
     assert [row[0] for row in rows].count(2) == 2
     # The server tries five that know the values; then the one for all is no worse.
-    assert plans == [(15, 5)]
+    assert kept == 15
