@@ -35,8 +35,8 @@ class Checkpointer:
         self._due: SimpleQueue[None] = SimpleQueue()
         self._pages = 0
         self._stopped = False
-        #: Held while the connection is in use.
-        self.working = threading.Lock()
+        #: Held while the connection is in use. Who holds it may `move`.
+        self.working = threading.RLock()
         self._thread = threading.Thread(
             target=self._serve, name="perdure-checkpointer", daemon=True
         )

@@ -154,8 +154,6 @@ class Directory:
     def _session_file(
         self, of: tuple[str, str], changes: Sequence[Change], connection: apsw.Connection
     ) -> File:
-        if len(self._files) >= _CACHED:
-            self._files = {file.of: file for file in self.touched.values() if file.of != NOBODY}
         found = run(connection, JSONL.file_of(part=of[0], uid=of[1]))
         if found:
             return _known(found[0], of)
@@ -225,6 +223,12 @@ class Directory:
         pending, self._pending = self._pending, None
         if pending is None:
             return
+        self._follow(pending)
+        # Not before: two of one file, in one batch, would both begin where it ends.
+        if len(self._files) >= _CACHED:
+            self._files = {file.of: file for file in self.touched.values() if file.of != NOBODY}
+
+    def _follow(self, pending: _Pending) -> None:
         self.lsn = pending.lsn
         whole: dict[File, tuple[int, list[bytes]]] = {}
         for file, at, data in pending.writes:

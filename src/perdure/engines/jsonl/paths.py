@@ -31,7 +31,8 @@ _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?")
 def readable(text: str) -> str:
     """What of a text may stand in a file name anywhere: lower-case ASCII, at most 60 bytes."""
     name = _UNFIT.sub("_", text.lower())[:_READABLE].strip(".") or "_"
-    return f"{name}_" if _RESERVED.fullmatch(name) else name
+    # In front: Windows takes `con` with anything behind a dot for the same.
+    return f"_{name}" if _RESERVED.fullmatch(name) else name
 
 
 def session_file(part: str, uid: str, names: Sequence[str]) -> str:

@@ -60,7 +60,8 @@ class Writer:
         about = {
             "pid": os.getpid(),
             "host": socket.gethostname(),
-            "program": " ".join(sys.argv) or sys.executable,
+            # Without its arguments: these may hold a password.
+            "program": sys.argv[0] or sys.executable,
             "since": datetime.now(UTC).isoformat(timespec="seconds"),
         }
         draft = f"{self._about}.draft"
