@@ -83,8 +83,8 @@ class SqliteEngine:
                 )
                 raise UnsupportedError(message)
             self._prepare()
-            connection = self._connection = self._connect()
             try:
+                connection = self._connection = self._connect()
                 self._turnstile = self._new_turnstile()
                 self._set_up(connection)
                 if not self._memory:

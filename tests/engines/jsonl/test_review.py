@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
+import apsw
 import pytest
 
 import perdure
-from perdure import SessionKey
+from perdure import NewEvent, SessionKey
 from perdure.engines.jsonl import directory as directories
+from perdure.engines.jsonl import disk, generations
+from perdure.engines.jsonl.directory import Directory
+from perdure.engines.jsonl.files import Appender
+from perdure.engines.jsonl.journal import Journal
 from perdure.engines.jsonl.paths import readable
 
 
@@ -81,3 +88,124 @@ def test_who_writes_is_told_without_the_arguments_of_the_program(tmp_path: Path)
 @pytest.mark.parametrize("name", ["con", "aux.txt", "COM1.x.y", "nul"])
 def test_no_folder_has_a_name_that_windows_keeps_for_itself(name: str) -> None:
     assert readable(name) == f"_{name.lower()}"
+
+
+class _Interrupted:
+    """A function during whose first call somebody presses Ctrl-C."""
+
+    def __init__(self, function: Any, *, before: bool) -> None:
+        self._function = function
+        self._before = before
+        self.fired = False
+
+    def __get__(self, instance: object, kind: type) -> Any:
+        return lambda *args, **kwargs: self(instance, *args, **kwargs)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        fires, self.fired = not self.fired, True
+        if fires and self._before:
+            raise KeyboardInterrupt
+        value = self._function(*args, **kwargs)
+        if fires:
+            raise KeyboardInterrupt
+        return value
+
+
+@pytest.mark.parametrize("before", [True, False])
+@pytest.mark.parametrize(
+    ("of", "name"),
+    [
+        (Journal, "write"),
+        (Directory, "write"),
+        (Directory, "follow"),
+        (Appender, "write"),
+    ],
+)
+def test_a_write_that_is_interrupted_costs_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, of: type, name: str, before: bool
+) -> None:
+    work, killed = tmp_path / "work", tmp_path / "killed"
+    store = perdure.open_sync(_url(work))
+    key = store.sessions.create("app", "user").key
+    with monkeypatch.context() as patch:
+        patch.setattr(of, name, _Interrupted(of.__dict__[name], before=before))
+        with pytest.raises(KeyboardInterrupt):
+            store.events.append(key, NewEvent("interrupted " * 20, id="interrupted"))
+    store.events.append(key, NewEvent("later", id="later"))
+    seen = [event.id for event in store.events.read(key)]
+    assert seen in (["later"], ["interrupted", "later"])
+    shutil.copytree(work, killed)
+    store.close()
+    for folder in (work, killed):
+        shutil.rmtree(folder / "index")
+        with perdure.open_sync(_url(folder)) as again:
+            assert [event.id for event in again.events.read(key)] == seen
+
+
+_ADDED = "CREATE TABLE added (part TEXT NOT NULL PRIMARY KEY, one TEXT)"
+
+
+@pytest.mark.parametrize(
+    ("of", "name"), [(generations, "_write_all"), (generations, "_swap_in"), (disk, "replace")]
+)
+def test_a_change_of_the_schema_that_is_interrupted_leaves_the_old_or_the_new_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, of: Any, name: str
+) -> None:
+    store = perdure.open_sync(_url(tmp_path / "work"))
+    key = store.sessions.create("app", "user").key
+    store.events.append(key, "one")
+    directory = directories.directory_at(str(tmp_path / "work"))
+    directories.give_back(directory, lambda: None)
+    connection = apsw.Connection(str(tmp_path / "work" / "index" / "index.db"))
+    with monkeypatch.context() as patch:
+        patch.setattr(of, name, _Interrupted(getattr(of, name), before=True))
+        connection.execute("BEGIN")
+        connection.execute(_ADDED)
+        with directory.mutex, pytest.raises(KeyboardInterrupt):
+            generations.commit_schema(directory, connection)
+    connection.close()
+    store.close()
+    with perdure.open_sync(_url(tmp_path / "work")) as again:
+        assert _texts(again, key) == ["one"]
+        again.events.append(key, "two")
+
+
+def test_a_journal_that_is_begun_anew_may_be_interrupted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(directories, "_FOLD_BYTES", 1)
+    store = perdure.open_sync(_url(tmp_path / "work"))
+    key = store.sessions.create("app", "user").key
+    with monkeypatch.context() as patch:
+        patch.setattr(disk, "replace", _Interrupted(disk.replace, before=False))
+        with pytest.raises(KeyboardInterrupt):
+            store.events.append(key, "one")
+    store.events.append(key, "two")
+    shutil.copytree(tmp_path / "work", tmp_path / "killed")
+    store.close()
+    with perdure.open_sync(_url(tmp_path / "killed")) as again:
+        assert _texts(again, key) == ["one", "two"]
+
+
+def test_a_change_of_the_schema_leaves_damaged_files_as_they_are(tmp_path: Path) -> None:
+    with perdure.open_sync(_url(tmp_path / "work")) as store:
+        key = store.sessions.create("app", "user", "one").key
+        store.events.append(key, "one")
+        store.events.append(key, "two")
+    [path] = (tmp_path / "work" / "sessions").rglob("one-*.jsonl")
+    path.write_bytes(path.read_bytes().replace(b'"text":"one"', b'"text":"own"'))
+    shutil.rmtree(tmp_path / "work" / "index")
+    before = path.read_bytes()
+    store = perdure.open_sync(_url(tmp_path / "work"))
+    store.sessions.create("app", "user", "two")
+    directory = directories.directory_at(str(tmp_path / "work"))
+    directories.give_back(directory, lambda: None)
+    connection = apsw.Connection(str(tmp_path / "work" / "index" / "index.db"))
+    connection.execute("BEGIN")
+    connection.execute(_ADDED)
+    with directory.mutex:
+        generations.commit_schema(directory, connection)
+    connection.close()
+    store.close()
+    assert path.read_bytes() == before
+    assert b"added" in (tmp_path / "work" / "schema.sql").read_bytes()

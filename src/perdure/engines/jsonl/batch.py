@@ -83,6 +83,10 @@ class JournaledBatch(Batch):
         super()._roll_back()
 
     def _commit(self) -> None:
+        with self._directory.doubted():
+            self._commit_everywhere()
+
+    def _commit_everywhere(self) -> None:
         if self._capture.schema:
             self._capture.schema = False
             # Lines of the old schema cannot tell of the new one: every file is written anew.
@@ -95,9 +99,5 @@ class JournaledBatch(Batch):
         except apsw.Error:
             if self._entries:
                 self._directory.take_back()
-            raise
-        except BaseException:
-            # Interrupted behind it, perhaps: the journal says what was.
-            self._directory.distrust()
             raise
         self._directory.follow()

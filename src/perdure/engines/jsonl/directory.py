@@ -10,8 +10,8 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
 import apsw
@@ -106,6 +106,18 @@ class Directory:
         self.trusted = False
         self.journal.close()
         self.appender.forget()
+
+    @contextmanager
+    def doubted(self) -> Iterator[None]:
+        """If this fails, or Ctrl-C comes in between, nobody knows how far it went: `distrust`."""
+        try:
+            yield
+        except OSError as error:
+            self.distrust()
+            raise disk.failure(error, self.folder) from error
+        except BaseException:
+            self.distrust()
+            raise
 
     def path(self, name: str) -> str:
         """The whole path of a file of the directory."""
@@ -255,20 +267,16 @@ class Directory:
 
         False while a file is damaged that lacks something of it: then only the journal has that.
         """
+        self._next_fold = self.journal.length + _FOLD_BYTES
         if self.needed or any(file.damage for file in self.touched.values()):
-            self._next_fold = self.journal.length + _FOLD_BYTES
             return False
-        try:
+        with self.doubted():
             self.appender.sync(self.touched)
             self.note(connection, self.touched.values())
             with suppress(apsw.BusyError):
                 # Without it a power cut may cost an index that is made anew, nothing else.
                 connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
             self.begin_journal()
-        except OSError as error:
-            self._next_fold = self.journal.length + _FOLD_BYTES
-            self.distrust()
-            raise disk.failure(error, self.folder) from error
         self.touched.clear()
         self._next_fold = _FOLD_BYTES
         return True
@@ -348,9 +356,9 @@ def give_back(directory: Directory, last: Callable[[], None]) -> None:
         directory.users -= 1
         if directory.users > 0:
             return
+        _directories.pop(directory.folder, None)
         with directory.mutex:
             last()
-        _directories.pop(directory.folder, None)
 
 
 def abandon_all() -> None:

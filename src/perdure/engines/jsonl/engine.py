@@ -218,9 +218,11 @@ class JsonlEngine(SqliteEngine):
             give_back(directory, lambda: self._leave_last(directory))
 
     def _leave_last(self, directory: Directory) -> None:
-        if directory.writer.held and directory.trusted and not directory.damage:
-            self._fold(directory)
-        directory.leave()
+        try:
+            if directory.writer.held and directory.trusted and not directory.damage:
+                self._fold(directory)
+        finally:
+            directory.leave()
 
     def after_fork_in_child(self) -> None:
         """Be closed, without touching what the parent still uses."""
@@ -292,7 +294,8 @@ class JsonlEngine(SqliteEngine):
 
     def _fold(self, directory: Directory) -> None:
         """Cut the journal; what was written is safe whatever becomes of that."""
-        if self._connection is None:
+        if self._connection is None or self._index != self._which_index():
+            # Another store here has made the index anew; what this one sees is old.
             return
         try:
             worn = directory.worn(self._connection)

@@ -15,6 +15,7 @@ from perdure.engines.jsonl.lines import seal_object
 from perdure.engines.jsonl.paths import NEXT, SCHEMA, SEARCH, SESSIONS, STORE, session_file
 from perdure.engines.jsonl.shapes import Shape, shapes_of
 from perdure.engines.jsonl.statements import JSONL, run
+from perdure.errors import CorruptError
 
 if TYPE_CHECKING:
     import apsw
@@ -33,27 +34,29 @@ def commit_schema(directory: Directory, connection: apsw.Connection) -> None:
     Until the journal says so the old files count: after a crash the index is made of them, and
     the schema is changed once more.
     """
+    if directory.needed:
+        # The journal is to begin anew, and a damaged file lacks what it has.
+        raise CorruptError(f"{directory.folder}: damaged files: see `perdure doctor`, then update")
     texts = [text for (text,) in run(connection, JSONL.schema())]
     schema = "".join(f"{text};\n" for text in texts)
     shapes = shapes_of(connection)
-    run(connection, JSONL.begin(lsn=directory.lsn, schema=digest_of(schema)))
-    connection.execute("COMMIT")
-    directory.know(shapes, digest_of(schema), directory.lsn)
-    try:
+    with directory.doubted():
+        run(connection, JSONL.begin(lsn=directory.lsn, schema=digest_of(schema)))
+        connection.execute("COMMIT")
+        directory.know(shapes, digest_of(schema), directory.lsn)
         files = _write_all(directory, connection, schema)
         directory.begin_journal(swap=True)
         _swap_in(directory, [*(file.path for file in files), SCHEMA])
         directory.begin_journal()
         directory.note(connection, files)
-    except OSError as error:
-        directory.distrust()
-        raise disk.failure(error, directory.folder) from error
 
 
 def _write_all(directory: Directory, connection: apsw.Connection, schema: str) -> list[File]:
     files = [directory.common(path, connection) for path in COMMON]
     files += [_session(directory, connection, of) for of in _sessions(directory, connection)]
-    kept = [file for file in files if _write_next(directory, connection, file)]
+    # A damaged one stays as it is: behind the damage may be what the index does not have.
+    whole = [file for file in files if not file.damage]
+    kept = [file for file in whole if _write_next(directory, connection, file)]
     disk.replace(directory.path(f"{SCHEMA}{NEXT}"), schema.encode())
     return kept
 
@@ -71,8 +74,10 @@ def _sessions(directory: Directory, connection: apsw.Connection) -> Iterator[tup
 def _session(directory: Directory, connection: apsw.Connection, of: tuple[str, str]) -> File:
     names = directory.names_of(of, (), connection)
     found = run(connection, JSONL.file_of(part=of[0], uid=of[1]))
-    path = found[0][0] if found else session_file(*of, [name for name in names.values() if name])
-    return File(path, of, names)
+    if not found:
+        return File(session_file(*of, [name for name in names.values() if name]), of, names)
+    path, _, _, _, damage = found[0]
+    return File(path, of, names, damage=damage)
 
 
 def to_rewrite(
@@ -94,7 +99,7 @@ def rewrite(directory: Directory, connection: apsw.Connection, files: Iterable[F
     The journal must be empty: its lines say where in a file they belong. A crash leaves of each
     the old or the new one, and both say the same.
     """
-    try:
+    with directory.doubted():
         for file in files:
             file.names = directory.names_of(file.of, (), connection)
             if _write_next(directory, connection, file):
@@ -102,9 +107,6 @@ def rewrite(directory: Directory, connection: apsw.Connection, files: Iterable[F
                 directory.note(connection, [file])
             else:
                 _remove(directory, connection, file)
-    except OSError as error:
-        directory.distrust()
-        raise disk.failure(error, directory.folder) from error
     directory.forget()
 
 
