@@ -209,3 +209,46 @@ def test_a_change_of_the_schema_leaves_damaged_files_as_they_are(tmp_path: Path)
     store.close()
     assert path.read_bytes() == before
     assert b"added" in (tmp_path / "work" / "schema.sql").read_bytes()
+
+
+def test_a_folder_of_something_else_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").touch()
+    with pytest.raises(perdure.InvalidError, match="not empty"):
+        perdure.open_sync(_url(tmp_path)).sessions.count()
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+@pytest.mark.parametrize("below", ["", "deep/below"])
+def test_a_file_in_the_place_of_the_folder_is_named(tmp_path: Path, below: str) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(perdure.InvalidError, match="file"):
+        perdure.open_sync(_url(tmp_path / "file" / below)).sessions.count()
+
+
+def test_who_was_killed_while_it_made_the_folder_is_in_nobodys_way(tmp_path: Path) -> None:
+    for name in ("lock", ".gitignore.draft", "perdure.json.draft"):
+        (tmp_path / name).touch()
+    with perdure.open_sync(_url(tmp_path)) as store:
+        assert store.sessions.count() == 0
+
+
+def test_every_folder_above_a_new_file_is_on_the_disk_before_the_journal_goes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As someone leaves them who made them, and was killed.
+    user = tmp_path / "work" / "sessions" / "app" / "user"
+    synced: list[str] = []
+    store = perdure.open_sync(_url(tmp_path / "work"))
+    assert store.sessions.count() == 0
+    user.mkdir(parents=True)
+    sync = disk.sync_folder
+
+    def noted(path: str) -> None:
+        synced.append(path)
+        sync(path)
+
+    monkeypatch.setattr(disk, "sync_folder", noted)
+    store.sessions.create("app", "user")
+    store.close()
+    above = [user, *user.parents[:3]]
+    assert set(map(str, above)) <= set(synced)

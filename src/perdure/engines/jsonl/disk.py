@@ -62,7 +62,11 @@ def sync_folder(path: str) -> None:
     """Have the names in a folder on the disk."""
     if sys.platform == "win32":
         return
-    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except PermissionError:
+        # One above ours that we may pass through, not read.
+        return
     try:
         os.fsync(descriptor)
     finally:

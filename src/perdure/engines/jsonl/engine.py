@@ -26,7 +26,7 @@ from perdure.engines.jsonl.directory import (
 from perdure.engines.jsonl.examining import Examining, size_of
 from perdure.engines.jsonl.lacking import Lacking
 from perdure.engines.jsonl.paths import INDEX, SPOILT
-from perdure.engines.jsonl.recovery import Recovery, is_in_order, make
+from perdure.engines.jsonl.recovery import Recovery, is_in_order, make, make_folder
 from perdure.engines.jsonl.salvaging import Salvaging
 from perdure.engines.sqlite import SqliteEngine
 from perdure.engines.sqlite_batch import Batch
@@ -113,7 +113,7 @@ class JsonlEngine(SqliteEngine):
         directory = self._directory = directory_at(self._folder)
         try:
             with directory.mutex:
-                disk.make_folders(self._folder)
+                make_folder(self._folder)
                 try:
                     self._find_in_order(directory)
                 except (ReadOnlyError, StorageFullError):

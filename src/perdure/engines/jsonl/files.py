@@ -113,7 +113,11 @@ class Appender:
         whole = os.path.join(self._folder, path)
         if new:
             folder = os.path.dirname(whole)
-            self.folders.update(disk.make_folders(folder), [folder])
+            disk.make_folders(folder)
+            # Those above too, if they are there: who made them may have been killed before this.
+            while len(folder) >= len(self._folder):
+                self.folders.add(folder)
+                folder = os.path.dirname(folder)
         while len(self._open) >= _OPEN:
             _, oldest = self._open.popitem(last=False)
             os.close(oldest)

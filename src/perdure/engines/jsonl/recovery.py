@@ -23,6 +23,7 @@ from perdure.engines.jsonl.paths import (
     ABOUT,
     INDEX,
     JOURNAL,
+    LOCK,
     NEXT,
     SCHEMA,
     SESSIONS,
@@ -32,29 +33,41 @@ from perdure.engines.jsonl.paths import (
 from perdure.engines.jsonl.reconciling import Reconciling
 from perdure.engines.jsonl.shapes import Step, shapes_of
 from perdure.engines.jsonl.statements import JSONL, create, run
+from perdure.engines.shortages import shortage
 from perdure.errors import CorruptError, InvalidError, PerdureError, SchemaTooNewError
 
 Connect = Callable[[], apsw.Connection]
 _steps = msgspec.json.Decoder(list[Step]).decode
 #: What an index that does not fit the files raises.
 _UNFIT = (apsw.CorruptError, apsw.NotADBError, apsw.ConstraintError, CorruptError, KeyError)
+#: What may be there of others who are just beginning, or began and were killed.
+_BEGINNINGS = {LOCK, ".gitignore", ".gitignore.draft", f"{ABOUT}.draft"}
 _IGNORED = "/index/\n/lock\n/writer.json\n"
 
 
-def make(folder: str) -> None:
-    """Make a directory that is none yet; `InvalidError` for a folder with something else in it."""
+def make_folder(folder: str) -> None:
+    """Make the folder; `InvalidError` where that cannot be, or if something else is in it."""
     try:
-        disk.make_folders(folder)
+        disk.sync_all(disk.make_folders(folder), disk.sync_folder)
+        others = set(os.listdir(folder)) - _BEGINNINGS
+    except OSError as error:
+        refused = InvalidError(f"cannot make {folder}: {error.strerror}", "url")
+        raise shortage(error, folder) or refused from error
+    # In this order: another process may be making it just now, and begins with what it is.
+    if others and not os.path.exists(os.path.join(folder, ABOUT)):
+        message = (
+            f"{folder} is no perdure directory, and not empty ({min(others)!r}): give a new one"
+        )
+        raise InvalidError(message, "url")
+
+
+def make(folder: str) -> None:
+    """Make a directory that is none yet, in a folder that is there; its lock is held."""
+    try:
         if os.path.exists(os.path.join(folder, ABOUT)):
             _check_format(folder)
             return
-        # The lock is there if others are just beginning, or began and were killed.
-        others = set(os.listdir(folder)) - {"lock", ".gitignore", f"{ABOUT}.draft"}
-        if others:
-            message = (
-                f"{folder} is no perdure directory, and not empty ({min(others)!r}): give a new one"
-            )
-            raise InvalidError(message, "url")
+        disk.sync_folder(os.path.dirname(folder))
         disk.replace(os.path.join(folder, ".gitignore"), _IGNORED.encode())
         about = {"perdure": "directory", "format": FORMAT}
         disk.replace(os.path.join(folder, ABOUT), msgspec.json.encode(about) + b"\n")

@@ -25,7 +25,7 @@ from perdure.engines.jsonl.generations import digest_of
 from perdure.engines.jsonl.lines import seal_object
 from perdure.engines.jsonl.loading import Shapes, definitions
 from perdure.engines.jsonl.paths import INDEX, NEXT, SCHEMA, session_files
-from perdure.engines.jsonl.recovery import make
+from perdure.engines.jsonl.recovery import make, make_folder
 from perdure.engines.jsonl.scanning import Piece, Scan, scan, scan_journal
 from perdure.engines.jsonl.shapes import shapes_of
 from perdure.engines.jsonl.statements import JSONL, run
@@ -62,6 +62,7 @@ class Salvaging:
     def run(self) -> list[Salvaged]:
         """What became of each file."""
         self._check()
+        make_folder(self._into)
         make(self._into)
         with self._open:
             self._index = self._copied_index()
