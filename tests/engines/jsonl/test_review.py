@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from perdure.engines.jsonl import disk, generations
 from perdure.engines.jsonl.directory import Directory
 from perdure.engines.jsonl.files import Appender
 from perdure.engines.jsonl.journal import Journal
+from perdure.engines.jsonl.lines import seal_object
 from perdure.engines.jsonl.paths import readable
 
 
@@ -252,3 +254,43 @@ def test_every_folder_above_a_new_file_is_on_the_disk_before_the_journal_goes(
     store.close()
     above = [user, *user.parents[:3]]
     assert set(map(str, above)) <= set(synced)
+
+
+def _sealed_again(path: Path, change: Callable[[dict[str, Any]], None]) -> None:
+    written = b""
+    for line in path.read_bytes().splitlines():
+        value = json.loads(line)
+        change(value)
+        if "at" in value:
+            value["at"] = len(written)
+        written += seal_object({name: value[name] for name in value if name not in ("len", "crc")})
+    path.write_bytes(written)
+
+
+def _without_a_time(value: dict[str, Any]) -> None:
+    for verb, table, row in value.get("rows", ()):
+        if (verb, table) == ("put", "events"):
+            del row["created_at"]
+
+
+def _without_part(value: dict[str, Any]) -> None:
+    for name in ("part", "app", "user_id", "id"):
+        value.pop(name, None)
+
+
+@pytest.mark.parametrize("index", [True, False])
+@pytest.mark.parametrize("change", [_without_a_time, _without_part])
+def test_a_file_whose_rows_cannot_be_is_damaged_and_the_others_go_on(
+    tmp_path: Path, change: Callable[[dict[str, Any]], None], index: bool
+) -> None:
+    with perdure.open_sync(_url(tmp_path)) as store:
+        for name in ("one", "two"):
+            store.events.append(store.sessions.create("app", "user", name).key, name)
+    [path] = (tmp_path / "sessions").rglob("one-*.jsonl")
+    _sealed_again(path, change)
+    if not index:
+        shutil.rmtree(tmp_path / "index")
+    with perdure.open_sync(_url(tmp_path)) as store:
+        two = SessionKey("app", "user", "two")
+        store.events.append(two, "more")
+        assert _texts(store, two) == ["two", "more"]

@@ -138,7 +138,7 @@ class Reading:
             raise CorruptError(f"it does not say that this is a file of {kind!r}")
         self.file.of = head.part, head.uid
         if kind == "session":
-            _, _, _, _, *names = msgspec.json.decode(body).values()
+            names = list(msgspec.json.decode(body).values())[4:]
             own = session_file(*self.file.of, [str(name) for name in names if name])
             self.own = self.file.path == own
 
@@ -252,17 +252,29 @@ def _sessions(
         other = first.get(reading.file.of)
         if reading.file.of == NOBODY or other is None:
             first[reading.file.of] = reading
-            load(connection, shapes, tables)
+            _load_or_none(connection, shapes, reading, tables)
         elif reading.own:
             copied(other, reading.file)
             forget_session(connection, shapes, reading.file.of)
             first[reading.file.of] = reading
-            load(connection, shapes, tables)
+            _load_or_none(connection, shapes, reading, tables)
         else:
             copied(reading, other.file)
             if not other.own:
                 other.damaged(1, f"{path} is of the same session; remove one of them")
         yield reading
+
+
+def _load_or_none(
+    connection: apsw.Connection, shapes: Shapes, reading: Reading, tables: Gathered
+) -> None:
+    """Take in the rows of a session; none, if they do not fit the schema."""
+    try:
+        load(connection, shapes, tables)
+    except apsw.ConstraintError as error:
+        # Not a savepoint: what is being made has no journal.
+        forget_session(connection, shapes, reading.file.of)
+        reading.damaged(reading.number, f"it cannot be: {error}")
 
 
 def copied(copy: Reading, other: File) -> None:

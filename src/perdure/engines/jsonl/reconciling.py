@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
+
+import apsw
 
 from perdure.engines.jsonl import lacking
 from perdure.engines.jsonl.directory import Directory, log
@@ -13,9 +15,6 @@ from perdure.engines.jsonl.loading import Reading, copied, forget_session, gathe
 from perdure.engines.jsonl.paths import session_files
 from perdure.engines.jsonl.shapes import shapes_of
 from perdure.engines.jsonl.statements import JSONL, run
-
-if TYPE_CHECKING:
-    import apsw
 
 
 class _Known(NamedTuple):
@@ -106,10 +105,16 @@ class Reconciling:
             self._note_damage(reading, known)
             return True
         log.info("%s was changed: it is read again", self._directory.path(path))
-        for of in {reading.file.of} | ({(known.part, known.uid)} if known else set()):
-            if of != NOBODY:
-                forget_session(self._connection, self._shapes, of)
-        load(self._connection, self._shapes, tables)
+        try:
+            with self._connection:
+                for of in {reading.file.of} | ({(known.part, known.uid)} if known else set()):
+                    if of != NOBODY:
+                        forget_session(self._connection, self._shapes, of)
+                load(self._connection, self._shapes, tables)
+        except apsw.ConstraintError as error:
+            reading.damaged(reading.number, f"it cannot be: {error}")
+            self._note_damage(reading, known)
+            return True
         self._lacking.pop(reading.file.of[1], None)
         self._note(reading)
         self.lsn = max(self.lsn, reading.lsn)
