@@ -58,7 +58,7 @@ def chat(
     from perdure.importers import load_sync, read_chat  # noqa: PLC0415 - only when it is used
 
     zone = None if timezone is None else zone_of(timezone)
-    if dry_run and invocation.file is not None and not invocation.file.exists():
+    if dry_run and not invocation.is_there:
         # Nothing is stored, and looking must not make the file.
         invocation = Invocation(
             "memory:", invocation.tenant, invocation.form, quiet=invocation.quiet
