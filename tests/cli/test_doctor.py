@@ -252,6 +252,33 @@ def test_beside_a_process_that_writes_and_compacts_it_sees_no_damage(
     assert {code for code, _ in told} == {0}
 
 
+def test_a_damaged_last_write_of_the_journal_is_a_fault_if_the_index_has_it(
+    perdure: Perdure, url: str, folder: Path
+) -> None:
+    fill(url)
+    after_a_kill(url)
+    lines = (folder / "journal.jsonl").read_bytes().splitlines()
+    flip(folder / "journal.jsonl", len(lines))
+
+    [fault] = faults(perdure("doctor"))
+
+    assert fault[:2] == ["journal.jsonl", str(len(lines))]
+    assert "acknowledged" in fault[2]
+
+
+def test_quick_tells_of_damage_that_was_found_at_opening(
+    perdure: Perdure, url: str, folder: Path
+) -> None:
+    fill(url)
+    flip(file_of(folder, "two"), 4)
+    with library.open_sync(url) as store:
+        assert len(store.events.read(KEYS[1])) == 6
+
+    [fault] = faults(perdure("doctor", "--quick"))
+
+    assert "line 4" in fault[2]
+
+
 def test_quick_reads_no_session_and_still_finds_a_damaged_journal(
     perdure: Perdure, url: str, folder: Path
 ) -> None:
@@ -296,11 +323,14 @@ def test_a_session_whose_file_somebody_removed_is_no_fault_before_and_after_open
     assert (before, perdure("doctor").code) == (0, 0)
 
 
+@pytest.mark.parametrize("index", [True, False])
 def test_the_store_without_its_common_file_is_not_healthy(
-    perdure: Perdure, url: str, folder: Path
+    perdure: Perdure, url: str, folder: Path, index: bool
 ) -> None:
     fill(url)
     (folder / "store.jsonl").unlink()
+    if not index:
+        shutil.rmtree(folder / "index")
 
     assert [fault[0] for fault in faults(perdure("doctor"))] == ["store.jsonl"]
 
