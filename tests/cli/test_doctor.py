@@ -15,7 +15,7 @@ import pytest
 
 import perdure as library
 from perdure import NewEvent, SessionKey
-from tests.cli.command import Perdure, Result
+from tests.cli.command import Perdure, Result, on_terminal
 from tests.engines.processes import in_a_process
 
 KEYS = [SessionKey("shop", "ada", name) for name in ("one", "two", "three")]
@@ -354,6 +354,20 @@ def test_a_damaged_index_is_told_with_what_to_do(perdure: Perdure, url: str, fol
 
     assert result.code == 8
     assert {fault[0] for fault in faults(result)} == {"index/index.db"}
+
+
+def test_on_a_terminal_it_tells_what_it_counted_and_what_is_wrong(url: str, folder: Path) -> None:
+    fill(url)
+    healthy = on_terminal(url, "doctor", columns=200)
+    flip(file_of(folder, "two"), 4)
+    damaged = on_terminal(url, "doctor", columns=200)
+
+    assert (healthy.code, damaged.code) == (0, 8)
+    assert "sessions       3" in healthy.out
+    assert "written by     nobody" in healthy.out
+    assert healthy.out.endswith("nothing is wrong\n")
+    assert ", line 4: it is not as it was written" in damaged.out
+    assert damaged.out.endswith("1 fault\n")
 
 
 # -- salvaging -------------------------------------------------------------------------------
