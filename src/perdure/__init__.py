@@ -61,6 +61,7 @@ if TYPE_CHECKING:
         CheckpointTuple,
         CheckpointWrite,
         Clarification,
+        Compacted,
         Context,
         ConversationContext,
         CronPass,
@@ -163,6 +164,7 @@ __all__ = [
     "CheckpointWrite",
     "Clarification",
     "ClosedError",
+    "Compacted",
     "Config",
     "ConflictError",
     "Context",
@@ -296,7 +298,7 @@ _PLACES = {
         "perdure.operation": "Async Deferred Pending Sync",
         "perdure.records": (
             "ALL Annotation AppScope Appended Artifact Branch Checkpoint CheckpointKey "
-            "CheckpointNode CheckpointTuple CheckpointWrite Context ConversationContext "
+            "CheckpointNode CheckpointTuple CheckpointWrite Compacted Context ConversationContext "
             "DELETE DiskUse ErasureReceipt Event EventError Fact Growth History Hold KeyValue "
             "KeyValueHit "
             "Lineage LoadedArtifact Memory MemoryHit Message Messages Namespace NewAnnotation "

@@ -40,7 +40,8 @@ _CALLABLES = ("summariser", "extractor", "embedder", "token_counter")
 class Config:
     """Everything `perdure.open` takes; None stands for the default.
 
-    ``url``: ``memory:``, ``sqlite:///relative.db`` or ``sqlite:////absolute.db``; default
+    ``url``: ``memory:``, ``sqlite:///relative.db`` or ``sqlite:////absolute.db``,
+    ``jsonl:///folder`` for plain files, ``postgresql://…`` for a server; default
     ``PERDURE_URL``, else a SQLite file in the user's data folder. ``durability``: ``full``
     survives a power cut, ``normal`` may lose the last commits then (never on a crash of the
     process). ``busy_timeout``: seconds to wait for other programs (default 10).
@@ -300,7 +301,7 @@ def _url(url: str | None, pool: object) -> str:
     if url is None:
         return f"sqlite:///{data_folder()}/perdure.db"
     if not isinstance(url, str) or ":" not in url:
-        hint = "write sqlite:///file.db for a file, or memory:"
+        hint = "write sqlite:///file.db for a file, jsonl:///folder for plain files, or memory:"
         raise InvalidError(f"{url!r} is not a URL: {hint}", "url")
     return url
 

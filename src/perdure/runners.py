@@ -11,7 +11,7 @@ from contextvars import copy_context
 from inspect import isawaitable, iscoroutinefunction
 from typing import Any, cast
 
-from perdure.engines import Engine, Job
+from perdure.engines import Engine, Job, bytes_of
 from perdure.engines.delivery import AwaitingTask, BlockedCaller
 from perdure.errors import PerdureError, UnsupportedError
 from perdure.operation import (
@@ -26,6 +26,7 @@ from perdure.operation import (
     Stream,
     Tend,
 )
+from perdure.records import Compacted
 from perdure.retrying import Attempts, RetryPolicy
 from perdure.subscriptions import Hub
 from perdure.tending import Tender
@@ -364,6 +365,14 @@ def settled(engine: Engine, step: Settle) -> list[str]:
     if settle is None:
         return ["this engine does not say what it keeps of removed rows"]
     return cast("list[str]", settle(step.thorough))
+
+
+def compacted(engine: Engine) -> Compacted:
+    """What an engine gives back when it writes anew all that has removed rows in it. Blocks."""
+    engine.open()
+    before = bytes_of(engine)
+    remains = settled(engine, Settle(True))
+    return Compacted(before, bytes_of(engine), tuple(remains))
 
 
 def _finished(awaitable: Any) -> Any:

@@ -45,6 +45,7 @@ from perdure.records import (
     ALL,
     JSON,
     AllType,
+    Compacted,
     DiskUse,
     ErasureReceipt,
     SearchHit,
@@ -53,7 +54,14 @@ from perdure.records import (
     Usage,
 )
 from perdure.retrying import RetryPolicy
-from perdure.runners import AsyncRunner, Joining, SyncRunner, async_runner, sync_runner
+from perdure.runners import (
+    AsyncRunner,
+    Joining,
+    SyncRunner,
+    async_runner,
+    compacted,
+    sync_runner,
+)
 from perdure.schema import migrate_store
 from perdure.subscriptions import (
     AsyncSubscription,
@@ -276,15 +284,9 @@ class Store(_Store[Async]):
     ) -> list[SearchHit]:
         """What answers the query best, over everything of a user: see `Search.search`."""
         return await self._search.search(
-            app,
-            user,
-            query,
-            kinds=kinds,
-            session=session,
-            limit=limit,
-            meaning=meaning,
+            app, user, query, kinds=kinds, session=session, limit=limit, meaning=meaning,
             on_embedder_error=on_embedder_error,
-        )
+        )  # fmt: skip
 
     async def index(self, app: str | AllType = ALL, user: str | AllType = ALL) -> int:
         """Index what no search has looked through yet, for workers: how many documents."""
@@ -342,6 +344,15 @@ class Store(_Store[Async]):
     async def sweep(self, *, dry_run: bool = False) -> Swept:
         """Remove what has had its time: see `Sweeping.sweep`."""
         return await self._sweeping.sweep(dry_run=dry_run)
+
+    async def compact(self) -> Compacted:
+        """Write anew what has removed rows in it, and give their room back.
+
+        Who writes waits meanwhile. ``remains`` says what could not be done; on a server that is
+        all of it. On SQLite and JSONL the bytes of what was removed are gone afterwards.
+        `BusyError` if another process writes to a JSONL directory.
+        """
+        return await asyncio.to_thread(compacted, self._engine)
 
     async def start_workers(self) -> Workers[Async]:
         """Start every worker that the store's options ask for, in threads of this process.
@@ -422,15 +433,9 @@ class SyncStore(_Store[Sync]):
     ) -> list[SearchHit]:
         """What answers the query best, over everything of a user: see `Search.search`."""
         return self._search.search(
-            app,
-            user,
-            query,
-            kinds=kinds,
-            session=session,
-            limit=limit,
-            meaning=meaning,
+            app, user, query, kinds=kinds, session=session, limit=limit, meaning=meaning,
             on_embedder_error=on_embedder_error,
-        )
+        )  # fmt: skip
 
     def index(self, app: str | AllType = ALL, user: str | AllType = ALL) -> int:
         """Index what no search has looked through yet, for workers: how many documents."""
@@ -481,6 +486,10 @@ class SyncStore(_Store[Sync]):
     def sweep(self, *, dry_run: bool = False) -> Swept:
         """Remove what has had its time: see `Sweeping.sweep`."""
         return self._sweeping.sweep(dry_run=dry_run)
+
+    def compact(self) -> Compacted:
+        """Write anew what has removed rows in it: see `Store.compact`."""
+        return compacted(self._engine)
 
     def start_workers(self) -> Workers[Sync]:
         """Start every worker that the store's options ask for: see `Store.start_workers`."""

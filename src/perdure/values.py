@@ -78,11 +78,11 @@ def encode_trusted(value: JSON) -> str:
     return _encode(value).decode()
 
 
-def decode(text: str, what: str) -> Any:
+def decode(text: str | bytes, what: str) -> Any:
     """The value of a stored text; `CorruptError` naming the row if it is damaged."""
     try:
         return _decode(text)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise CorruptError(f"the stored JSON of {what} is damaged: {error}") from error
 
 

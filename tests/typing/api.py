@@ -22,6 +22,7 @@ from perdure import (
     CheckpointNode,
     CheckpointTuple,
     Clarification,
+    Compacted,
     Context,
     ConversationContext,
     CronPass,
@@ -544,6 +545,7 @@ async def async_store(key: SessionKey) -> None:
     assert_type(await store.erase_user("a", "u"), ErasureReceipt)
     assert_type(store.export_user("a", "u"), AsyncIterator[str])
     assert_type(await store.sweep(dry_run=True), Swept)
+    assert_type(await store.compact(), Compacted)
     assert_type(await store.search("a", "u", "q", kinds=["events"], limit=5), list[SearchHit])
     assert_type(await store.search("a", perdure.ALL, "q", session=key), list[SearchHit])
     assert_type(await store.index(), int)
@@ -568,6 +570,7 @@ def sync_store(key: SessionKey) -> None:
     assert_type(store.erase_user("a", "u"), ErasureReceipt)
     assert_type(store.export_user("a", "u"), Iterator[str])
     assert_type(store.sweep(), Swept)
+    assert_type(store.compact(), Compacted)
     assert_type(store.search("a", "u", "q", meaning=0.0), list[SearchHit])
     assert_type(store.index("a", "u"), int)
     assert_type(store.migrate(), list[str])

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from perdure.store import SyncStore
 
 _SQLITE = "sqlite:///"
+_JSONL = "jsonl:///"
+#: A directory that is one of perdure's has one of them, whatever else was lost.
+_OF_A_DIRECTORY = ("perdure.json", "journal.jsonl")
 
 
 @dataclass
@@ -66,13 +69,26 @@ class Invocation:
 
     @property
     def file(self) -> Path | None:
-        """The file of the store, if it is one."""
+        """The file of the store, or its folder, if it is one."""
         url = self.resolved.url
-        return Path(url.removeprefix(_SQLITE)) if url.startswith(_SQLITE) else None
+        for scheme in (_SQLITE, _JSONL):
+            if url.startswith(scheme):
+                return Path(url.removeprefix(scheme))
+        return None
+
+    @property
+    def is_there(self) -> bool:
+        """Whether there is a store: a server is asked by who wants something of it."""
+        file = self.file
+        if file is None:
+            return True
+        if self.resolved.url.startswith(_JSONL):
+            return any((file / name).exists() for name in _OF_A_DIRECTORY)
+        return file.exists()
 
     def check_there(self) -> None:
         """`NotFoundError` for a file that is not there: looking at it must not make it."""
-        if self.file is not None and not self.file.exists():
+        if not self.is_there:
             raise NotFoundError(
                 f"there is no store at {self.resolved.display_url}: "
                 "`perdure import chat FILE` makes one, `perdure demo` shows one"

@@ -35,6 +35,8 @@ _LAZY = {
     "distribute": Lazy(
         "distributing:distribute", "Spread the tables over the machines of a Citus cluster."
     ),
+    "doctor": Lazy("doctoring:doctor", "What is wrong with the store, and saving what can be."),
+    "compact": Lazy("compacting:compact", "Give back the room of what was removed."),
     "status": Lazy("upkeep:status", "Where the store is, and how much is in it."),
     "demo": Lazy("demo:demo", "See a store at work."),
     "completion": Lazy("completion:completion", "Completion for bash, zsh or fish."),

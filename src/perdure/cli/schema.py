@@ -39,7 +39,7 @@ def migrate(invocation: Invocation, check: bool, print_: bool) -> None:
 
 
 def _missing(invocation: Invocation) -> list[str]:
-    if invocation.file is not None and not invocation.file.exists():
+    if not invocation.is_there:
         return [migration.name for migration in migrations()]
     return missing_migrations(invocation.config)
 

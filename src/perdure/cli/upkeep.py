@@ -10,6 +10,7 @@ import click
 
 from perdure.cli.commands import Command
 from perdure.cli.invocation import Invocation
+from perdure.examining import size_of_store
 from perdure.records import ALL
 from perdure.schema import missing_migrations
 from perdure.store import SyncStore
@@ -27,7 +28,7 @@ def status(invocation: Invocation) -> None:
     about: dict[str, Any] = {
         "url": invocation.resolved.display_url,
         "tenant": invocation.resolved.settings.tenant,
-        "bytes": _size(invocation),
+        "bytes": size_of_store(invocation.resolved),
         "schema": "up to date" if not missing else "behind",
         "missing": missing,
     }
@@ -48,14 +49,6 @@ def _counts(store: SyncStore) -> dict[str, int | None]:
         # Beyond that it would mean reading for seconds.
         counts["events"] = sum(one.event_count for one in store.sessions.iter(ALL, ALL))
     return counts
-
-
-def _size(invocation: Invocation) -> int | None:
-    file = invocation.file
-    if file is None:
-        return None
-    parts = [file, file.with_name(file.name + "-wal")]
-    return sum(part.stat().st_size for part in parts if part.exists())
 
 
 def _told(about: dict[str, Any]) -> Iterator[str]:

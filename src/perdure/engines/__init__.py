@@ -14,7 +14,15 @@ from perdure.engines.delivery import Waiter
 from perdure.errors import InvalidError
 from perdure.operation import Operation
 
-__all__ = ["Engine", "EngineOptions", "Factory", "at_url", "engine_for", "register_engine"]
+__all__ = [
+    "Engine",
+    "EngineOptions",
+    "Factory",
+    "at_url",
+    "bytes_of",
+    "engine_for",
+    "register_engine",
+]
 
 Job = tuple[Operation[Any], Waiter]
 
@@ -24,6 +32,11 @@ class Engine(Protocol):
 
     An engine may have a method ``settle(thorough: bool | None) -> list[str]`` too: make what was
     removed unreadable, and say what remains; None: if that is quick. It may block.
+
+    It may have these too, all of which block. ``size() -> int | None``: the bytes on the disk.
+    ``examine(asking: Operation[list[str]], quick: bool) -> Examination``: what is wrong with what
+    is stored, without opening or changing it; the operation reads, and gives sentences of its own.
+    ``salvage(folder: str) -> list[Salvaged]``: what can be read of a damaged store, in a new one.
     """
 
     #: Which text of a query this engine takes: ``sqlite`` or ``postgres``.
@@ -110,6 +123,13 @@ def engine_for(options: EngineOptions, setup: Setup) -> Engine:
     """The engine of the URL's scheme, not yet opened; `InvalidError` if there is none."""
     scheme = options.url.partition(":")[0]
     return _factory(scheme)(options, setup)
+
+
+def bytes_of(engine: Engine) -> int | None:
+    """How many bytes an engine takes on the disk of this machine; None: it does not say."""
+    size = getattr(engine, "size", None)
+    found: int | None = None if size is None else size()
+    return found
 
 
 def _factory(scheme: str) -> Factory:

@@ -37,6 +37,7 @@ from perdure.engines.postgres_hints import Hints
 from perdure.engines.postgres_lanes import Lanes
 from perdure.engines.postgres_lender import Lender
 from perdure.engines.postgres_transactions import Transactions, Ways
+from perdure.engines.postgres_upkeep import Upkeep
 from perdure.errors import ClosedError, InvalidError, PerdureError, UnknownOutcomeError
 from perdure.operation import Fused, Operation
 
@@ -56,14 +57,7 @@ _DUPLICATES = {"23505", "42P06"}
 _inherited: list[PostgresEngine] = []
 
 
-#: Of removed rows; docs/operations.md says what to do about them.
-_REMAINS = (
-    "the tables' pages hold removed rows until VACUUM has come by and the space is used again",
-    "the server's log, its archive and its standbys hold them until they are recycled",
-)
-
-
-class PostgresEngine:
+class PostgresEngine(Upkeep):
     """The engine of ``postgresql://user:password@host:port/database``.
 
     One instance may serve any number of threads and event loops. ``fused=False`` runs plain
@@ -397,11 +391,6 @@ class PostgresEngine:
             raise
         except Exception as error:
             raise translate(error, op.name) from error
-
-    def settle(self, thorough: bool | None) -> list[str]:
-        """What a server keeps of removed rows, as sentences: cleaning up is the server's work."""
-        del thorough
-        return [*_REMAINS]
 
     def hear(self, about: tuple[str, str], wake: Callable[[], None]) -> Callable[[], None]:
         """Call this, from the engine's thread, when that session may have changed.

@@ -17,8 +17,9 @@ from typing import Any
 
 import apsw
 
-from perdure.engines import EngineOptions, Job, Setup, sqlite_settling
+from perdure.engines import EngineOptions, Job, Setup, sqlite_examining, sqlite_settling
 from perdure.engines.delivery import BlockedCaller, Outcome, deliver
+from perdure.engines.examinations import Examination
 from perdure.engines.forks import watch_forks
 from perdure.engines.sqlite_batch import Batch
 from perdure.engines.sqlite_checkpointer import Checkpointer
@@ -238,6 +239,17 @@ class SqliteEngine:
     def _settle(self, connection: apsw.Connection, thorough: bool | None) -> list[str]:
         patient = patience(self._options.busy_timeout)
         return sqlite_settling.settle(connection, self._path, thorough, patience, patient)
+
+    def size(self) -> int | None:
+        """How many bytes it takes on the disk; None: it is in memory."""
+        files = (self._path, f"{self._path}-wal")
+        return None if self._memory else sum(map(sqlite_examining.size_of, files))
+
+    def examine(self, asking: Operation[list[str]], quick: bool) -> Examination:
+        """What is wrong with the file: read as it is, whether the store opens or not."""
+        if self._memory:
+            return Examination()
+        return sqlite_examining.examine(self._path, asking, quick)
 
     @property
     def _required(self) -> apsw.Connection:

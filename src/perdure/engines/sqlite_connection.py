@@ -47,7 +47,7 @@ def connect(path: str, *, durability: str, busy_timeout: float) -> apsw.Connecti
 
     The file is made with mode 0600 if it is not there, its folder too.
     """
-    if tuple(map(int, apsw.sqlite_lib_version().split("."))) < _OLDEST_SAFE:
+    if not oldest_safe():
         raise UnsupportedError(f"SQLite {apsw.sqlite_lib_version()} can corrupt a WAL: update apsw")
     if path != ":memory:":
         make_file(path)
@@ -73,6 +73,11 @@ def connect(path: str, *, durability: str, busy_timeout: float) -> apsw.Connecti
     except apsw.Error as error:
         raise translate(error, path) from error
     return connection
+
+
+def oldest_safe() -> bool:
+    """Whether this SQLite can be trusted with a WAL."""
+    return tuple(map(int, apsw.sqlite_lib_version().split("."))) >= _OLDEST_SAFE
 
 
 def _load_vectors(connection: apsw.Connection) -> None:
@@ -118,13 +123,14 @@ def _open(path: str) -> apsw.Connection:
     disk or without rights in the folder, a closed store can still be read: `immutable`.
     """
     beside = [f"{path}-wal", f"{path}-shm"]
-    if path == ":memory:" or _may_write(os.path.dirname(path)) or any(map(os.path.exists, beside)):
+    if path == ":memory:" or may_write(os.path.dirname(path)) or any(map(os.path.exists, beside)):
         return apsw.Connection(path, statementcachesize=256)
     flags = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
     return apsw.Connection(f"file:{quote(path)}?immutable=1", flags, statementcachesize=256)
 
 
-def _may_write(path: str) -> bool:
+def may_write(path: str) -> bool:
+    """Whether this process can make files in a folder."""
     return os.access(path, os.W_OK, effective_ids=os.access in os.supports_effective_ids)
 
 

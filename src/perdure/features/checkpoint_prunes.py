@@ -10,9 +10,8 @@ from perdure.features.checkpoint_bodies import (
     Memory,
     Ref,
     decode_body,
-    unfold,
 )
-from perdure.features.checkpoint_reads import links_of
+from perdure.features.checkpoint_reads import values_at
 from perdure.features.lineages import refuse_if_kept, take
 from perdure.operation import Cache, Plan
 from perdure.records import CheckpointKey, PrunedCheckpoints
@@ -191,11 +190,8 @@ def _needed(part: str, kept: Sequence[Outlined], cache: Cache) -> Plan[dict[int,
     deepest: dict[int, int] = {}
     memory = Memory(cache, part)
     for some in _together(kept):
-        refs = [row.body for row in some]
-        missing = [ref.chain for ref in refs if memory.value(ref) is None]
-        links = yield from links_of(part, missing)
-        needed = set(refs)
-        for value in unfold(links, refs, memory).values():
+        needed = {row.body for row in some}
+        for value in (yield from values_at(part, needed, memory)).values():
             body = decode_body(value.data, "a checkpoint")
             needed.update(entry.ref for entry in body.channels.values() if entry.ref)
         for ref in needed:

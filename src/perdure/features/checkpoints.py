@@ -9,8 +9,9 @@ from perdure.errors import NotFoundError
 from perdure.features import checkpoint_drafts as drafts
 from perdure.features import checkpoint_lists as lists
 from perdure.features import checkpoint_puts as puts
+from perdure.features.checkpoint_bodies import Memory
 from perdure.features.checkpoint_drafts import Place
-from perdure.features.checkpoint_reads import LAST_ID, LAST_NUMBER, Wanted, one
+from perdure.features.checkpoint_reads import LAST_ID, LAST_NUMBER, Wanted, one, recent
 from perdure.features.cursors import check_limit, paged
 from perdure.features.lineage_keeping import LineageKeeping
 from perdure.operation import (
@@ -163,12 +164,12 @@ class Checkpoints(LineageKeeping[M]):
         ``channels`` are those whose values are read (None: all). ``order="id"``: the latest is
         the one with the greatest id, bytewise.
         """
-        find = self._one(lineage, id, namespace, channels, order, writes=False)
+        find, at_once = self._one(lineage, id, namespace, channels, order, writes=False)
 
         def work(_: Bumps) -> Plan[Checkpoint]:
             return _there((yield from find()), lineage, namespace, id).checkpoint
 
-        return in_one(work)
+        return in_one(work) if at_once else work
 
     @reading
     def find(
@@ -206,12 +207,12 @@ class Checkpoints(LineageKeeping[M]):
         order: Order = "put",
     ) -> Work[CheckpointTuple]:
         """A checkpoint with metadata, parent and the writes of its tasks. `NotFoundError`."""
-        find = self._one(lineage, id, namespace, channels, order, writes=True)
+        find, at_once = self._one(lineage, id, namespace, channels, order, writes=True)
 
         def work(_: Bumps) -> Plan[CheckpointTuple]:
             return _there((yield from find()), lineage, namespace, id)
 
-        return in_one(work)
+        return in_one(work) if at_once else work
 
     @reading
     def find_tuple(
@@ -224,8 +225,9 @@ class Checkpoints(LineageKeeping[M]):
         order: Order = "put",
     ) -> Work[CheckpointTuple | None]:
         """The same, or None."""
-        find = self._one(lineage, id, namespace, channels, order, writes=True)
-        return in_one(lambda _: find())
+        find, at_once = self._one(lineage, id, namespace, channels, order, writes=True)
+        work: Work[CheckpointTuple | None] = lambda _: find()  # noqa: E731 - as the others have
+        return in_one(work) if at_once else work
 
     @reading
     def list(
@@ -289,13 +291,13 @@ class Checkpoints(LineageKeeping[M]):
         channels: Sequence[str] | None,
         order: Order,
     ) -> Work[Checkpoint | None]:
-        find = self._one(lineage, id, namespace, channels, order, writes=False)
+        find, at_once = self._one(lineage, id, namespace, channels, order, writes=False)
 
         def work(_: Bumps) -> Plan[Checkpoint | None]:
             found = yield from find()
             return None if found is None else found.checkpoint
 
-        return in_one(work)
+        return in_one(work) if at_once else work
 
     def _one(
         self,
@@ -306,7 +308,8 @@ class Checkpoints(LineageKeeping[M]):
         order: Order,
         *,
         writes: bool,
-    ) -> Callable[[], Plan[CheckpointTuple | None]]:
+    ) -> tuple[Callable[[], Plan[CheckpointTuple | None]], bool]:
+        """The plan, and whether its first statement is likely to be all there is to it."""
         at = Place(self._settings, lineage, namespace)
         lists.check_order(order)
         values = {"part": at.part, "ns": at.ns}
@@ -320,7 +323,10 @@ class Checkpoints(LineageKeeping[M]):
             writes,
         )
         latest = id is None and order == "put"
-        return lambda: one(wanted, at.ns, at.part, self._settings.cache, latest=latest)
+        known = recent(Memory(self._settings.cache, at.part), wanted, at.ns, latest=latest)
+        # Where the values are only the first statement tells, unless this process knows.
+        at_once = known is not None or not (wanted.channels is None or wanted.channels)
+        return lambda: one(wanted, at.ns, at.part, self._settings, latest=latest), at_once
 
 
 def _there(

@@ -199,33 +199,67 @@ ORDER BY l.lineage, c.number DESC
   AND (c.id < :below_id OR (c.id = :below_id AND l.lineage > :after_lineage))
 ORDER BY c.id DESC, l.lineage
 
--- define: bodies_of_page
-SELECT 1, v.part, v.codec, NULL, NULL, NULL, NULL, NULL, NULL, v.chain, v.depth, v.head, v.tail,
-    v.form, v.checksum, v.data
-FROM checkpoint_values v
-WHERE {of_values} AND v.chain <> :known
-  AND (v.part, v.chain) IN (SELECT p.part, p.chain FROM page p)
-
--- define: writes_of_page
-UNION ALL
-SELECT 2, w.part, w.ns, w.id, w.task, w.path, w.channel, w.codec, w.value, w.idx, 0, 0, 0, 0, 0,
-    w.data
-FROM checkpoint_writes w
-WHERE {of_writes} AND (w.part, w.ns, w.id) IN (SELECT p.part, p.ns, p.id FROM page p)
-
--- name: page
--- for: found, of_values, of_writes = by_id: {by_id}, v.part = :part, w.part = :part | one_put: {one_put}, v.part = :part, w.part = :part | one_id: {one_id}, v.part = :part, w.part = :part | lineage_put: {lineage_put}, v.part = :part, w.part = :part | lineage_id: {lineage_id}, v.part = :part, w.part = :part | same_put: {same_put}, 1 = 1, 1 = 1 | same_id: {same_id}, 1 = 1, 1 = 1 | tenant_put: {tenant_put}, 1 = 1, 1 = 1 | tenant_id: {tenant_id}, 1 = 1, 1 = 1
--- for: with_writes = plain: | written: {writes_of_page}
--- Checkpoints, the chains that their bodies are in (but for one that is known), and their writes.
-WITH page AS MATERIALIZED (
+-- define: columns_of_page
     SELECT c.part, c.ns, c.id, n.namespace, l.lineage, c.parent_id, c.parent_ns, c.number, c.chain,
         c.depth, c.checksum, c.created_at, n.epoch
-    {found} LIMIT :limit
-)
+
+-- define: rows_of_page
 SELECT 0, p.part, p.ns, p.id, p.namespace, p.lineage, p.parent_id, p.parent_ns,
     CAST(NULL AS TEXT), p.number, p.chain, p.depth, p.checksum, p.created_at, p.epoch,
     CAST(NULL AS BYTEA)
 FROM page p
+
+-- define: columns_of_body
+SELECT 1, v.part, v.codec, NULL, NULL, NULL, NULL, NULL, NULL, v.chain, v.depth, v.head, v.tail,
+    v.form, v.checksum, v.data
+
+-- define: columns_of_write
+SELECT 2, w.part, w.ns, w.id, w.task, w.path, w.channel, w.codec, w.value, w.idx, 0, 0, 0, 0, 0,
+    w.data
+
+-- define: writes_of_one
+UNION ALL
+{columns_of_write}
+FROM page p CROSS JOIN checkpoint_writes w
+WHERE w.part = :part AND w.ns = p.ns AND w.id = p.id
+
+-- name: one
+-- for: found = by_id: {by_id} | one_put: {one_put} | one_id: {one_id}
+-- for: with_writes = plain: | written: {writes_of_one}
+-- The same as a page of one. With a limit that is no parameter the server knows that it is one
+-- when it plans: else it joins all of the lineage, and plans it anew for each call.
+WITH page AS MATERIALIZED (
+{columns_of_page}
+    {found} LIMIT 1
+)
+{rows_of_page}
+UNION ALL
+{columns_of_body}
+FROM page p CROSS JOIN checkpoint_values v
+WHERE v.part = :part AND v.chain = p.chain AND p.chain <> :known
+{with_writes}
+
+-- define: bodies_of_page
+{columns_of_body}
+FROM checkpoint_values v
+WHERE {of_values}
+  AND (v.part, v.chain) IN (SELECT p.part, p.chain FROM page p)
+
+-- define: writes_of_page
+UNION ALL
+{columns_of_write}
+FROM checkpoint_writes w
+WHERE {of_writes} AND (w.part, w.ns, w.id) IN (SELECT p.part, p.ns, p.id FROM page p)
+
+-- name: page
+-- for: found, of_values, of_writes = one_put: {one_put}, v.part = :part, w.part = :part | one_id: {one_id}, v.part = :part, w.part = :part | lineage_put: {lineage_put}, v.part = :part, w.part = :part | lineage_id: {lineage_id}, v.part = :part, w.part = :part | same_put: {same_put}, 1 = 1, 1 = 1 | same_id: {same_id}, 1 = 1, 1 = 1 | tenant_put: {tenant_put}, 1 = 1, 1 = 1 | tenant_id: {tenant_id}, 1 = 1, 1 = 1
+-- for: with_writes = plain: | written: {writes_of_page}
+-- Checkpoints, the chains that their bodies are in, and their writes.
+WITH page AS MATERIALIZED (
+{columns_of_page}
+    {found} LIMIT :limit
+)
+{rows_of_page}
 UNION ALL
 {bodies_of_page}
 {with_writes}

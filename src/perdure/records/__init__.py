@@ -93,6 +93,7 @@ from perdure.records.remembered import (
 )
 from perdure.records.runs import LeaseHolder, NewRunStep, RunStep
 from perdure.records.upkeep import (
+    Compacted,
     DiskUse,
     ErasureReceipt,
     Fact,
@@ -126,6 +127,7 @@ __all__ = [
     "CheckpointWrite",
     "Clarification",
     "ClarificationStatus",
+    "Compacted",
     "Context",
     "ConversationContext",
     "CronPass",

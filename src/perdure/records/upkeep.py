@@ -164,3 +164,16 @@ class Swept:
 
     def _count(self, kind: str) -> int:
         return self.kinds[kind].count if kind in self.kinds else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Compacted:
+    """What writing the store anew has given back.
+
+    ``before`` and ``after``: the bytes on this machine's disk; None where it has none, in memory
+    and on a server. ``remains`` says what could not be done.
+    """
+
+    before: int | None
+    after: int | None
+    remains: tuple[str, ...] = ()

@@ -21,7 +21,12 @@ from perdure.testing.clocks import CountedIds, FixedClock
 from perdure.testing.memory import MemoryStore, SyncMemoryStore
 from perdure.testing.samples import sample_events, sample_session
 
-ENGINES = ("memory", "sqlite")
+ENGINES = ("memory", "sqlite", "jsonl")
+_URLS = {
+    "memory": "memory:",
+    "sqlite": "sqlite:///{folder}/perdure.db",
+    "jsonl": "jsonl:///{folder}/perdure",
+}
 
 
 @pytest.fixture
@@ -56,7 +61,7 @@ def perdure_memory_sync(
 @pytest.fixture(params=ENGINES)
 def perdure_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """A URL with nothing stored: once for each engine."""
-    return "memory:" if request.param == "memory" else f"sqlite:///{tmp_path / 'perdure.db'}"
+    return _URLS[request.param].format(folder=tmp_path)
 
 
 @pytest.fixture

@@ -34,7 +34,7 @@ def dump(folder: Path) -> Dumped:
         try:
             return await database.dump()
         finally:
-            await database.close()
+            database.close()
 
     return {name: sorted(rows, key=repr) for name, rows in asyncio.run(read()).items()}
 

@@ -13,6 +13,7 @@ import apsw
 
 from perdure.engines import EngineOptions, Job, Setup, at_url
 from perdure.engines.delivery import Outcome
+from perdure.engines.examinations import Examination, Salvaged
 from perdure.engines.jsonl import disk, generations
 from perdure.engines.jsonl.batch import DAMAGE, Capture, JournaledBatch, index_damaged
 from perdure.engines.jsonl.directory import (
@@ -22,9 +23,11 @@ from perdure.engines.jsonl.directory import (
     give_back,
     log,
 )
+from perdure.engines.jsonl.examining import Examining, size_of
 from perdure.engines.jsonl.lacking import Lacking
 from perdure.engines.jsonl.paths import INDEX, SPOILT
 from perdure.engines.jsonl.recovery import Recovery, is_in_order, make
+from perdure.engines.jsonl.salvaging import Salvaging
 from perdure.engines.sqlite import SqliteEngine
 from perdure.engines.sqlite_batch import Batch
 from perdure.engines.sqlite_connection import connect, drive, translate
@@ -312,6 +315,20 @@ class JsonlEngine(SqliteEngine):
             remains = self._compact(directory, self._required, thorough)
             remains += self._settle(self._required, thorough)
             return remains
+
+    # -- looking at it from outside --------------------------------------------------------
+
+    def size(self) -> int | None:
+        """How many bytes its files take."""
+        return size_of(self._folder)
+
+    def examine(self, asking: Operation[list[str]], quick: bool) -> Examination:
+        """What is wrong with it: every line is read, no lock is taken, nothing is changed."""
+        return Examining(self._folder).run(asking, quick)
+
+    def salvage(self, folder: str) -> list[Salvaged]:
+        """What can be read of it, in a new directory."""
+        return Salvaging(self._folder, folder).run()
 
     def _compact(
         self, directory: Directory, connection: apsw.Connection, thorough: bool | None

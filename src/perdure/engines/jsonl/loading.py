@@ -214,7 +214,7 @@ def build(
     `CorruptError` if one that belongs to no session is damaged or gone: of what it would lack
     nobody would see that it is lacking.
     """
-    tables, indexes = _definitions(schema)
+    tables, indexes = definitions(schema)
     for text in tables:
         connection.execute(text)
     create(connection)
@@ -271,7 +271,8 @@ def copied(copy: Reading, other: File) -> None:
     copy.file.of, copy.file.dead, copy.file.removed = NOBODY, 0, False
 
 
-def _definitions(schema: str) -> tuple[list[str], list[str]]:
+def definitions(schema: str) -> tuple[list[str], list[str]]:
+    """What makes the tables of a schema, and what makes the rest."""
     texts = [text for text in schema.split(";\n") if text.strip()]
     tables = [text for text in texts if text.lstrip().upper().startswith("CREATE TABLE")]
     return tables, [text for text in texts if text not in tables]
