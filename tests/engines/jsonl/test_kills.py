@@ -33,7 +33,7 @@ ONE_LIFE = 12
 class Kills(NamedTuple):
     """What many kills came to: how many, how many after an acknowledged write, what is wrong."""
 
-    count: int
+    kills: int
     acknowledged: int
     wrong: list[str]
 
@@ -84,9 +84,9 @@ def test_five_hundred_kills_lose_nothing_acknowledged_and_leave_nothing_by_halve
 
     done = side_by_side(kill, calls, seconds=600)
 
-    assert [kills.wrong for kills in done] == [[]] * len(HOW), f"seed {seed}"
-    assert sum(kills.count for kills in done) >= 500
-    assert all(kills.acknowledged > kills.count / 2 for kills in done)
+    assert [one.wrong for one in done] == [[]] * len(HOW), f"seed {seed}"
+    assert sum(one.kills for one in done) >= 500
+    assert all(one.acknowledged > one.kills / 2 for one in done)
 
 
 def kill_first_opens(folder: str, count: int, seed: int) -> list[str]:
