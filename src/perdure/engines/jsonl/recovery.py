@@ -49,7 +49,8 @@ def make(folder: str) -> None:
             _check_format(folder)
             return
         # The lock is there if others are just beginning, or began and were killed.
-        others = set(os.listdir(folder)) - {"lock", ".gitignore", f"{ABOUT}.draft"}
+        begun = {"lock", ".gitignore", ".gitignore.draft", f"{ABOUT}.draft"}
+        others = set(os.listdir(folder)) - begun
         if others:
             message = (
                 f"{folder} is no perdure directory, and not empty ({min(others)!r}): give a new one"
