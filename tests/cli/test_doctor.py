@@ -282,6 +282,20 @@ def test_a_file_that_is_gone_and_one_that_is_not_ours_are_told(
     assert "of the same session" in faults(result)[0][2]
 
 
+def test_a_session_whose_file_somebody_removed_is_no_fault_before_and_after_opening(
+    perdure: Perdure, url: str, folder: Path
+) -> None:
+    fill(url)
+    with library.open_sync(url) as store:
+        store.index()
+    file_of(folder, "three").unlink()
+    before = perdure("doctor").code
+
+    with library.open_sync(url) as store:
+        assert store.sessions.find(KEYS[2]) is None
+    assert (before, perdure("doctor").code) == (0, 0)
+
+
 def test_the_store_without_its_common_file_is_not_healthy(
     perdure: Perdure, url: str, folder: Path
 ) -> None:
