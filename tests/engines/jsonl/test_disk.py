@@ -222,7 +222,7 @@ def fail_syncs(folder: str, which: str) -> tuple[list[str], list[str], list[str]
     from perdure.engines.jsonl import directory, disk  # noqa: PLC0415 - in the child alone
 
     disk._sync_data = lambda descriptor: failing(descriptor, real_data)
-    os.fsync = lambda descriptor: failing(descriptor, real_all)  # type: ignore[assignment,arg-type]
+    os.fsync = lambda descriptor: failing(descriptor, real_all)  # type: ignore[assignment]
     directory._FOLD_BYTES = 5000
     told, errors = [], []
     with perdure.open_sync(url) as store:
