@@ -14,7 +14,7 @@ from bench import contest, plot, report
 from bench.contest import MissingError, Options, Result
 from bench.rows import FAMILIES
 
-_USUAL = ("append", "read", "list", "checkpoint", "processes", "import")
+_USUAL = ("append", "read", "list", "checkpoint", "jsonl", "processes", "import")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

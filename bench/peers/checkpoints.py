@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import perdure
 from bench.peers.ours import settings_of
 from bench.peers.postgres import size_of
 from bench.threads import CHANNEL, Step
+from perdure import CheckpointTuple
 from perdure.engines.sqlite_connection import connect
 
 
@@ -17,10 +19,12 @@ class Checkpoints:
 
     failures: tuple[type[Exception], ...] = ()
 
-    def __init__(self, url: str, *, looking: bool = True) -> None:
+    def __init__(self, url: str, *, looking: bool = True, remembering: bool = True) -> None:
         self._url = url
-        #: Whether the values of what is read are looked at: nothing is decoded before.
+        #: Whether what is read is looked at, all of it: most is not decoded before.
         self._looking = looking
+        #: Whether what this process has put and read is remembered from one read to the next.
+        self._remembering = remembering
         self.store = perdure.open(url)
 
     async def start(self) -> str:
@@ -40,12 +44,21 @@ class Checkpoints:
         await self.store.checkpoints.put_writes(thread, step.id, "task", step.writes)
 
     async def latest(self, thread: str) -> int:
+        self._forget()
         found = await self.store.checkpoints.get_tuple(thread)
-        return len(found.checkpoint.values[CHANNEL]) if self._looking else found.checkpoint.number
+        return len(_looked_at(found)) if self._looking else found.checkpoint.number
 
     async def list(self, thread: str) -> int:
+        self._forget()
         found = [one async for one in self.store.checkpoints.iter(thread)]
-        return len([one.checkpoint.values[CHANNEL] for one in found if self._looking] or found)
+        return len([_looked_at(one) for one in found] if self._looking else found)
+
+    def _forget(self) -> None:
+        if not self._remembering:
+            settings = self.store.checkpoints._settings
+            for cache in (settings.cache, settings.looks):
+                cache._entries.clear()
+                cache._size = 0
 
     async def size(self) -> int:
         of = size_of if self._url.startswith("postgresql:") else _size_of
@@ -53,6 +66,13 @@ class Checkpoints:
 
     async def stop(self) -> None:
         await self.store.close()
+
+
+def _looked_at(found: CheckpointTuple) -> Any:
+    """The messages; with them what the others have decoded, too: they are read whole."""
+    checkpoint = found.checkpoint
+    values = checkpoint.values[CHANNEL]
+    return values if checkpoint.metadata and checkpoint.payload else []
 
 
 def _size_of(url: str) -> int:

@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
+
 import perdure
 from bench.peers import durability
 from bench.workload import APP, delta_of, id_of, message_of, user_of
@@ -17,6 +19,11 @@ MEMORY = "memory:"
 def url_of(folder: Path) -> str:
     """A file in the folder."""
     return f"sqlite:///{folder / 'perdure.db'}"
+
+
+def jsonl_url_of(folder: Path) -> str:
+    """A directory of JSONL files in the folder."""
+    return f"jsonl:///{folder / 'perdure'}"
 
 
 def event_of(number: int) -> perdure.NewEvent:
@@ -37,11 +44,22 @@ def settings_of(url: str) -> str:
         from bench.peers.postgres import durability_of  # noqa: PLC0415 - it needs this module
 
         return durability_of(url)
+    if url.startswith("jsonl:"):
+        return _of_journal(Path(url.removeprefix("jsonl:///")))
     connection = connect(url.removeprefix("sqlite:///"), durability="full", busy_timeout=10)
     try:
         return durability(connection.pragma("journal_mode"), connection.pragma("synchronous"))
     finally:
         connection.close()
+
+
+def _of_journal(folder: Path) -> str:
+    """What the journal says of itself, once somebody has written to it."""
+    with perdure.open_sync(f"jsonl:///{folder}") as store:
+        store.kv.set("bench", "asked", True)
+        with (folder / "journal.jsonl").open("rb") as file:
+            head = msgspec.json.decode(file.readline())
+    return f"journal, {head['durability'].upper()}"
 
 
 def key_of(session: int) -> perdure.SessionKey:

@@ -26,7 +26,7 @@ def rows(_options: Options) -> Sequence[Row]:
     return [
         Row("append", "append, 1 client", "append", [
             Contestant("perdure, async", by_clients(_on_file, 1), ours=True),
-            Contestant("perdure, sync", _sync(on_file=True), ours=True),
+            Contestant("perdure, sync", blocking(url_of), ours=True),
             Contestant("raw apsw, a commit each", _raw(1)),
             *_file_peers(1),
         ]),
@@ -37,7 +37,7 @@ def rows(_options: Options) -> Sequence[Row]:
         ]),
         Row("append", "append in memory, 1 client", "append", [
             Contestant("perdure, async", by_clients(_in_memory, 1), ours=True),
-            Contestant("perdure, sync", _sync(on_file=False), ours=True),
+            Contestant("perdure, sync", blocking(lambda _: MEMORY), ours=True),
             Contestant("ADK InMemorySessionService", by_clients(AdkMemory, 1)),
         ]),
         Row("append", f"append in memory, {MANY} concurrent", "append", [
@@ -83,10 +83,12 @@ def by_clients(make: Callable[[Path], AsyncPeer], clients: int) -> Setup:
     return opened
 
 
-def _sync(*, on_file: bool) -> Setup:
+def blocking(url: Callable[[Path], str]) -> Setup:
+    """One caller that blocks, on the store of that URL."""
+
     @contextmanager
     def opened(place: Place) -> Iterator[Opened]:
-        peer = BlockingPerdure(url_of(place.folder) if on_file else MEMORY)
+        peer = BlockingPerdure(url(place.folder))
         peer.start(1)
         yield Opened(peer.settings, partial(repeat, _blocking(peer, 0)))
         peer.stop()

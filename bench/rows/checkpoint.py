@@ -38,12 +38,14 @@ def _rows(
     steps = options.size(640, 30)
     turns = options.size(LONG, 10)
     name = "LangGraph AsyncPostgresSaver" if where else "LangGraph AsyncSqliteSaver"
-    ours_unseen = partial(ours, looking=False)
+    unseen = partial(ours, looking=False)
+    anew = partial(ours, remembering=False)
 
     def row(what: str, unit: str, of: Callable[[Make], Setup], **how: bool) -> Row:
         contestants = [Contestant("perdure, async", of(ours), ours=True)]
         if unit == "read":
-            contestants.append(Contestant("perdure, async, not looked at", of(ours_unseen)))
+            contestants.append(Contestant("perdure, async, not looked at", of(unseen), ours=True))
+            contestants.append(Contestant("perdure, async, for the first time", of(anew)))
         contestants.append(Contestant(name, of(peer)))
         return Row("checkpoint", f"{what}{where}", unit, contestants, **how)
 
@@ -58,12 +60,12 @@ def _rows(
     ]  # fmt: skip
 
 
-def _on_file(folder: Path, *, looking: bool = True) -> Checkpoints:
-    return Checkpoints(url_of(folder), looking=looking)
+def _on_file(folder: Path, **how: bool) -> Checkpoints:
+    return Checkpoints(url_of(folder), **how)
 
 
-def _on_postgres(_folder: Path, *, looking: bool = True) -> Checkpoints:
-    return Checkpoints(fresh_url(), looking=looking)
+def _on_postgres(_folder: Path, **how: bool) -> Checkpoints:
+    return Checkpoints(fresh_url(), **how)
 
 
 _POSTGRES = (" on PostgreSQL", _on_postgres, PostgresSaver)

@@ -60,8 +60,8 @@ class RetryPolicy:
 
 
 def _seconds(value: object, name: str) -> None:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or not 0 <= value < math.inf:  # type: ignore[operator]
+    number = value if isinstance(value, int | float) and not isinstance(value, bool) else -1
+    if not 0 <= number < math.inf:
         raise InvalidError(f"{name} is a number of seconds, 0 or more, not {value!r}", name)
 
 

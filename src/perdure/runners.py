@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 from contextlib import suppress
 from contextvars import copy_context
 from inspect import isawaitable, iscoroutinefunction
@@ -30,6 +30,16 @@ from perdure.records import Compacted
 from perdure.retrying import Attempts, RetryPolicy
 from perdure.subscriptions import Hub
 from perdure.tending import Tender
+
+Outcome = tuple[Any, BaseException | None]
+"""What came of a step: its result, or the error that it raised."""
+_NOTHING_YET: Outcome = (None, None)
+
+
+def _next(steps: Generator[Any, Any, Any], outcome: Outcome) -> Any:
+    """The next step, of one who is told what came of the last one."""
+    result, error = outcome
+    return steps.send(result) if error is None else steps.throw(error)
 
 
 class AsyncRunner:
@@ -70,38 +80,36 @@ class AsyncRunner:
 
     async def flow(self, steps: Flow[Any]) -> Any:
         """Drive a flow to its result."""
-        result: Any = None
-        error: BaseException | None = None
+        outcome = _NOTHING_YET
         try:
             while True:
                 try:
-                    step = steps.send(result) if error is None else steps.throw(error)
+                    step = _next(steps, outcome)
                 except StopIteration as done:
                     return done.value
-                result, error = await self._try(step)
+                outcome = await self._try(step)
         finally:
             # Cancelled, it learns of it now, and not when the garbage is collected.
             steps.close()
 
     async def stream(self, steps: Stream[Any]) -> AsyncIterator[Any]:
         """Drive a stream; its items one by one."""
-        result: Any = None
-        error: BaseException | None = None
+        outcome = _NOTHING_YET
         try:
             while True:
                 try:
-                    step = steps.send(result) if error is None else steps.throw(error)
+                    step = _next(steps, outcome)
                 except StopIteration:
                     return
-                result, error = None, None
+                outcome = _NOTHING_YET
                 if isinstance(step, Emit):
                     yield step.item
                 else:
-                    result, error = await self._try(step)
+                    outcome = await self._try(step)
         finally:
             steps.close()
 
-    async def _try(self, step: Step) -> tuple[Any, BaseException | None]:
+    async def _try(self, step: Step) -> Outcome:
         try:
             return await self._do(step), None
         except Exception as error:  # noqa: BLE001 - the flow decides what it means
@@ -222,15 +230,14 @@ class SyncRunner:
 
     def flow(self, steps: Flow[Any]) -> Any:
         """Drive a flow to its result."""
-        result: Any = None
-        error: BaseException | None = None
+        outcome = _NOTHING_YET
         try:
             while True:
                 try:
-                    step = steps.send(result) if error is None else steps.throw(error)
+                    step = _next(steps, outcome)
                 except StopIteration as done:
                     return done.value
-                result, error = self._try(step)
+                outcome = self._try(step)
         finally:
             # Cancelled, it learns of it now, and not when the garbage is collected.
             steps.close()
@@ -240,41 +247,39 @@ class SyncRunner:
 
         If the task is cancelled no further step is begun.
         """
-        result: Any = None
-        error: BaseException | None = None
+        outcome = _NOTHING_YET
         try:
             while True:
                 try:
-                    step = steps.send(result) if error is None else steps.throw(error)
+                    step = _next(steps, outcome)
                 except StopIteration as done:
                     return done.value
-                result, error = None, None
+                outcome = _NOTHING_YET
                 if isinstance(step, Sleep):
                     await asyncio.sleep(step.seconds)
                 else:
-                    result, error = await asyncio.to_thread(self._try, step)
+                    outcome = await asyncio.to_thread(self._try, step)
         finally:
             steps.close()
 
     def stream(self, steps: Stream[Any]) -> Iterator[Any]:
         """Drive a stream; its items one by one."""
-        result: Any = None
-        error: BaseException | None = None
+        outcome = _NOTHING_YET
         try:
             while True:
                 try:
-                    step = steps.send(result) if error is None else steps.throw(error)
+                    step = _next(steps, outcome)
                 except StopIteration:
                     return
-                result, error = None, None
+                outcome = _NOTHING_YET
                 if isinstance(step, Emit):
                     yield step.item
                 else:
-                    result, error = self._try(step)
+                    outcome = self._try(step)
         finally:
             steps.close()
 
-    def _try(self, step: Step) -> tuple[Any, BaseException | None]:
+    def _try(self, step: Step) -> Outcome:
         try:
             return self._do(step), None
         except Exception as error:  # noqa: BLE001 - the flow decides what it means
@@ -295,7 +300,7 @@ class SyncRunner:
         return _finished(result) if isawaitable(result) else result
 
     def _keep(self, step: Keeping) -> Any:
-        outcome: list[tuple[Any, BaseException | None]] = []
+        outcome: list[Outcome] = []
         thread = threading.Thread(
             target=lambda: outcome.append(self._try(step.call)), name="perdure-call", daemon=True
         )

@@ -32,7 +32,9 @@ class Tender:
 
     def _forget(self) -> None:
         """In a forked child there is no thread, and nobody who holds the lock."""
-        self._changed = threading.Condition()
+        # Taken by itself: a KeyboardInterrupt can leave a Condition that is entered locked.
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
         self._tended: weakref.WeakSet[Tended] = weakref.WeakSet()
         self._leaving: list[Tended] = []
         self._thread: threading.Thread | None = None
@@ -40,7 +42,7 @@ class Tender:
 
     def add(self, one: Tended) -> None:
         """Tend to it from now on, until it has ended or this is closed."""
-        with self._changed:
+        with self._lock:
             self._tended.add(one)
             one.let_go = self.let_go
             if self._thread is None:
@@ -53,7 +55,7 @@ class Tender:
 
     def close(self) -> None:
         """Give back what is still held, as the store is closed."""
-        with self._changed:
+        with self._lock:
             held = [*self._tended, *self._leaving]
             self._closed = True
             self._changed.notify()
@@ -68,7 +70,7 @@ class Tender:
 
     def let_go(self, one: Tended) -> None:
         """Ask it at once what to do last, though nobody has it in hand any more."""
-        with self._changed:
+        with self._lock:
             self._leaving.append(one)
             self._changed.notify()
 
@@ -85,7 +87,7 @@ class Tender:
 
     def _next(self) -> list[Tended] | None:
         """Those whose time has come, after waiting for it; None if there is nothing to wait for."""
-        with self._changed:
+        with self._lock:
             while not self._closed:
                 now = time.monotonic()
                 held = list(self._tended)
@@ -103,7 +105,7 @@ class Tender:
     def _tend(self, one: Tended) -> None:
         op = one.beat()
         if op is None:
-            with self._changed:
+            with self._lock:
                 self._tended.discard(one)
             return
         waiter = _Telling(one)

@@ -78,11 +78,11 @@ def encode_trusted(value: JSON) -> str:
     return _encode(value).decode()
 
 
-def decode(text: str, what: str) -> Any:
+def decode(text: str | bytes, what: str) -> Any:
     """The value of a stored text; `CorruptError` naming the row if it is damaged."""
     try:
         return _decode(text)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise CorruptError(f"the stored JSON of {what} is damaged: {error}") from error
 
 
@@ -308,7 +308,7 @@ def check_text(value: object, what: str, limit: int, *, blank: bool = True) -> s
     return str.__str__(value)
 
 
-def to_micros(moment: datetime, what: str) -> int:
+def to_micros(moment: object, what: str) -> int:
     """Microseconds since 1970 (UTC) of an aware datetime."""
     if not isinstance(moment, datetime):
         raise InvalidError(f"{what} must be a datetime, not {moment!r}", what)

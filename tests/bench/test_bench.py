@@ -70,7 +70,7 @@ def test_files_are_as_durable_as_they_are_said_to_be(measured: dict[str, Any]) -
         if line["name"].startswith(("perdure", "raw"))
     }
 
-    assert said == {"WAL, FULL"}
+    assert said == {"WAL, FULL", "journal, FULL"}
 
 
 def test_a_peer_that_is_not_installed_is_skipped_with_the_reason(measured: dict[str, Any]) -> None:
@@ -85,7 +85,7 @@ def test_an_unknown_row_is_refused_with_those_that_there_are() -> None:
 
     assert ran.returncode == 2
     assert "'reed'" in ran.stderr
-    assert "append, read, list, checkpoint, processes" in ran.stderr
+    assert "append, read, list, checkpoint, jsonl, processes" in ran.stderr
 
 
 def test_the_page_tells_of_every_row_and_every_option() -> None:

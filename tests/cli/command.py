@@ -15,7 +15,10 @@ from typing import Any
 import perdure
 
 _MAIN = "import sys; from perdure.cli import main; sys.exit(main())"
-_KEPT = ("PATH", "HOME", "SYSTEMROOT", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE", "TMPDIR")
+_KEPT = (
+    "PATH", "HOME", "SYSTEMROOT", "PYTHONPATH", "PYTHONPYCACHEPREFIX", "PYTHONDONTWRITEBYTECODE",
+    "TMPDIR",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

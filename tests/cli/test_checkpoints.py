@@ -38,6 +38,15 @@ def test_lineages_and_their_checkpoints_are_listed(graph: Perdure) -> None:
         ["sub", "1", "node", "update", "0"],
     ]  # fmt: skip
     assert len(graph("checkpoints", "ls", "thread", "-n", "2").rows) == 2
+
+
+def test_a_list_of_checkpoints_that_is_cut_says_so(graph: Perdure) -> None:
+    for of, count in ((["thread"], 5), ([], 2)):
+        cut = graph("checkpoints", "ls", *of, "-n", "1")
+        whole = graph("checkpoints", "ls", *of, "--limit", "0")
+
+        assert (len(cut.rows), "the first 1; --limit 0 gives all" in cut.err) == (1, True)
+        assert (len(whole.rows), "the first" in whole.err) == (count, False)
     assert '"other"' in graph("checkpoints", "ls", "--json").out
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import random
 
 import perdure
+from tests.engines.processes import meet, side_by_side
 
 _KEYS = [f"k{number}" for number in range(12)]
 
@@ -15,6 +15,7 @@ def write(url: str, number: int) -> None:
     rnd = random.Random(number)
     with perdure.open_sync(url) as store:
         kv = store.kv
+        meet()
         for step in range(40):
             key, text = rnd.choice(_KEYS), f"word {number} {step}"
             deed = rnd.randrange(6)
@@ -35,13 +36,8 @@ def check_index_and_rows_agree(url: str) -> None:
     """What processes leave behind is found by what it says now, and each once."""
     with perdure.open_sync(url) as store:
         store.kv.count()
-    spawn = multiprocessing.get_context("spawn")
-    processes = [spawn.Process(target=write, args=(url, number)) for number in range(4)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join(120)
-    assert [process.exitcode for process in processes] == [0] * 4
+    side_by_side(write, [(url, number) for number in range(4)])
+
     with perdure.open_sync(url) as store:
         there = {one.key: one.value for one in store.kv.iter("docs", app="shop", user="ada")}
         hits = store.kv.search("word plain", app="shop", user="ada", limit=1000)

@@ -14,6 +14,7 @@ import pytest
 
 import perdure
 from perdure import BusyError, ConflictError, Event, NotFoundError, SessionKey, SyncStore
+from tests.effort import effort
 from tests.engines.processes import meet, side_by_side
 
 ADA = ("app", "ada")
@@ -58,7 +59,7 @@ def _add(url: str, name: int, count: int) -> list[str]:
 
 def check_index_and_rows_agree(url: str) -> None:
     """Processes add, correct, supersede, delete, replace and search in each other's way."""
-    side_by_side(_live, [(url, name, 3.0) for name in range(WRITERS)])
+    side_by_side(_live, [(url, name, effort(1.5, 3.0)) for name in range(WRITERS)])
 
     with perdure.open_sync(url) as store:
         known = {memory.id for memory in store.memory.iter(*ADA, as_of=perdure.ALL)}
@@ -102,7 +103,7 @@ def _one_change(store: SyncStore, chance: random.Random) -> None:
 
 def check_an_erasure_takes_all_or_nothing(url: str) -> None:
     """One process erases the user again and again while others add and correct."""
-    calls = [(url, name, 3.0) for name in range(WRITERS)]
+    calls = [(url, name, effort(1.5, 3.0)) for name in range(WRITERS)]
     side_by_side(_live_or_erase, calls)
 
     with perdure.open_sync(url) as store:

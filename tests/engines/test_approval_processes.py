@@ -10,13 +10,14 @@ import pytest
 
 import perdure
 from perdure import DeniedError, Principal
+from tests.effort import effort
 from tests.engines import approving
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform does not fork")
 
 STRICT = os.environ.get("PERDURE_STRICT_TIMING") == "1"
-ROUNDS = 40 if "PERDURE_LONG" in os.environ else 8
-KILLS = 200
+ROUNDS = effort(8, 40)
+KILLS = effort(40, 200)
 #: Seconds.
 SOON = 0.25
 

@@ -10,6 +10,7 @@ import pytest
 
 import perdure
 from perdure import UserScope
+from tests.effort import effort
 from tests.engines import asking_people
 from tests.engines.patience import begun, outcome
 
@@ -24,15 +25,15 @@ def test_of_two_processes_that_answer_exactly_one_wins_each_time(url: str) -> No
 
 
 def test_six_processes_that_ask_the_same_ask_once(url: str) -> None:
-    asking_people.one_question_is_one_row(url, count=20, processes=6)
+    asking_people.one_question_is_one_row(url, count=effort(8, 20), processes=6)
 
 
 def test_five_pairs_of_processes_that_ask_and_answer_do_not_mix(url: str) -> None:
-    asking_people.pairs_do_not_mix(url, pairs=5, rounds=5)
+    asking_people.pairs_do_not_mix(url, pairs=5, rounds=effort(2, 5))
 
 
 def test_an_answer_of_another_process_is_seen_within_250_ms(url: str) -> None:
-    asking_people.an_answer_is_seen_within(url, 0.25, count=12)
+    asking_people.an_answer_is_seen_within(url, 0.25, count=effort(7, 12))
 
 
 def test_a_killed_process_waits_no_longer_than_its_lease(url: str) -> None:

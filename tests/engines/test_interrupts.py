@@ -7,16 +7,22 @@ from __future__ import annotations
 
 import random
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable
 from fcntl import LOCK_EX, LOCK_NB, flock
 from functools import partial
+from itertools import count
 from pathlib import Path
+from types import FrameType
 from typing import Any, NamedTuple
+
+import apsw
 
 import perdure
 from perdure import NewEvent, SessionKey
+from perdure.engines.sqlite_checkpointer import Checkpointer
 from tests.engines.patience import begun, in_time, outcome
 from tests.engines.processes import in_a_process
 
@@ -162,3 +168,40 @@ def test_an_interrupt_while_a_call_waits_for_its_turn_leaves_the_store_usable(
     seqs = in_a_process(interrupt_waiting, f"{tmp_path}/store.db", 300)
 
     assert seqs == list(range(1, len(seqs) + 1))
+
+
+def interrupted(call: Callable[[], object], step: int) -> bool:
+    """Whether the call has so many steps of Python; it is interrupted at that one.
+
+    A signal comes at fewer points: never between leaving a `with` and giving back its lock.
+    """
+    left = step
+
+    def trace(_frame: FrameType, _event: str, _arg: object) -> Any:
+        nonlocal left
+        left -= 1
+        if left == 0:
+            raise KeyboardInterrupt
+        return trace
+
+    sys.settrace(trace)
+    try:
+        call()
+    except KeyboardInterrupt:
+        return True
+    finally:
+        sys.settrace(None)
+    return False
+
+
+def test_an_interrupt_at_no_step_of_a_commit_keeps_the_next_from_waking_the_checkpointer() -> None:
+    for step in count(1):
+        checkpointer = Checkpointer(
+            lambda: apsw.Connection(":memory:"), threading.Lock(), lambda: None
+        )
+        commit = partial(checkpointer.after_commit, apsw.Connection(":memory:"), "main", 5_000)
+        came = interrupted(commit, step)
+        in_time(commit, seconds=5)
+        in_time(checkpointer.close, seconds=5)
+        if not came:
+            return

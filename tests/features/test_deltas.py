@@ -8,7 +8,7 @@ import random
 import pytest
 
 from perdure import CorruptError
-from perdure.features.deltas import Packed, change, unpack, whole
+from perdure.features.deltas import Packed, Sums, change, checksum, unpack, whole
 
 PEOPLE = [{"role": "user", "content": f"message {n} " + "words " * 40} for n in range(300)]
 
@@ -39,6 +39,23 @@ def test_a_change_gives_the_value_back(seed: int) -> None:
         if packed is not None:
             assert unpack(packed, base, "it") == value
         base = value
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_sums_are_the_checksums_of_the_values_on_the_way(seed: int) -> None:
+    draw = random.Random(seed)
+    value = draw.choice([b"", b"[]", state(20, "a")])
+    sums = Sums()
+    for _ in range(30):
+        behind = value[:-1] + b',{"new":"item"}]' if draw.random() < 0.7 else cut(draw, value)
+        packed = change(value, behind) or whole(behind)
+        value = behind[:100_000]
+        packed = packed if value is behind else whole(value)
+        sums.follow(packed)
+
+        # Not each of them is asked for.
+        if draw.random() < 0.6:
+            assert sums.of(value) == checksum(value)
 
 
 def test_several_small_changes_of_a_large_value_stay_small() -> None:

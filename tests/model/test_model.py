@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import initialize, rule
 
 from perdure import NewEvent, SessionKey
+from tests.effort import effort
 from tests.model.comparing import Comparing, promised, seen
 from tests.model.drawing import (
     START,
@@ -311,8 +312,8 @@ def _settings(examples: int) -> settings:
 
 
 TestInMemory = InMemory.TestCase
-TestInMemory.settings = _settings(200)
+TestInMemory.settings = _settings(effort(70, 200))
 TestOnFile = OnFile.TestCase
-TestOnFile.settings = _settings(40)
+TestOnFile.settings = _settings(effort(15, 40))
 TestWithEventLimit = Limited.TestCase
-TestWithEventLimit.settings = _settings(60)
+TestWithEventLimit.settings = _settings(effort(20, 60))

@@ -11,8 +11,10 @@ import pytest
 
 import perdure
 from perdure.engines import postgres_hints
+from perdure.features.checkpoint_bodies import CHECKPOINTS
 from tests.docs.test_round_trips import Counted
 from tests.engines import checkpoint_writers
+from tests.postgres.asking import Asked
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform does not fork")
 
@@ -105,3 +107,27 @@ def test_what_a_graph_does_at_each_step_is_one_trip(
     trips = asyncio.run(_trips(database))
 
     assert set(trips.values()) == {1}
+
+
+def test_the_latest_is_not_planned_anew_for_each_call(database: str) -> None:
+    with perdure.open_sync(database) as store:
+        for number in range(600):
+            key = store.checkpoints.put("graph", number, values={"m": ["x"] * (number % 50)})
+            store.checkpoints.put_writes("graph", key.id, "task", [("m", number), ("n", None)])
+    asked = Asked(database, "public")
+    asked.run("ANALYZE")
+    [(part,)] = asked.rows("SELECT part FROM checkpoints LIMIT 1")
+    query = CHECKPOINTS.pick("one", "one_put", "written")
+    values = {"part": part, "ns": "", "below": 2**63 - 1, "known": 0}
+
+    for _ in range(20):
+        rows = asked.rows(query.texts["postgres"], *[values[name] for name in query.params])
+    [(kept,)] = asked.rows(
+        "SELECT generic_plans FROM pg_prepared_statements WHERE statement = $1",
+        query.texts["postgres"],
+    )
+    asked.close()
+
+    assert [row[0] for row in rows].count(2) == 2
+    # The server tries five that know the values; then the one for all is no worse.
+    assert kept == 15

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 
 import pytest
 
 import perdure
+from tests.effort import effort
 from tests.postgres.servers import Pair, fetch, pair, wait_until
 from tests.postgres.writers import Writer, started, wrong_with
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
 
-FAILOVERS = 5 if "PERDURE_LONG" in os.environ else 1
+FAILOVERS = effort(1, 5)
 
 
 def fail_over(nodes: Pair, before: Callable[[], None] = lambda: None) -> tuple[list[Writer], float]:

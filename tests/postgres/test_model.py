@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, settings
 
 import perdure
 from perdure import SyncStore
+from tests.effort import effort
 from tests.model.test_model import InMemory
 from tests.postgres.servers import drop_database, fresh_database, server
 
@@ -55,7 +56,7 @@ class LimitedOnPostgres(OnPostgres):
 
 def _settings(examples: int) -> settings:
     return settings(
-        max_examples=examples * (10 if "PERDURE_LONG" in os.environ else 1),
+        max_examples=examples,
         stateful_step_count=40,
         deadline=None,
         derandomize="CI" in os.environ,
@@ -65,6 +66,6 @@ def _settings(examples: int) -> settings:
 
 
 TestOnPostgres = OnPostgres.TestCase
-TestOnPostgres.settings = _settings(40)
+TestOnPostgres.settings = _settings(effort(15, 400))
 TestWithEventLimit = LimitedOnPostgres.TestCase
-TestWithEventLimit.settings = _settings(12)
+TestWithEventLimit.settings = _settings(effort(5, 120))

@@ -142,7 +142,7 @@ HOT = [
     "checkpoints.bodies",
     "checkpoints.chains",
     "checkpoints.first_named",
-    "checkpoints.page by_id *",
+    "checkpoints.one *",
     "checkpoints.page one_id *",
     "checkpoints.page one_put *",
     "checkpoints.place",

@@ -13,6 +13,7 @@ import pytest
 
 import perdure
 from perdure import AppScope, Event, NewEvent, SessionKey, StaleSessionError, SyncStore, UserScope
+from tests.effort import effort
 from tests.engines.processes import meet, side_by_side
 from tests.engines.saving import (
     an_erasure_leaves_whole_artifacts,
@@ -23,9 +24,8 @@ from tests.postgres.servers import fetch, wait_until
 
 KEY = SessionKey("app", "user", "chat")
 SESSIONS = [SessionKey("app", f"user {number % 2}", f"chat {number}") for number in range(3)]
-LONG = "PERDURE_LONG" in os.environ
-SECONDS = 10 if LONG else 3
-POPS = 1000 if LONG else 300
+SECONDS = effort(2, 10)
+POPS = effort(200, 1000)
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform does not fork")
 

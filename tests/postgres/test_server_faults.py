@@ -16,6 +16,7 @@ import pytest
 
 import perdure
 from perdure import EmbeddedPostgres, SessionKey
+from tests.effort import effort
 from tests.faults.rounds import rounds
 from tests.postgres.proxy import FaultProxy, is_commit, is_sync
 from tests.postgres.servers import fetch, reachable_folder, wait_until
@@ -23,7 +24,7 @@ from tests.postgres.writers import Writer, started, wrong_with
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
 
-ROUNDS = rounds(50 if "PERDURE_LONG" in os.environ else 8)
+ROUNDS = rounds(effort(5, 50))
 #: From the end of the fault; a pause between two attempts is never longer than a second.
 SECONDS = 3.0
 

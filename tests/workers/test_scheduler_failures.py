@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from datetime import timedelta
 
 import pytest
 
@@ -48,6 +49,23 @@ def test_the_end_of_a_run_is_stored_once_the_store_is_there_again(
     # Though it was stored three times where only the word of it was lost.
     assert len(facts) == int(fails)
     assert engine.names.count("cron.finish") == 3
+
+
+def test_a_run_goes_on_when_the_store_was_busy_while_its_lease_was_to_be_renewed() -> None:
+    store, engine = open_failing_sync(perdure.Config(url="memory:"))
+
+    def handler(context: CronContext) -> None:
+        # Until the renewal that failed has been made again.
+        while engine.names.count("cron.renew") < 2 and not context.wait(0.01):
+            pass
+
+    with store:
+        store.cron.trigger(store.cron.create("tick", "@yearly").id)
+        engine.fail(BusyError("the server is away"), name="cron.renew")
+
+        done = Scheduler(store, {"*": handler}, lease=timedelta(seconds=3)).run_once()
+
+    assert done == CronPass(success=1)
 
 
 def test_a_handler_that_has_ended_takes_no_place_of_another(

@@ -18,8 +18,9 @@ from perdure.cli.describing import approval_document, step_document
 from perdure.cli.drawing import cut
 from perdure.cli.finding import whose
 from perdure.cli.invocation import Invocation
+from perdure.cli.lists import Form, first, print_some
 from perdure.cli.outline import compact
-from perdure.cli.tables import Column, separated, table
+from perdure.cli.tables import Column, table
 from perdure.cli.watching import Watch, Whose, heading, line, short
 from perdure.cli.working import application
 from perdure.errors import InvalidError, NotFoundError
@@ -76,12 +77,8 @@ def ls(
     """
     with invocation.store() as store:
         wanted: Any = None if status == "all" else status
-        found = Whose(app, user, thread).every(store, wanted)
-        some = list(islice(found, limit + 1 if limit else None))
-    shown = some[:limit] if limit else some
-    _print(invocation, shown)
-    if len(some) > len(shown):
-        invocation.note(f"the first {limit}; --limit 0 gives all")
+        found = first(Whose(app, user, thread).every(store, wanted), limit)
+    print_some(invocation, found, _FORM, limit)
 
 
 @approvals.command("show")
@@ -190,7 +187,7 @@ def watch(invocation: Invocation, app: str | None, user: str | None, count: int 
                 at = when.second(change.at, invocation.zone)
                 invocation.lines([line(change, at, invocation.look)])
             else:
-                _print(invocation, [change.approval])
+                print_some(invocation, [change.approval], _FORM)
             sys.stdout.flush()
 
 
@@ -268,16 +265,12 @@ def _args(text: str) -> Any:
     return given
 
 
-def _print(invocation: Invocation, approvals_: Sequence[Approval]) -> None:
-    if invocation.form != "text":
-        invocation.documents(approval_document(one) for one in approvals_)
-    elif not invocation.look.laid_out:
-        invocation.lines(separated([_values(one) for one in approvals_]))
-    elif not approvals_:
+def _lay_out(invocation: Invocation, found: Sequence[Approval]) -> None:
+    if not found:
         invocation.note("no approvals")
-    else:
-        rows = [_cells(invocation, one) for one in approvals_]
-        invocation.pages(table(_COLUMNS, rows, invocation.look))
+        return
+    rows = [_cells(invocation, one) for one in found]
+    invocation.pages(table(_COLUMNS, rows, invocation.look))
 
 
 def _cells(invocation: Invocation, one: Approval) -> list[str]:
@@ -299,3 +292,6 @@ def _values(one: Approval) -> list[str]:
         one.id, one.status, one.tool_name or one.kind, compact(one.approved_args), one.app,
         one.user, when.iso(one.created_at), until,
     ]  # fmt: skip
+
+
+_FORM = Form(approval_document, _values, _lay_out)

@@ -7,7 +7,6 @@ import json
 from base64 import b64encode
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import timedelta
-from itertools import islice
 from typing import Any, TypeVar
 
 import click
@@ -15,7 +14,8 @@ import click
 from perdure.cli import when
 from perdure.cli.commands import Group
 from perdure.cli.invocation import Invocation
-from perdure.cli.tables import Column, separated, table
+from perdure.cli.lists import Form, first, print_some
+from perdure.cli.tables import Column, table
 from perdure.errors import NotFoundError
 from perdure.records import ALL, Checkpoint, CheckpointNode, CheckpointTuple, Lineage, Opaque
 from perdure.store import SyncStore
@@ -40,8 +40,8 @@ _namespace = click.option(
     "--namespace", metavar="NAME", default="", help="In this namespace (default: the outer one)."
 )
 _limit = click.option(
-    "-n", "--limit", type=click.IntRange(min=1), default=50, show_default=True, metavar="N",
-    help="So many at most.",
+    "-n", "--limit", type=click.IntRange(min=0), default=50, show_default=True, metavar="N",
+    help="So many at most; 0: all.",
 )  # fmt: skip
 
 
@@ -62,9 +62,9 @@ def ls(invocation: Invocation, lineage: str | None, limit: int) -> None:
     """
     with invocation.store() as store:
         if lineage is None:
-            _list_lineages(invocation, list(islice(_lineages(store), limit)))
+            print_some(invocation, first(_lineages(store), limit), _LINEAGE_FORM, limit)
         else:
-            _list_steps(invocation, _steps(store, lineage, limit))
+            print_some(invocation, _steps(store, lineage, limit), _STEP_FORM, limit)
 
 
 @checkpoints.command("tree")
@@ -182,7 +182,7 @@ def _age(invocation: Invocation, older_than: str | None) -> timedelta | None:
 def _steps(store: SyncStore, lineage: str, limit: int) -> Sequence[Checkpoint]:
     """The newest checkpoints of a lineage; `NotFoundError` if it has none."""
     every = store.checkpoints.iter(lineage, namespace=ALL, channels=(), writes=False)
-    found = [one.checkpoint for one in islice(every, limit)]
+    found = first((one.checkpoint for one in every), limit)
     if not found:
         raise _unknown(lineage)
     return found
@@ -205,48 +205,43 @@ def _lineages(store: SyncStore) -> Iterator[Lineage]:
             return
 
 
-def _list_lineages(invocation: Invocation, found: Sequence[Lineage]) -> None:
-    if invocation.form != "text":
-        invocation.documents(
-            {
-                "lineage": one.lineage,
-                "namespaces": one.namespaces,
-                "checkpoints": one.checkpoints,
-                "bytes": one.bytes,
-                "created_at": when.iso(one.created_at),
-                "updated_at": when.iso(one.updated_at),
-            }
-            for one in found
-        )
-    elif not invocation.look.laid_out:
-        rows = [
-            [one.lineage, str(one.checkpoints), str(one.bytes), when.iso(one.updated_at)]
-            for one in found
-        ]
-        invocation.lines(separated(rows))
-    elif found:
-        shown = [
-            (
-                one.lineage,
-                f"{one.checkpoints:,}",
-                f"{one.bytes:,}",
-                when.ago(one.updated_at, invocation.now),
-            )
-            for one in found
-        ]
-        invocation.pages(table(_LINEAGES, shown, invocation.look))
-    else:
+def _lineage_document(one: Lineage) -> dict[str, Any]:
+    return {
+        "lineage": one.lineage,
+        "namespaces": one.namespaces,
+        "checkpoints": one.checkpoints,
+        "bytes": one.bytes,
+        "created_at": when.iso(one.created_at),
+        "updated_at": when.iso(one.updated_at),
+    }
+
+
+def _lineage_values(one: Lineage) -> list[str]:
+    return [one.lineage, str(one.checkpoints), str(one.bytes), when.iso(one.updated_at)]
+
+
+def _lay_out_lineages(invocation: Invocation, found: Sequence[Lineage]) -> None:
+    if not found:
         invocation.note("no lineages")
+        return
+    rows = [
+        (
+            one.lineage,
+            f"{one.checkpoints:,}",
+            f"{one.bytes:,}",
+            when.ago(one.updated_at, invocation.now),
+        )
+        for one in found
+    ]
+    invocation.pages(table(_LINEAGES, rows, invocation.look))
 
 
-def _list_steps(invocation: Invocation, found: Sequence[Checkpoint]) -> None:
-    if invocation.form != "text":
-        invocation.documents(_head(one) for one in found)
-    elif not invocation.look.laid_out:
-        invocation.lines(separated([_values(one, when.iso(one.created_at)) for one in found]))
-    else:
-        rows = [_values(one, when.ago(one.created_at, invocation.now)) for one in found]
-        invocation.pages(table(_STEPS, rows, invocation.look))
+_LINEAGE_FORM = Form(_lineage_document, _lineage_values, _lay_out_lineages)
+
+
+def _lay_out_steps(invocation: Invocation, found: Sequence[Checkpoint]) -> None:
+    rows = [_values(one, when.ago(one.created_at, invocation.now)) for one in found]
+    invocation.pages(table(_STEPS, rows, invocation.look))
 
 
 def _values(one: Checkpoint, put: str) -> list[str]:
@@ -273,6 +268,9 @@ def _head(one: Checkpoint) -> dict[str, Any]:
         "metadata": one.metadata,
         "created_at": when.iso(one.created_at),
     }
+
+
+_STEP_FORM = Form(_head, lambda one: _values(one, when.iso(one.created_at)), _lay_out_steps)
 
 
 def _document(found: CheckpointTuple) -> dict[str, Any]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from itertools import islice
 from typing import Any, NamedTuple
 
 import click
@@ -14,7 +13,8 @@ from perdure.cli import when
 from perdure.cli.clean import clean
 from perdure.cli.commands import Group
 from perdure.cli.invocation import Invocation
-from perdure.cli.tables import Column, separated, table
+from perdure.cli.lists import Form, first, print_some
+from perdure.cli.tables import Column, table
 from perdure.errors import NotFoundError
 from perdure.records import ALL, Clarification, ClarificationStatus
 from perdure.store import SyncStore
@@ -102,16 +102,8 @@ def ls(
     state: Any = None if status in {"any", "all"} else status
     with invocation.store() as store:
         every = _every(store, _Wanted(app, user, session, state))
-        found = list(islice(every, limit + 1 if limit else None))
-    shown = found[:limit] if limit else found
-    if invocation.form != "text":
-        invocation.documents(document(one) for one in shown)
-    elif invocation.look.laid_out:
-        _lay_out(invocation, shown)
-    else:
-        invocation.lines(separated([_values(one) for one in shown]))
-    if len(found) > len(shown):
-        invocation.note(f"the first {limit}; --limit 0 gives all")
+        found = first(every, limit)
+    print_some(invocation, found, Form(document, _values, _lay_out), limit)
 
 
 def _every(store: SyncStore, wanted: _Wanted) -> Iterator[Clarification]:

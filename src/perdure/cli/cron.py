@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
-from itertools import islice
 from typing import Any, TypeVar
 
 import click
@@ -13,7 +12,8 @@ from perdure.cli import when
 from perdure.cli.commands import Group
 from perdure.cli.invocation import Invocation, zone_of
 from perdure.cli.keyvalues import Lifetime
-from perdure.cli.tables import Column, separated, table
+from perdure.cli.lists import Form, first, print_some
+from perdure.cli.tables import Column, table
 from perdure.errors import InvalidError, NotFoundError
 from perdure.records import ALL, CronRun, CronTask
 from perdure.store import SyncStore
@@ -112,17 +112,8 @@ def ls(invocation: Invocation, app: str | None, limit: int) -> None:
     In a pipe: tab-separated name, app, expression, zone, next slot, last slot, on, off or paused.
     """
     with invocation.store() as store:
-        every = store.cron.iter(ALL if app is None else app)
-        found = list(islice(every, limit + 1 if limit else None))
-    shown = found[:limit] if limit else found
-    if invocation.form != "text":
-        invocation.documents(task_document(task) for task in shown)
-    elif invocation.look.laid_out:
-        _lay_out_tasks(invocation, shown)
-    else:
-        invocation.lines(separated([_task_values(task) for task in shown]))
-    if len(found) > len(shown):
-        invocation.note(f"the first {limit}; --limit 0 gives all")
+        found = first(store.cron.iter(ALL if app is None else app), limit)
+    print_some(invocation, found, Form(task_document, _task_values, _lay_out_tasks), limit)
 
 
 def _lay_out_tasks(invocation: Invocation, tasks: Sequence[CronTask]) -> None:
@@ -171,17 +162,8 @@ def history(invocation: Invocation, task: str | None, app: str, limit: int) -> N
     """
     with invocation.store() as store:
         task_id = None if task is None else _found(store, task, app, gone=True)
-        found = list(islice(_runs(store, task_id, app), limit + 1 if limit else None))
-    cut = bool(limit) and len(found) > limit
-    found = found[:limit] if cut else found
-    if invocation.form != "text":
-        invocation.documents(run_document(run) for run in found)
-    elif invocation.look.laid_out:
-        _lay_out_runs(invocation, found)
-    else:
-        invocation.lines(separated([_run_values(run) for run in found]))
-    if cut:
-        invocation.note(f"the first {limit}; --limit 0 gives all")
+        found = first(_runs(store, task_id, app), limit)
+    print_some(invocation, found, Form(run_document, _run_values, _lay_out_runs), limit)
 
 
 def _runs(store: SyncStore, task_id: str | None, app: str) -> Iterator[CronRun]:

@@ -58,11 +58,7 @@ def chat(
     from perdure.importers import load_sync, read_chat  # noqa: PLC0415 - only when it is used
 
     zone = None if timezone is None else zone_of(timezone)
-    if dry_run and not invocation.is_there:
-        # Nothing is stored, and looking must not make the file.
-        invocation = Invocation(
-            "memory:", invocation.tenant, invocation.form, quiet=invocation.quiet
-        )
+    invocation = _looking(invocation) if dry_run else invocation
     with invocation.store(create=True) as store, _progress(invocation, files) as progress:
         report = load_sync(
             store,
@@ -74,6 +70,36 @@ def chat(
         )
     tell(invocation, report)
     raise click.exceptions.Exit(outcome(report))
+
+
+@importing.command("picoclaw")
+@click.argument("directory", metavar="DIR", type=click.Path(exists=True, file_okay=False))
+@click.option("--app", metavar="APP", default="", help="The app they belong to.")
+@click.option("--user", metavar="USER", default="", help="The user they belong to.")
+@click.option("--dry-run", is_flag=True, help="Say what would be imported, store nothing.")
+@click.pass_obj
+def picoclaw(invocation: Invocation, directory: str, app: str, user: str, dry_run: bool) -> None:
+    """Import the sessions of PicoClaw: the directory with its .jsonl and .json files.
+
+    Messages, summary and truncation come in; what was truncated is hidden and not lost.
+    Importing again adds what is new, and nothing twice. The directory is only read.
+    """
+    from perdure.importers import load_sync, read_picoclaw  # noqa: PLC0415 - as above
+
+    invocation = _looking(invocation) if dry_run else invocation
+    found = read_picoclaw(directory)
+    files = [str(path) for path in Path(directory).glob("*.jsonl")]
+    with invocation.store(create=True) as store, _progress(invocation, files) as progress:
+        report = load_sync(store, found, app=app, user=user, dry_run=dry_run, progress=progress)
+    tell(invocation, report)
+    raise click.exceptions.Exit(outcome(report))
+
+
+def _looking(invocation: Invocation) -> Invocation:
+    """The invocation of a dry run: nothing is stored, and looking must not make the file."""
+    if invocation.is_there:
+        return invocation
+    return Invocation("memory:", invocation.tenant, invocation.form, quiet=invocation.quiet)
 
 
 def outcome(report: ImportReport) -> int:
@@ -93,6 +119,7 @@ def tell(invocation: Invocation, report: ImportReport) -> None:
     invocation.lines(summary(report))
     _warn(invocation, report.skipped)
     _warn(invocation, report.changed)
+    _warn(invocation, report.remarks)
     if report.denied:
         invocation.warn(f"{report.denied} conversations not stored: this user was erased")
 

@@ -7,7 +7,6 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
-from itertools import islice
 from typing import Any, TypeVar
 
 import click
@@ -16,6 +15,7 @@ from perdure.cli import when
 from perdure.cli.commands import Group
 from perdure.cli.describing import value_document
 from perdure.cli.invocation import Invocation
+from perdure.cli.lists import Form, first, print_some
 from perdure.cli.tables import Column, separated, table
 from perdure.errors import AlreadyExistsError, NotFoundError
 from perdure.records import JSON, KeyValue, Namespace
@@ -156,16 +156,8 @@ def ls(
             () if namespace is None else namespace,
             app=app, user=user, key_prefix=prefix, order=order,
         )  # fmt: skip
-        found = list(islice(every, limit + 1 if limit else None))
-    shown = found[:limit] if limit else found
-    if invocation.form != "text":
-        invocation.documents(document(one) for one in shown)
-    elif invocation.look.laid_out:
-        _lay_out(invocation, shown)
-    else:
-        invocation.lines(separated([_values(one) for one in shown]))
-    if len(found) > len(shown):
-        invocation.note(f"the first {limit}; --limit 0 gives all")
+        found = first(every, limit)
+    print_some(invocation, found, Form(document, _values, _lay_out), limit)
 
 
 def _lay_out(invocation: Invocation, found: Sequence[KeyValue]) -> None:

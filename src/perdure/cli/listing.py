@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import islice
 from typing import NamedTuple
 
 from perdure.cli import when
 from perdure.cli.describing import session_document
 from perdure.cli.invocation import Invocation
-from perdure.cli.tables import Column, separated, table
+from perdure.cli.lists import Form, first, print_some
+from perdure.cli.tables import Column, table
 from perdure.records import ALL, Session
 from perdure.store import SyncStore
 
@@ -43,18 +43,8 @@ class Wanted(NamedTuple):
 def list_sessions(invocation: Invocation, wanted: Wanted) -> None:
     """Print them."""
     with invocation.store() as store:
-        some = islice(_found(invocation, store, wanted), wanted.limit + 1 if wanted.limit else None)
-        found = list(some)
-    more = bool(wanted.limit) and len(found) > wanted.limit
-    shown = found[: wanted.limit] if more else found
-    if invocation.form != "text":
-        invocation.documents(session_document(session) for session in shown)
-    elif invocation.look.laid_out:
-        lay_out(invocation, shown)
-    else:
-        invocation.lines(separated([_values(session) for session in shown]))
-    if more:
-        invocation.note(f"the first {wanted.limit}; --limit 0 gives all")
+        found = first(_found(invocation, store, wanted), wanted.limit)
+    print_some(invocation, found, Form(session_document, _values, lay_out), wanted.limit)
 
 
 def _found(invocation: Invocation, store: SyncStore, wanted: Wanted) -> Iterator[Session]:

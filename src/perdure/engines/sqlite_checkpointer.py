@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from queue import Empty, SimpleQueue
 
 import apsw
 
@@ -29,7 +30,9 @@ class Checkpointer:
         self._connection = connect()
         self._writing = writing
         self._watch = watch
-        self._due = threading.Event()
+        # Not an Event: a KeyboardInterrupt in its set() can leave it locked for ever, and this is
+        # put in where a sync caller commits.
+        self._due: SimpleQueue[None] = SimpleQueue()
         self._pages = 0
         self._stopped = False
         #: Held while the connection is in use.
@@ -42,17 +45,25 @@ class Checkpointer:
     def after_commit(self, _connection: apsw.Connection, _name: str, pages: int) -> int:
         """The writer's WAL hook: pages in the WAL now."""
         self._pages = pages
-        if pages > _PASSIVE_PAGES and not self._due.is_set():
-            self._due.set()
+        if pages > _PASSIVE_PAGES and self._due.empty():
+            self._due.put(None)
         return apsw.SQLITE_OK
 
     def _serve(self) -> None:
         while not self._stopped:
-            if self._due.wait(_WATCH_SECONDS) and not self._stopped:
+            if self._is_due() and not self._stopped:
                 with self.working:
                     self._fold()
-                self._due.clear()
+                while not self._due.empty():
+                    self._due.get()
             self._watch()
+
+    def _is_due(self) -> bool:
+        try:
+            self._due.get(timeout=_WATCH_SECONDS)
+        except Empty:
+            return False
+        return True
 
     def _fold(self) -> None:
         """Most of it beside the writer, then the last frames while it rests.
@@ -77,9 +88,15 @@ class Checkpointer:
     def close(self) -> None:
         """Stop; the connection is closed."""
         self._stopped = True
-        self._due.set()
+        self._due.put(None)
         self._thread.join()
         self._connection.close()
+
+    def move(self, connection: apsw.Connection) -> None:
+        """Go on with this one: another file stands at the path."""
+        with self.working:
+            self._connection.close()
+            self._connection = connection
 
     def abandon(self) -> None:
         """Close the connection in a forked child, where there is no thread."""

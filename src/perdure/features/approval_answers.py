@@ -7,7 +7,8 @@ from datetime import timedelta
 from typing import Any
 
 from perdure.errors import DeniedError, InvalidError
-from perdure.features.approval_rows import Answer, args_text, micros
+from perdure.features.approval_rows import Answer, args_text
+from perdure.features.describing import span
 from perdure.features.hooks import passed
 from perdure.operation import Call, Flow, Settings
 from perdure.records import Approval, NewResolution, Principal
@@ -73,7 +74,7 @@ def answer_of(
         raise InvalidError(f"decision is 'approve' or 'reject', not {decision!r}", "decision")
     if status == "rejected" and (given.edited_args is not None or remember is not None):
         raise InvalidError("what is rejected is neither edited nor remembered", "decision")
-    span = None if remember is None else micros(remember, "remember")
+    counts = None if remember is None else span(remember, "remember")
     # What is nearly False would count for any arguments.
     if not isinstance(same_args, bool):
         raise InvalidError(f"same_args is True or False, not {same_args!r}", "same_args")
@@ -84,4 +85,4 @@ def answer_of(
     edited = sha256_hex = None
     if written.edited_args is not None:
         edited, sha256_hex = args_text(written.edited_args, "edited_args", settings.limits)
-    return Answer(status, by, said, edited, sha256_hex, span, same_args)
+    return Answer(status, by, said, edited, sha256_hex, counts, same_args)

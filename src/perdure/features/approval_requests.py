@@ -11,6 +11,7 @@ from perdure.errors import ConflictError, InvalidError
 from perdure.features import approval_rows as rows
 from perdure.features.approval_answers import author
 from perdure.features.approval_rows import APPROVALS, BY_MEMORY, Row, approval_of, args_text
+from perdure.features.describing import span
 from perdure.features.fulltext import index
 from perdure.features.hooks import passed
 from perdure.features.indexed_texts import APPROVALS as INDEXED
@@ -203,8 +204,8 @@ def _resume(value: object, most: int) -> tuple[str | None, str | None, bytes | N
 
 
 def _until(ttl: timedelta | None, now: int) -> int | None:
-    return None if ttl is None else now + rows.micros(ttl, "ttl")
+    return None if ttl is None else now + span(ttl, "ttl")
 
 
 def _since(remembered: timedelta | None, now: int) -> int | None:
-    return None if remembered is None else now - rows.micros(remembered, "remembered")
+    return None if remembered is None else now - span(remembered, "remembered")

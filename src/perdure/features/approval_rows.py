@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
 from typing import Any, NamedTuple
 
 from perdure import parts
-from perdure.errors import ConflictError, InvalidError, NotFoundError, PerdureError
-from perdure.features.describing import MAX_TTL
+from perdure.errors import ConflictError, NotFoundError, PerdureError
 from perdure.features.fulltext import Doc, document, reindex_alone
 from perdure.features.indexed_texts import APPROVALS as INDEXED
 from perdure.features.indexed_texts import approval_text, block_of
-from perdure.features.leases import LEASES, Lease
 from perdure.features.outbox import Notes
-from perdure.operation import Plan, Query
+from perdure.operation import Plan, Query, Statement
 from perdure.records import JSON, Approval, ApprovalStep, Opaque, RememberedApproval, SessionKey
 from perdure.sql import load
 from perdure.values import (
@@ -273,19 +270,20 @@ def expire(at: Place, telling: Notes) -> Plan[Row | None]:
     return row
 
 
-def wait_for(at: Place, owner: str, until: int) -> Plan[Lease | None]:
-    """The lease of one who waits for what is pending, beside those of others; else None."""
-    if not (yield APPROVALS.hold(part=at.part, id=at.id, tenant=at.tenant)):
-        return None
-    name = f"{at.id} {digest('wait', owner)}"
-    [(token,)] = yield LEASES.take(part=at.part, name=name, owner=owner, now=at.now, until=until)
-    return Lease(at.part, name, owner, token)
+def held(at: Place) -> Statement:
+    """What takes the row while it is pending."""
+    return APPROVALS.hold(part=at.part, id=at.id, tenant=at.tenant)
+
+
+def lease_name(approval_id: str) -> Callable[[str], str]:
+    """The name of the lease of each who waits: `waited_for` in approvals.sql knows it."""
+    return lambda owner: f"{approval_id} {digest('wait', owner)}"
 
 
 def give_up(at: Place, before: int, telling: Notes) -> Plan[Row | None]:
     """Expire what was asked before that time, if no living process waits for it."""
     # First the row alone: who begins to wait at this moment is seen after that, or comes too late.
-    yield APPROVALS.hold(part=at.part, id=at.id, tenant=at.tenant)
+    yield held(at)
     rows = yield APPROVALS.give_up(**at._asdict(), author=BY_RECOVERY, before=before)
     if not rows:
         return None
@@ -369,11 +367,3 @@ def step_of(approval_id: str, columns: Sequence[Any]) -> ApprovalStep:
 def chosen(query: Query, values: Mapping[str, Any]) -> dict[str, Any]:
     """Those of the values that the statement, with its choices, wants."""
     return {name: values[name] for name in query.params}
-
-
-def micros(span: object, what: str) -> int:
-    """Microseconds of a timedelta above 0; `InvalidError`."""
-    if not isinstance(span, timedelta) or not timedelta(0) < span <= MAX_TTL:
-        most = f"of at most {MAX_TTL.days} days"
-        raise InvalidError(f"{what} must be a timedelta above 0, {most}, not {span!r}", what)
-    return span // timedelta(microseconds=1)

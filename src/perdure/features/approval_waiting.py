@@ -2,85 +2,29 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
-from contextlib import suppress
 
-from perdure.errors import InvalidError, PerdureError
 from perdure.features import approval_rows as rows
 from perdure.features.approval_rows import APPROVALS, Place, Row, approval_of, is_overdue
-from perdure.features.leases import Lease, drop, renew
 from perdure.features.outbox import notes
-from perdure.operation import Bumps, Flow, Operation, Plan, Settings, Sleep, T, run
+from perdure.features.waiting import Awaited, ended
+from perdure.operation import Bumps, Flow, Operation, Plan, Settings, T, run
 from perdure.records import Approval, RecoveredApprovals
 
-#: How long a waiter is believed to live after its last sign, and how often it gives one.
-_LEASE = 15_000_000
-_SIGN_SECONDS = 5.0
-_SHORTEST = 0.01
-#: On PostgreSQL a hint comes first, mostly; this is what holds without it.
-_LONGEST = 0.08
 _PAGE = 200
-_LONG = 10**9
-
-
-def seconds_of(timeout: float | None) -> float:
-    """The timeout of a wait in seconds; None is as long as it takes."""
-    if timeout is None:
-        return _LONG
-    number = isinstance(timeout, int | float) and not isinstance(timeout, bool)
-    if not number or not 0 <= timeout <= _LONG:
-        raise InvalidError(f"timeout is seconds, 0 or more, or None, not {timeout!r}", "timeout")
-    return float(timeout)
 
 
 def waited(approval_id: str, seconds: float, settings: Settings) -> Flow[Approval]:
     """The approval when it is not pending any more, or the time is over."""
-    end = time.monotonic() + seconds
-    approval = yield from looked(approval_id, settings)
-    if approval.status != "pending" or seconds == 0:
-        return approval
-    owner, part = settings.ids(), _place(approval_id, settings).part
-    lease: Lease | None = None
-    sign_at = 0.0
-    pause = _SHORTEST
-    try:
-        while approval.status == "pending" and (left := end - time.monotonic()) > 0:
-            if time.monotonic() >= sign_at:
-                sign_at = time.monotonic() + _SIGN_SECONDS
-                lease = yield from _sign(lease, approval_id, owner, settings)
-            yield Sleep(min(pause, left), (part, approval_id))
-            pause = min(pause * 2, _LONGEST)
-            approval = yield from looked(approval_id, settings)
-    except PerdureError:
-        if lease is not None:
-            with suppress(PerdureError):
-                yield from run(drop(lease))
-        raise
-    if lease is not None:
-        # Nobody depends on it: the answer is here.
-        with suppress(PerdureError):
-            yield from run(drop(lease))
-    return approval
+    at = _place(approval_id, settings)
+    what = Awaited(
+        at.part, at.id, lambda: looked(at.id, settings), rows.held(at), rows.lease_name(at.id)
+    )
+    return (yield from ended(what, seconds, settings))
 
 
 def _place(approval_id: str, settings: Settings) -> Place:
     return rows.place_of(approval_id, settings.tenant, settings.limits, settings.clock())
-
-
-def _sign(
-    lease: Lease | None, approval_id: str, owner: str, settings: Settings
-) -> Flow[Lease | None]:
-    """A sign of life, of each who waits by itself: the others may leave, or die."""
-    now = settings.clock()
-    if lease is not None and (yield from run(renew(lease, now=now, ttl=_LEASE))):
-        return lease
-    at = _place(approval_id, settings)
-
-    def work(_: Bumps) -> Plan[Lease | None]:
-        return (yield from rows.wait_for(at, owner, at.now + _LEASE))
-
-    return (yield from run(Operation("approvals.wait", (), {}, work, of_session=False)))
 
 
 def looked(approval_id: str, settings: Settings) -> Flow[Approval]:

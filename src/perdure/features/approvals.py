@@ -11,15 +11,16 @@ from perdure.features import approval_rows as rows
 from perdure.features.approval_answers import answer_of, author, principal, refuse_unless_allowed
 from perdure.features.approval_requests import Asked, request
 from perdure.features.approval_rows import APPROVALS, Answer, Place, approval_of
-from perdure.features.approval_waiting import recovered, seconds_of, waited
-from perdure.features.cursors import check_limit, pack, unpack
+from perdure.features.approval_waiting import recovered, waited
+from perdure.features.cursors import check_limit, pack, paged, unpack
+from perdure.features.describing import span
 from perdure.features.gating import Gating
 from perdure.features.lookup import get as get_session
 from perdure.features.lookup import target
 from perdure.features.outbox import notes
+from perdure.features.waiting import seconds_of
 from perdure.operation import (
     Bumps,
-    Emit,
     Flow,
     M,
     Operation,
@@ -302,19 +303,14 @@ class Approvals(Gating[M]):
         run_id: str | None = None,
     ) -> Stream[Approval]:
         """Every approval that `list` would give, page after page."""
-        cursor = None
-        while True:
-            page = yield from run(
+        return paged(
+            lambda cursor: run(
                 Approvals.list.of(
                     self, status=status, app=app, user=user, session=session, thread=thread,
                     run_id=run_id, cursor=cursor, limit=200,
                 )
-            )  # fmt: skip
-            for found in page.items:
-                yield Emit(found)
-            cursor = page.next_cursor
-            if cursor is None:
-                return
+            )
+        )  # fmt: skip
 
     # -- after a restart ---------------------------------------------------------------------
 
@@ -327,7 +323,7 @@ class Approvals(Gating[M]):
         What was asked for longer ago than ``max_age`` is expired; the rest can be waited for
         again. What another process waits for is left alone, and so is what it answers meanwhile.
         """
-        oldest = None if max_age is None else rows.micros(max_age, "max_age")
+        oldest = None if max_age is None else span(max_age, "max_age")
         of = None if app is ALL else check_text(app, "app", self._settings.limits.text)
         return (yield from recovered(self._settings, oldest, of))
 

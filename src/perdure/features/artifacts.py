@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from perdure.errors import CorruptError, InvalidError, NotFoundError, TooLargeError
 from perdure.features.blobs import ARTIFACTS, PIECE, Blob, Checked, blob_of, drop, piece, put
-from perdure.features.cursors import check_limit, pack, unpack
+from perdure.features.cursors import check_limit, pack, paged, unpack
 from perdure.features.holds import refuse_if_held
 from perdure.features.hooks import passed
 from perdure.features.line import Run
@@ -263,14 +263,7 @@ class Artifacts(Feature[M]):
     @stream
     def iter(self, scope: ArtifactScope) -> Stream[Artifact]:
         """Every artifact of the scope, at its latest version, page after page."""
-        cursor = None
-        while True:
-            page = yield from run(Artifacts.list.of(self, scope, cursor=cursor))
-            for found in page.items:
-                yield Emit(found)
-            cursor = page.next_cursor
-            if cursor is None:
-                return
+        return paged(lambda cursor: run(Artifacts.list.of(self, scope, cursor=cursor)))
 
     # -- checks ------------------------------------------------------------------------------
 

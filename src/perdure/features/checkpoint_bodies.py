@@ -6,11 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from perdure.errors import CorruptError
-from perdure.features.deltas import Packed, checksum, unpack
+from perdure.features.checkpoint_trees import Roll, Tree, appended
+from perdure.features.deltas import Packed, Sums, apply
 from perdure.operation import Cache
 from perdure.records import JSON, Opaque
 from perdure.sql import load
-from perdure.values import decode, digest, encode_trusted, from_payload
+from perdure.values import decode, digest, encode_trusted
 
 CHECKPOINTS = load("perdure.features", "checkpoints.sql")
 
@@ -64,12 +65,14 @@ class Value(NamedTuple):
 
     codec: str | None
     data: bytes
+    #: What is decoded of them already, if anything may be.
+    tree: Tree | None = None
 
     def record(self, what: str) -> Any:
         """What the caller gets."""
-        if self.codec is None:
-            return from_payload(_text(self.data, what), None, None, what)
-        return Opaque(self.codec, self.data)
+        if self.codec is not None:
+            return Opaque(self.codec, self.data)
+        return decode(self.data, what) if self.tree is None else self.tree.look(self.data, what)
 
 
 def namespace_key(namespace: str) -> str:
@@ -104,7 +107,7 @@ def encode_body(metadata: str, channels: Channels, codec: str | None, payload: b
 def decode_body(data: bytes, what: str) -> Body:
     """The body of such bytes; `CorruptError`."""
     line, _, payload = data.partition(b"\n")
-    head = decode(_text(line, what), what)
+    head = decode(line, what)
     try:
         channels = {
             name: Entry(entry[0], Ref(*entry[1:]) if entry[1:] else None)
@@ -113,13 +116,6 @@ def decode_body(data: bytes, what: str) -> Body:
         return Body(head["metadata"], channels, head["codec"], payload)
     except (KeyError, TypeError, IndexError) as error:
         raise CorruptError(f"the body of {what} is damaged: {error!r}") from error
-
-
-def _text(data: bytes, what: str) -> str:
-    try:
-        return data.decode()
-    except UnicodeDecodeError as error:
-        raise CorruptError(f"the stored JSON of {what} is damaged: {error}") from error
 
 
 # -- what a process remembers ----------------------------------------------------------------
@@ -154,6 +150,11 @@ class Memory:
         found: Value | None = self.cache.get(("value", self._part, *ref))
         return found
 
+    def values(self, refs: Iterable[Ref]) -> dict[Ref, Value]:
+        """Of these places, those whose bytes are remembered."""
+        values = ((ref, self.value(ref)) for ref in refs)
+        return {ref: value for ref, value in values if value is not None}
+
     def keep(self, ref: Ref, value: Value) -> None:
         """Remember bytes."""
         self.cache.put(("value", self._part, *ref), value, len(value.data))
@@ -177,19 +178,15 @@ class Link(NamedTuple):
     codec: str | None
 
 
-def unfold(links: Iterable[Link], wanted: Iterable[Ref], memory: Memory) -> dict[Ref, Value]:
-    """The values at these places, out of the links of their chains, or as remembered."""
+def unfold(links: Iterable[Link], wanted: Iterable[Ref]) -> dict[Ref, Value]:
+    """The values at these places, out of the links of their chains."""
     chains: dict[int, dict[int, Link]] = {}
     for link in links:
         chains.setdefault(link.chain, {})[link.depth] = link
     found: dict[Ref, Value] = {}
     by_chain: dict[int, set[Ref]] = {}
     for ref in wanted:
-        remembered = memory.value(ref)
-        if remembered is not None:
-            found[ref] = remembered
-        else:
-            by_chain.setdefault(ref.chain, set()).add(ref)
+        by_chain.setdefault(ref.chain, set()).add(ref)
     for chain, refs in by_chain.items():
         found.update(_unfold(chains.get(chain, {}), chain, refs))
     return found
@@ -197,22 +194,49 @@ def unfold(links: Iterable[Link], wanted: Iterable[Ref], memory: Memory) -> dict
 
 def _unfold(links: Mapping[int, Link], chain: int, refs: set[Ref]) -> dict[Ref, Value]:
     found = {}
-    data = b""
+    data = bytearray()
+    sums = Sums()
     what = f"the value of a checkpoint, chain {chain}"
     asked = {ref.depth: ref for ref in refs}
     for depth in range(max(asked) + 1):
         link = links.get(depth)
         if link is None:
             raise CorruptError(f"{what}: the link at depth {depth} is missing")
-        data = unpack(link.packed, data, what)
-        if checksum(data) != link.checksum:
-            raise CorruptError(f"{what}: the bytes at depth {depth} are not those that were put")
+        apply(link.packed, data, what)
+        sums.follow(link.packed)
         ref = asked.get(depth)
         if ref is not None:
+            if sums.of(data) != link.checksum:
+                raise CorruptError(f"{what}: the bytes at depth {depth} are not what was put")
             if ref.checksum != link.checksum:
                 raise CorruptError(f"{what}: depth {depth} holds other bytes than were put")
-            found[ref] = Value(link.codec, data)
+            found[ref] = Value(link.codec, bytes(data))
     return found
+
+
+def rolled(values: Mapping[Ref, Value]) -> dict[Ref, Value]:
+    """The same values, but lists that have grown, each out of the one before, are decoded once."""
+    found = dict(values)
+    before = None
+    roll: Roll | None = None
+    for ref in sorted(values):
+        piece = _put_behind(values, before, ref)
+        if before is None or piece is None:
+            roll = None
+        else:
+            roll = roll or Roll(values[before].data)
+            found[ref] = Value(None, values[ref].data, roll.grow(piece))
+        before = ref
+    return found
+
+
+def _put_behind(values: Mapping[Ref, Value], before: Ref | None, ref: Ref) -> bytes | None:
+    """What was put behind the items of the list before; None if it is another change."""
+    if before is None or before.chain != ref.chain:
+        return None
+    base, value = values[before], values[ref]
+    is_json = base.codec is None and value.codec is None
+    return appended(base.data, value.data) if is_json else None
 
 
 def chains_text(chains: Sequence[int]) -> str:

@@ -15,6 +15,7 @@ from perdure.features.checkpoint_reads import (
     CheckpointRow,
     Wanted,
     read,
+    read_one,
 )
 from perdure.features.lineages import Comer, Linked, link, take
 from perdure.operation import Cache, Plan
@@ -68,7 +69,7 @@ def branch(draft: Draft, metadata: dict[str, JSON] | None, memory: Memory) -> Pl
     # Held, so that what is to be shared is not pruned before it is.
     yield CHECKPOINTS.place(part=draft.part, ns=draft.ns, step=0, now=draft.now)
     wanted = Wanted("by_id", {"part": draft.part, "ns": draft.ns, "id": draft.parent}, ())
-    found = yield from read(wanted, 1, memory.cache)
+    found = yield from read_one(wanted, memory.cache)
     if not found.rows:
         raise NotFoundError(
             f"no checkpoint {draft.parent!r} in {draft.namespace!r} of {draft.lineage!r}"

@@ -21,7 +21,7 @@ from perdure.features.cursors import pack, unpack
 from perdure.features.filters import equal
 from perdure.operation import Plan, Settings
 from perdure.parts import lineage_part
-from perdure.records import ALL, JSON, CheckpointTuple, Marker, Page
+from perdure.records import ALL, JSON, AllType, CheckpointTuple, Page
 from perdure.values import check_text, decode, encode
 
 #: How many are looked through at a time where only some are wanted.
@@ -76,8 +76,8 @@ def check_channels(settings: Settings, channels: Sequence[str] | None) -> Collec
 
 def query(
     settings: Settings,
-    lineage: str | Marker,
-    namespace: str | Marker,
+    lineage: str | AllType,
+    namespace: str | AllType,
     *,
     before: str | None,
     filter: Mapping[str, JSON] | None,
@@ -91,10 +91,10 @@ def query(
     values: dict[str, Any] = {"tenant": settings.tenant}
     scope = "tenant"
     if lineage is not ALL:
-        values["part"] = lineage_part(settings.tenant, lineage, settings.limits.text)  # type: ignore[arg-type]
+        values["part"] = lineage_part(settings.tenant, lineage, settings.limits.text)
         scope = "lineage"
     if namespace is not ALL:
-        values["namespace"] = check_namespace(settings, namespace)  # type: ignore[arg-type]
+        values["namespace"] = check_namespace(settings, namespace)
         values["ns"] = namespace_key(values["namespace"])
         scope = "one" if scope == "lineage" else "same"
     kind = f"checkpoints {scope} {order}"

@@ -10,9 +10,8 @@ from perdure.features.checkpoint_bodies import (
     Memory,
     Ref,
     decode_body,
-    unfold,
 )
-from perdure.features.checkpoint_reads import links_of
+from perdure.features.checkpoint_reads import values_at
 from perdure.features.lineages import refuse_if_kept, take
 from perdure.operation import Cache, Plan
 from perdure.records import CheckpointKey, PrunedCheckpoints
@@ -75,6 +74,11 @@ def chosen(rows: Sequence[Outlined], cut: Cut) -> list[Outlined]:
         if left[row.ns] > cut.keep_last and old and row.name not in cut.kept:
             doomed.append(row)
     return doomed
+
+
+def named(rows: Sequence[Outlined], names: Collection[Name]) -> list[Outlined]:
+    """Those with these names."""
+    return [row for row in rows if row.name in names]
 
 
 def heirs(
@@ -186,11 +190,8 @@ def _needed(part: str, kept: Sequence[Outlined], cache: Cache) -> Plan[dict[int,
     deepest: dict[int, int] = {}
     memory = Memory(cache, part)
     for some in _together(kept):
-        refs = [row.body for row in some]
-        missing = [ref.chain for ref in refs if memory.value(ref) is None]
-        links = yield from links_of(part, missing)
-        needed = set(refs)
-        for value in unfold(links, refs, memory).values():
+        needed = {row.body for row in some}
+        for value in (yield from values_at(part, needed, memory)).values():
             body = decode_body(value.data, "a checkpoint")
             needed.update(entry.ref for entry in body.channels.values() if entry.ref)
         for ref in needed:
@@ -218,4 +219,4 @@ def collect(part: str, cache: Cache) -> Plan[None]:
     yield from _drop_values(part, unneeded)
 
 
-__all__ = ["Cut", "Outlined", "chosen", "collect", "heirs", "outline", "prune"]
+__all__ = ["Cut", "Outlined", "chosen", "collect", "heirs", "named", "outline", "prune"]

@@ -15,10 +15,12 @@ from perdure.features.checkpoint_bodies import (
     Value,
     chains_text,
     decode_body,
+    rolled,
     unfold,
 )
+from perdure.features.checkpoint_trees import Seen, copied
 from perdure.features.deltas import Packed
-from perdure.operation import Cache, Plan, Rows
+from perdure.operation import Cache, Plan, Rows, Settings, Statement
 from perdure.records import Checkpoint, CheckpointKey, CheckpointTuple, CheckpointWrite
 from perdure.values import from_micros, from_payload
 
@@ -80,26 +82,63 @@ class Read(NamedTuple):
     writes: Mapping[tuple[str, str, str], Sequence[CheckpointWrite]]
 
 
-def read(wanted: Wanted, limit: int, cache: Cache, known: int = 0) -> Plan[Read]:
-    """A page of checkpoints: one statement, if nothing is missing.
-
-    ``known`` is a chain that is not sent, since what is in it is remembered.
-    """
+def read(wanted: Wanted, limit: int, cache: Cache) -> Plan[Read]:
+    """A page of checkpoints: one statement, if nothing is missing."""
     query = CHECKPOINTS.pick("page", wanted.found, "written" if wanted.writes else "plain")
-    values = {**wanted.values, "limit": limit, "known": known}
+    values = {**wanted.values, "limit": limit}
     found = yield query(**{param: values[param] for param in query.params})
     rows, links, writes = _sorted_out(found)
     bodies: dict[tuple[str, Ref], Body] = {}
     for part, some in _by_part(rows).items():
         memory = Memory(cache, part)
-        refs = [row.body for row in some]
-        if any(ref.chain == known and memory.value(ref) is None for ref in refs):
-            # It was forgotten, or is another one: the chain is needed after all.
-            links[part] = [*links.get(part, ()), *(yield from links_of(part, [known]))]
-        for ref, value in unfold(links.get(part, ()), refs, memory).items():
+        refs = {row.body for row in some}
+        values_ = memory.values(refs)
+        values_ |= _kept(unfold(links.get(part, ()), refs - values_.keys()), memory)
+        for ref, value in values_.items():
             bodies[part, ref] = decode_body(value.data, f"a checkpoint of {some[0].lineage!r}")
-            memory.keep(ref, value)
     return Read(rows, [bodies[row.part, row.body] for row in rows], writes)
+
+
+def _kept(values: Mapping[Ref, Value], memory: Memory) -> Mapping[Ref, Value]:
+    for ref, value in values.items():
+        memory.keep(ref, value)
+    return values
+
+
+def read_one(
+    wanted: Wanted, cache: Cache, known: Ref | None = None, looks: Cache | None = None
+) -> Plan[Read]:
+    """The same of one checkpoint, or of none.
+
+    The chain of its body is not sent if that is ``known``, which is remembered. With ``looks`` the
+    body is that of others, too: nothing of it may be changed.
+    """
+    query = CHECKPOINTS.pick("one", wanted.found, "written" if wanted.writes else "plain")
+    values = {**wanted.values, "known": known.chain if known else 0}
+    found = yield Statement(query, tuple([values[param] for param in query.params]))
+    rows, links, writes = _sorted_out(found)
+    if not rows:
+        return Read((), (), writes)
+    [row] = rows
+    key = (row.part, row.body)
+    body: Body | None = None if looks is None else looks.get(key)
+    if body is None:
+        memory = Memory(cache, row.part)
+        data = yield from _bytes_of(row, links.get(row.part, ()), memory)
+        body = decode_body(data, row.what)
+        if looks is not None:
+            looks.put(key, body, Seen.WEIGHT * len(data))
+    return Read(rows, [body], writes)
+
+
+def _bytes_of(row: CheckpointRow, links: Sequence[Link], memory: Memory) -> Plan[bytes]:
+    """The bytes of a body, remembered from now on."""
+    value = memory.value(row.body)
+    if value is None:
+        # Without links what was known was another one: the chain is needed after all.
+        links = links or (yield from links_of(row.part, [row.body.chain]))
+        value = _kept(unfold(links, [row.body]), memory)[row.body]
+    return value.data
 
 
 def _sorted_out(
@@ -170,32 +209,61 @@ def links_of(part: str, chains: Sequence[int]) -> Plan[list[Link]]:
 # -- records ---------------------------------------------------------------------------------
 
 
-def values_of(
-    rows: Sequence[CheckpointRow],
-    bodies: Sequence[Body],
-    channels: Collection[str] | None,
-    cache: Cache,
-    *,
-    keep: bool,
-) -> Plan[dict[tuple[str, Ref], Value]]:
-    """The values of the channels that are asked for: one statement for each lineage."""
-    refs: dict[str, set[Ref]] = {}
-    for row, body in zip(rows, bodies, strict=True):
-        refs.setdefault(row.part, set()).update(
-            entry.ref
-            for name, entry in body.channels.items()
-            if entry.ref is not None and (channels is None or name in channels)
-        )
-    found: dict[tuple[str, Ref], Value] = {}
-    for part, wanted in refs.items():
-        memory = Memory(cache, part)
-        missing = [ref.chain for ref in wanted if memory.value(ref) is None]
-        links = yield from links_of(part, missing)
-        for ref, value in unfold(links, wanted, memory).items():
-            found[part, ref] = value
-            if keep:
-                memory.keep(ref, value)
-    return found
+def _refs(body: Body, channels: Collection[str] | None) -> dict[str, Ref]:
+    """Where the values of the channels are that are asked for."""
+    return {
+        name: entry.ref
+        for name, entry in body.channels.items()
+        if entry.ref is not None and (channels is None or name in channels)
+    }
+
+
+def _loaded(found: Read, wanted: Wanted, cache: Cache) -> Plan[list[dict[str, Value]]]:
+    """The values of each checkpoint: one statement for each lineage."""
+    refs = [_refs(body, wanted.channels) for body in found.bodies]
+    needed: dict[str, set[Ref]] = {}
+    for row, some in zip(found.rows, refs, strict=True):
+        needed.setdefault(row.part, set()).update(some.values())
+    values = {}
+    for part, some_refs in needed.items():
+        values[part] = rolled((yield from values_at(part, some_refs, Memory(cache, part))))
+    return [
+        {name: values[row.part][ref] for name, ref in some.items()}
+        for row, some in zip(found.rows, refs, strict=True)
+    ]
+
+
+def _remembered(
+    row: CheckpointRow, body: Body, channels: Collection[str] | None, settings: Settings
+) -> Plan[dict[str, Value]]:
+    """The values of one checkpoint, remembered with what is decoded of them."""
+    refs = _refs(body, channels)
+    memory = Memory(settings.cache, row.part)
+    values = yield from values_at(row.part, set(refs.values()), memory, keep=True)
+    return {name: _seen(settings.looks, row.part, ref, values[ref]) for name, ref in refs.items()}
+
+
+def values_at(
+    part: str, wanted: set[Ref], memory: Memory, *, keep: bool = False
+) -> Plan[Mapping[Ref, Value]]:
+    """The values at these places of a lineage, in one statement if some are not remembered."""
+    known = memory.values(wanted)
+    missing = wanted - known.keys()
+    if not missing:
+        return known
+    links = yield from links_of(part, [ref.chain for ref in missing])
+    fresh = unfold(links, missing)
+    return {**known, **(_kept(fresh, memory) if keep else fresh)}
+
+
+def _seen(looks: Cache, part: str, ref: Ref, value: Value) -> Value:
+    """The value, with what was decoded of it where it was looked at before."""
+    key = (part, ref)
+    seen = looks.get(key)
+    if seen is None:
+        seen = Seen()
+        looks.put(key, seen, Seen.WEIGHT * len(value.data))
+    return Value(value.codec, value.data, seen)
 
 
 class Stored(NamedTuple):
@@ -229,7 +297,7 @@ class Stored(NamedTuple):
 _READERS: Mapping[str, Callable[[Stored], Any]] = {
     "parent": lambda stored: stored.row.parent_key,
     "created_at": lambda stored: from_micros(stored.row.created_at),
-    "metadata": lambda stored: stored.body.metadata,
+    "metadata": lambda stored: copied(stored.body.metadata),
     "payload": Stored.payload,
     "values": Stored.values,
     "versions": Stored.versions,
@@ -239,61 +307,54 @@ Checkpoint._row_of = staticmethod(Stored._make)
 _keep = Checkpoint._stored.__set__  # type: ignore[attr-defined]
 
 
-def record(
-    row: CheckpointRow,
-    body: Body,
-    channels: Collection[str] | None,
-    values: Mapping[tuple[str, Ref], Value],
-) -> Checkpoint:
+def _tuple(
+    found: Read, row: CheckpointRow, body: Body, loaded: dict[str, Value]
+) -> CheckpointTuple:
     """What the caller gets."""
-    loaded = {
-        name: values[row.part, entry.ref]
-        for name, entry in body.channels.items()
-        if entry.ref is not None and (channels is None or name in channels)
-    }
     checkpoint: Checkpoint = object.__new__(Checkpoint)
     _keep(checkpoint, Stored(row, body, loaded))
-    return checkpoint
+    writes = found.writes.get((row.part, row.ns, row.id), ())
+    return CheckpointTuple(checkpoint=checkpoint, writes=writes)
 
 
-def tuples(
-    found: Read, wanted: Wanted, cache: Cache, *, keep: bool = False
-) -> Plan[list[CheckpointTuple]]:
+def tuples(found: Read, wanted: Wanted, cache: Cache) -> Plan[list[CheckpointTuple]]:
     """The records of what was read."""
-    channels = wanted.channels
-    if channels is None or channels:
-        values = yield from values_of(found.rows, found.bodies, channels, cache, keep=keep)
-    else:
-        values = {}
-    made = []
-    for row, body in zip(found.rows, found.bodies, strict=True):
-        checkpoint = record(row, body, channels, values)
-        writes = found.writes.get((row.part, row.ns, row.id), ())
-        made.append(CheckpointTuple(checkpoint=checkpoint, writes=writes))
-    return made
+    loaded = yield from _loaded(found, wanted, cache)
+    each = zip(found.rows, found.bodies, loaded, strict=True)
+    return [_tuple(found, row, body, values) for row, body, values in each]
+
+
+def recent(memory: Memory, wanted: Wanted, ns: str, *, latest: bool) -> Known | None:
+    """What this process remembers of the checkpoint that is asked for."""
+    return memory.latest(ns) if latest else memory.known(ns, wanted.values.get("id", ""))
 
 
 def one(
-    wanted: Wanted, ns: str, part: str, cache: Cache, *, latest: bool
+    wanted: Wanted, ns: str, part: str, settings: Settings, *, latest: bool
 ) -> Plan[CheckpointTuple | None]:
     """The checkpoint that is asked for, remembered for the next put; None if there is none."""
-    memory = Memory(cache, part)
-    expected = memory.latest(ns) if latest else memory.known(ns, wanted.values.get("id", ""))
-    has = expected is not None and memory.value(expected.body) is not None
-    known = expected.body.chain if has and expected is not None else 0
-    found = yield from read(wanted, 1, cache, known)
+    memory = Memory(settings.cache, part)
+    expected = recent(memory, wanted, ns, latest=latest)
+    known = expected.body if expected and memory.value(expected.body) else None
+    found = yield from read_one(wanted, settings.cache, known, settings.looks)
     if not found.rows:
         return None
     [row], [body] = found.rows, found.bodies
-    memory.learn(ns, Known(row.id, row.body, body.channels, row.epoch), latest=latest)
-    [made] = yield from tuples(found, wanted, cache, keep=True)
-    return made
+    if expected is None or (row.id, row.body, row.epoch) != _same(expected):
+        memory.learn(ns, Known(row.id, row.body, body.channels, row.epoch), latest=latest)
+    loaded = yield from _remembered(row, body, wanted.channels, settings)
+    return _tuple(found, row, body, loaded)
+
+
+def _same(known: Known) -> tuple[str, Ref, int]:
+    """What tells whether it is still as it was."""
+    return known.id, known.body, known.epoch
 
 
 def known_of(part: str, ns: str, id: str, memory: Memory) -> Plan[Known | None]:
     """What is stored of a checkpoint, for a put that follows it."""
     wanted = Wanted("by_id", {"part": part, "ns": ns, "id": id}, ())
-    found = yield from read(wanted, 1, memory.cache)
+    found = yield from read_one(wanted, memory.cache)
     if not found.rows:
         return None
     [row], [body] = found.rows, found.bodies

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal
 
 from perdure.errors import NotFoundError
 from perdure.features import checkpoint_drafts as drafts
 from perdure.features import checkpoint_lists as lists
 from perdure.features import checkpoint_puts as puts
+from perdure.features.checkpoint_bodies import Memory
 from perdure.features.checkpoint_drafts import Place
-from perdure.features.checkpoint_reads import LAST_ID, LAST_NUMBER, Wanted, one
-from perdure.features.cursors import check_limit
+from perdure.features.checkpoint_reads import LAST_ID, LAST_NUMBER, Wanted, one, recent
+from perdure.features.cursors import check_limit, paged
 from perdure.features.lineage_keeping import LineageKeeping
 from perdure.operation import (
     Bumps,
-    Emit,
     M,
     Plan,
     Stream,
@@ -164,12 +164,12 @@ class Checkpoints(LineageKeeping[M]):
         ``channels`` are those whose values are read (None: all). ``order="id"``: the latest is
         the one with the greatest id, bytewise.
         """
-        find = self._one(lineage, id, namespace, channels, order, writes=False)
+        find, at_once = self._one(lineage, id, namespace, channels, order, writes=False)
 
         def work(_: Bumps) -> Plan[Checkpoint]:
             return _there((yield from find()), lineage, namespace, id).checkpoint
 
-        return in_one(work)
+        return in_one(work) if at_once else work
 
     @reading
     def find(
@@ -182,13 +182,7 @@ class Checkpoints(LineageKeeping[M]):
         order: Order = "put",
     ) -> Work[Checkpoint | None]:
         """The same, or None."""
-        find = self._one(lineage, id, namespace, channels, order, writes=False)
-
-        def work(_: Bumps) -> Plan[Checkpoint | None]:
-            found = yield from find()
-            return None if found is None else found.checkpoint
-
-        return in_one(work)
+        return self._found(lineage, id, namespace, channels, order)
 
     @reading
     def latest(
@@ -200,13 +194,7 @@ class Checkpoints(LineageKeeping[M]):
         order: Order = "put",
     ) -> Work[Checkpoint | None]:
         """The checkpoint that was put last in exactly that namespace, or None."""
-        find = self._one(lineage, None, namespace, channels, order, writes=False)
-
-        def work(_: Bumps) -> Plan[Checkpoint | None]:
-            found = yield from find()
-            return None if found is None else found.checkpoint
-
-        return in_one(work)
+        return self._found(lineage, None, namespace, channels, order)
 
     @reading
     def get_tuple(
@@ -219,12 +207,12 @@ class Checkpoints(LineageKeeping[M]):
         order: Order = "put",
     ) -> Work[CheckpointTuple]:
         """A checkpoint with metadata, parent and the writes of its tasks. `NotFoundError`."""
-        find = self._one(lineage, id, namespace, channels, order, writes=True)
+        find, at_once = self._one(lineage, id, namespace, channels, order, writes=True)
 
         def work(_: Bumps) -> Plan[CheckpointTuple]:
             return _there((yield from find()), lineage, namespace, id)
 
-        return in_one(work)
+        return in_one(work) if at_once else work
 
     @reading
     def find_tuple(
@@ -237,8 +225,9 @@ class Checkpoints(LineageKeeping[M]):
         order: Order = "put",
     ) -> Work[CheckpointTuple | None]:
         """The same, or None."""
-        find = self._one(lineage, id, namespace, channels, order, writes=True)
-        return in_one(lambda _: find())
+        find, at_once = self._one(lineage, id, namespace, channels, order, writes=True)
+        work: Work[CheckpointTuple | None] = lambda _: find()  # noqa: E731 - as the others have
+        return in_one(work) if at_once else work
 
     @reading
     def list(
@@ -283,21 +272,32 @@ class Checkpoints(LineageKeeping[M]):
         writes: bool = True,
     ) -> Stream[CheckpointTuple]:
         """Every checkpoint that `list` gives, page after page; nothing is locked in between."""
-        cursor = None
-        while True:
-            page = yield from run(
+        return paged(
+            lambda cursor: run(
                 Checkpoints.list.of(
                     self, lineage, namespace=namespace, before=before, filter=filter,
                     order=order, channels=channels, writes=writes, cursor=cursor,
                 )
-            )  # fmt: skip
-            for found in page.items:
-                yield Emit(found)
-            cursor = page.next_cursor
-            if cursor is None:
-                return
+            )
+        )  # fmt: skip
 
     # -- checks ------------------------------------------------------------------------------
+
+    def _found(
+        self,
+        lineage: str,
+        id: str | None,
+        namespace: str,
+        channels: Sequence[str] | None,
+        order: Order,
+    ) -> Work[Checkpoint | None]:
+        find, at_once = self._one(lineage, id, namespace, channels, order, writes=False)
+
+        def work(_: Bumps) -> Plan[Checkpoint | None]:
+            found = yield from find()
+            return None if found is None else found.checkpoint
+
+        return in_one(work) if at_once else work
 
     def _one(
         self,
@@ -308,7 +308,8 @@ class Checkpoints(LineageKeeping[M]):
         order: Order,
         *,
         writes: bool,
-    ) -> Any:
+    ) -> tuple[Callable[[], Plan[CheckpointTuple | None]], bool]:
+        """The plan, and whether its first statement is likely to be all there is to it."""
         at = Place(self._settings, lineage, namespace)
         lists.check_order(order)
         values = {"part": at.part, "ns": at.ns}
@@ -322,7 +323,10 @@ class Checkpoints(LineageKeeping[M]):
             writes,
         )
         latest = id is None and order == "put"
-        return lambda: one(wanted, at.ns, at.part, self._settings.cache, latest=latest)
+        known = recent(Memory(self._settings.cache, at.part), wanted, at.ns, latest=latest)
+        # Where the values are only the first statement tells, unless this process knows.
+        at_once = known is not None or not (wanted.channels is None or wanted.channels)
+        return lambda: one(wanted, at.ns, at.part, self._settings, latest=latest), at_once
 
 
 def _there(

@@ -73,69 +73,9 @@ WHERE excluded.idx < 0 OR CAST(:replacing AS BIGINT) = 1
         codec = excluded.codec, data = excluded.data
     WHERE excluded.idx < 0 OR CAST(:replacing AS BIGINT) = 1
 
--- define: is_new
-    NOT EXISTS (SELECT FROM checkpoints c WHERE c.part = :part AND c.ns = :ns AND c.id = :id)
-    AND NOT EXISTS (SELECT FROM checkpoint_values v
-        WHERE v.part = :part AND v.named = ANY(CAST(:absent AS BIGINT[])))
-
--- define: place_known
-    UPDATE checkpoint_namespaces SET last = last + 1, updated_at = :now
-    WHERE part = :part AND ns = :ns AND epoch = :epoch
-      AND EXISTS (SELECT FROM checkpoints b
-          WHERE b.part = :part AND b.ns = :ns AND b.id = :base_id AND b.chain = :base_chain
-            AND b.depth = :base_depth AND b.checksum = :base_checksum)
-      AND (CAST(:owner AS TEXT) IS NULL OR EXISTS (SELECT FROM checkpoint_owners o
-          WHERE o.part = :part AND o.owner_part = :owner AND o.uid = ''))
-      AND {is_new}
-    RETURNING last, epoch
-
--- name: put_known[postgres]
--- The whole put beside a checkpoint that this process knows: NULLs, and no change, where the
--- namespace is not as it was, or where something has to be looked up.
-WITH place AS (
-{place_known}
-), valued AS (
-    INSERT INTO checkpoint_values
-        (part, chain, depth, named, number, head, tail, form, checksum, codec, data)
-    SELECT CAST(:part AS TEXT), v.chain, v.depth, v.named, place.last, v.head, v.tail, v.form,
-        v.checksum, v.codec, v.data
-    FROM place, unnest(
-        CAST(:v_chain AS BIGINT[]), CAST(:v_depth AS BIGINT[]), CAST(:v_named AS BIGINT[]),
-        CAST(:v_head AS BIGINT[]), CAST(:v_tail AS BIGINT[]), CAST(:v_form AS BIGINT[]),
-        CAST(:v_checksum AS BIGINT[]), CAST(:v_codec AS TEXT[]), CAST(:v_data AS BYTEA[])
-    ) AS v (chain, depth, named, head, tail, form, checksum, codec, data)
-), stored AS (
-    INSERT INTO checkpoints
-        (part, ns, id, number, parent_ns, parent_id, digest, run, chain, depth, checksum, created_at)
-    SELECT CAST(:part AS TEXT), CAST(:ns AS TEXT), CAST(:id AS TEXT), place.last,
-        CAST(:parent_ns AS TEXT), CAST(:parent AS TEXT), CAST(:digest AS TEXT),
-        CAST(:run AS TEXT), CAST(:chain AS BIGINT), CAST(:depth AS BIGINT),
-        CAST(:checksum AS BIGINT), :now
-    FROM place
-), written AS (
-{written_at_once}
-)
-SELECT place.last, place.epoch FROM (VALUES (1)) AS always (one) LEFT JOIN place ON TRUE
-
--- name: put_new[postgres]
--- The same beside nothing that is known: every value whole, the namespace made if need be.
-WITH lineage AS (
-    INSERT INTO checkpoint_lineages (part, tenant, lineage, created_at, deleted_at)
-    SELECT CAST(:part AS TEXT), CAST(:tenant AS TEXT), CAST(:lineage AS TEXT),
-        CAST(:now AS BIGINT), CAST(NULL AS BIGINT)
-    WHERE {is_new}
-    ON CONFLICT (part) DO UPDATE
-    SET tenant = excluded.tenant, lineage = excluded.lineage, deleted_at = NULL
-    RETURNING part
-), place AS (
-    INSERT INTO checkpoint_namespaces (part, ns, namespace, last, epoch, updated_at)
-    SELECT CAST(:part AS TEXT), CAST(:ns AS TEXT), CAST(:namespace AS TEXT), 1, CAST(:epoch AS BIGINT),
-        CAST(:now AS BIGINT)
-    FROM lineage
-    ON CONFLICT (part, ns) DO UPDATE
-    SET last = checkpoint_namespaces.last + 1, updated_at = excluded.updated_at
-    RETURNING last, epoch
-), valued AS (
+-- define: rest_at_once
+-- What follows the place: the values, the checkpoint, the writes, and what is given back.
+valued AS (
     INSERT INTO checkpoint_values
         (part, chain, depth, named, number, head, tail, form, checksum, codec, data)
     SELECT CAST(:part AS TEXT), v.chain, v.depth, v.named, place.last, v.head, v.tail, v.form,
@@ -157,6 +97,49 @@ WITH lineage AS (
 {written_at_once}
 )
 SELECT place.last, place.epoch FROM (VALUES (1)) AS always (one) LEFT JOIN place ON TRUE
+
+-- define: is_new
+    NOT EXISTS (SELECT FROM checkpoints c WHERE c.part = :part AND c.ns = :ns AND c.id = :id)
+    AND NOT EXISTS (SELECT FROM checkpoint_values v
+        WHERE v.part = :part AND v.named = ANY(CAST(:absent AS BIGINT[])))
+
+-- define: place_known
+    UPDATE checkpoint_namespaces SET last = last + 1, updated_at = :now
+    WHERE part = :part AND ns = :ns AND epoch = :epoch
+      AND EXISTS (SELECT FROM checkpoints b
+          WHERE b.part = :part AND b.ns = :ns AND b.id = :base_id AND b.chain = :base_chain
+            AND b.depth = :base_depth AND b.checksum = :base_checksum)
+      AND (CAST(:owner AS TEXT) IS NULL OR EXISTS (SELECT FROM checkpoint_owners o
+          WHERE o.part = :part AND o.owner_part = :owner AND o.uid = ''))
+      AND {is_new}
+    RETURNING last, epoch
+
+-- name: put_known[postgres]
+-- The whole put beside a checkpoint that this process knows: NULLs, and no change, where the
+-- namespace is not as it was, or where something has to be looked up.
+WITH place AS (
+{place_known}
+), {rest_at_once}
+
+-- name: put_new[postgres]
+-- The same beside nothing that is known: every value whole, the namespace made if need be.
+WITH lineage AS (
+    INSERT INTO checkpoint_lineages (part, tenant, lineage, created_at, deleted_at)
+    SELECT CAST(:part AS TEXT), CAST(:tenant AS TEXT), CAST(:lineage AS TEXT),
+        CAST(:now AS BIGINT), CAST(NULL AS BIGINT)
+    WHERE {is_new}
+    ON CONFLICT (part) DO UPDATE
+    SET tenant = excluded.tenant, lineage = excluded.lineage, deleted_at = NULL
+    RETURNING part
+), place AS (
+    INSERT INTO checkpoint_namespaces (part, ns, namespace, last, epoch, updated_at)
+    SELECT CAST(:part AS TEXT), CAST(:ns AS TEXT), CAST(:namespace AS TEXT), 1, CAST(:epoch AS BIGINT),
+        CAST(:now AS BIGINT)
+    FROM lineage
+    ON CONFLICT (part, ns) DO UPDATE
+    SET last = checkpoint_namespaces.last + 1, updated_at = excluded.updated_at
+    RETURNING last, epoch
+), {rest_at_once}
 
 -- name: put_writes[postgres]
 -- The writes of a task into a namespace that is there.
@@ -216,33 +199,67 @@ ORDER BY l.lineage, c.number DESC
   AND (c.id < :below_id OR (c.id = :below_id AND l.lineage > :after_lineage))
 ORDER BY c.id DESC, l.lineage
 
--- define: bodies_of_page
-SELECT 1, v.part, v.codec, NULL, NULL, NULL, NULL, NULL, NULL, v.chain, v.depth, v.head, v.tail,
-    v.form, v.checksum, v.data
-FROM checkpoint_values v
-WHERE {of_values} AND v.chain <> :known
-  AND (v.part, v.chain) IN (SELECT p.part, p.chain FROM page p)
-
--- define: writes_of_page
-UNION ALL
-SELECT 2, w.part, w.ns, w.id, w.task, w.path, w.channel, w.codec, w.value, w.idx, 0, 0, 0, 0, 0,
-    w.data
-FROM checkpoint_writes w
-WHERE {of_writes} AND (w.part, w.ns, w.id) IN (SELECT p.part, p.ns, p.id FROM page p)
-
--- name: page
--- for: found, of_values, of_writes = by_id: {by_id}, v.part = :part, w.part = :part | one_put: {one_put}, v.part = :part, w.part = :part | one_id: {one_id}, v.part = :part, w.part = :part | lineage_put: {lineage_put}, v.part = :part, w.part = :part | lineage_id: {lineage_id}, v.part = :part, w.part = :part | same_put: {same_put}, 1 = 1, 1 = 1 | same_id: {same_id}, 1 = 1, 1 = 1 | tenant_put: {tenant_put}, 1 = 1, 1 = 1 | tenant_id: {tenant_id}, 1 = 1, 1 = 1
--- for: with_writes = plain: | written: {writes_of_page}
--- Checkpoints, the chains that their bodies are in (but for one that is known), and their writes.
-WITH page AS MATERIALIZED (
+-- define: columns_of_page
     SELECT c.part, c.ns, c.id, n.namespace, l.lineage, c.parent_id, c.parent_ns, c.number, c.chain,
         c.depth, c.checksum, c.created_at, n.epoch
-    {found} LIMIT :limit
-)
+
+-- define: rows_of_page
 SELECT 0, p.part, p.ns, p.id, p.namespace, p.lineage, p.parent_id, p.parent_ns,
     CAST(NULL AS TEXT), p.number, p.chain, p.depth, p.checksum, p.created_at, p.epoch,
     CAST(NULL AS BYTEA)
 FROM page p
+
+-- define: columns_of_body
+SELECT 1, v.part, v.codec, NULL, NULL, NULL, NULL, NULL, NULL, v.chain, v.depth, v.head, v.tail,
+    v.form, v.checksum, v.data
+
+-- define: columns_of_write
+SELECT 2, w.part, w.ns, w.id, w.task, w.path, w.channel, w.codec, w.value, w.idx, 0, 0, 0, 0, 0,
+    w.data
+
+-- define: writes_of_one
+UNION ALL
+{columns_of_write}
+FROM page p CROSS JOIN checkpoint_writes w
+WHERE w.part = :part AND w.ns = p.ns AND w.id = p.id
+
+-- name: one
+-- for: found = by_id: {by_id} | one_put: {one_put} | one_id: {one_id}
+-- for: with_writes = plain: | written: {writes_of_one}
+-- The same as a page of one. With a limit that is no parameter the server knows that it is one
+-- when it plans: else it joins all of the lineage, and plans it anew for each call.
+WITH page AS MATERIALIZED (
+{columns_of_page}
+    {found} LIMIT 1
+)
+{rows_of_page}
+UNION ALL
+{columns_of_body}
+FROM page p CROSS JOIN checkpoint_values v
+WHERE v.part = :part AND v.chain = p.chain AND p.chain <> :known
+{with_writes}
+
+-- define: bodies_of_page
+{columns_of_body}
+FROM checkpoint_values v
+WHERE {of_values}
+  AND (v.part, v.chain) IN (SELECT p.part, p.chain FROM page p)
+
+-- define: writes_of_page
+UNION ALL
+{columns_of_write}
+FROM checkpoint_writes w
+WHERE {of_writes} AND (w.part, w.ns, w.id) IN (SELECT p.part, p.ns, p.id FROM page p)
+
+-- name: page
+-- for: found, of_values, of_writes = one_put: {one_put}, v.part = :part, w.part = :part | one_id: {one_id}, v.part = :part, w.part = :part | lineage_put: {lineage_put}, v.part = :part, w.part = :part | lineage_id: {lineage_id}, v.part = :part, w.part = :part | same_put: {same_put}, 1 = 1, 1 = 1 | same_id: {same_id}, 1 = 1, 1 = 1 | tenant_put: {tenant_put}, 1 = 1, 1 = 1 | tenant_id: {tenant_id}, 1 = 1, 1 = 1
+-- for: with_writes = plain: | written: {writes_of_page}
+-- Checkpoints, the chains that their bodies are in, and their writes.
+WITH page AS MATERIALIZED (
+{columns_of_page}
+    {found} LIMIT :limit
+)
+{rows_of_page}
 UNION ALL
 {bodies_of_page}
 {with_writes}
@@ -365,7 +382,9 @@ WHERE part = :part AND ns = :ns AND id = :id
 
 -- name: of_run
 -- In every lineage of a tenant: a sharded database asks all its machines.
-SELECT c.part, c.ns, c.id FROM checkpoints c WHERE c.run = :run ORDER BY c.part, c.ns, c.id
+SELECT c.part, l.lineage, c.ns, c.id
+FROM checkpoints c JOIN checkpoint_lineages l ON l.part = c.part
+WHERE c.run = :run ORDER BY c.part, c.ns, c.id
 
 -- name: any
 SELECT 1 FROM checkpoints c WHERE c.part = :part LIMIT 1

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import NamedTuple, cast
 
 from perdure.errors import ConflictError, InvalidError, NotFoundError, TooLargeError
-from perdure.features.describing import MAX_TTL
+from perdure.features.describing import span
 from perdure.features.fulltext import Doc, document, index, reindex_alone
 from perdure.features.hooks import passed
 from perdure.features.indexed_texts import CLARIFICATIONS as INDEXED
 from perdure.features.indexed_texts import block_of, clarification_text
-from perdure.features.leases import LEASES
 from perdure.features.lookup import Target, hold, target
 from perdure.features.outbox import Notes
-from perdure.operation import Bumps, Plan, Settings
+from perdure.operation import Bumps, Plan, Settings, Statement
 from perdure.parts import Place, place
 from perdure.records import (
     Clarification,
@@ -145,15 +144,6 @@ def _options(options: Sequence[str], settings: Settings) -> str:
     return encode_trusted(checked)
 
 
-def _end(ttl: timedelta | None, now: int) -> int | None:
-    if ttl is None:
-        return None
-    if not isinstance(ttl, timedelta) or not timedelta(0) < ttl <= MAX_TTL:
-        message = f"ttl must be a timedelta above 0, of at most {MAX_TTL.days} days, not {ttl!r}"
-        raise InvalidError(message, "ttl")
-    return now + ttl // timedelta(microseconds=1)
-
-
 def question_digest(question: str) -> str:
     """What a pending question is recognised by."""
     return digest("question", question)
@@ -184,7 +174,7 @@ def draft(
         answered_by="",
         created_at=who.now,
         answered_at=None,
-        expires_at=_end(ttl, who.now),
+        expires_at=None if ttl is None else who.now + span(ttl, "ttl"),
     )
 
 
@@ -272,41 +262,31 @@ def conflict(row: ClarificationRow, now: int, what: str) -> ConflictError:
 # -- who waits -------------------------------------------------------------------------------
 
 
-def lease_of(clarification_id: str, waiter: str = "") -> str:
-    """The name of the lease of one who waits, or with none what the names of all begin with."""
-    return f"clarification {digest('wait', clarification_id)} {waiter}"
+def held(at: Where) -> Statement:
+    """What takes the row while it is pending."""
+    return CLARIFICATIONS.hold(part=at.part, id=at.id, tenant=at.tenant)
+
+
+def lease_name(clarification_id: str) -> Callable[[str], str]:
+    """The name of the lease of each who waits; for ``""`` what all of them begin with."""
+    named = digest("wait", clarification_id)
+    return lambda waiter: f"clarification {named} {waiter}"
 
 
 def is_waited_for(at: Where) -> Plan[bool]:
     """Whether some live process waits for the answer."""
-    low = lease_of(at.id)
+    low = lease_name(at.id)("")
     rows = yield CLARIFICATIONS.waiters(
         part=at.part, from_name=low, to_name=f"{low[:-1]}!", now=at.now
     )
     return bool(rows)
 
 
-def take_wait(at: Where, waiter: str, until: int) -> Plan[ClarificationRow]:
-    """The question, and a lease on it while it is pending."""
-    # The row first: who ends what nobody waits for comes before this, or sees the lease.
-    pending_still = yield CLARIFICATIONS.hold(part=at.part, id=at.id, tenant=at.tenant)
-    row = yield from get(at)
-    if pending_still:
-        name = lease_of(at.id, waiter)
-        yield LEASES.take(part=at.part, name=name, owner=waiter, now=at.now, until=until)
-    return row
-
-
-def drop_wait(at: Where, waiter: str) -> Plan[None]:
-    """Nobody waits here any more."""
-    yield CLARIFICATIONS.leave(part=at.part, name=lease_of(at.id, waiter), owner=waiter)
-
-
 def recover(at: Where, before: int | None) -> Plan[tuple[str, ClarificationRow | None]]:
     """What is to become of a question after a restart, and the row as it is then."""
-    held = yield CLARIFICATIONS.hold(part=at.part, id=at.id, tenant=at.tenant)
+    is_held = yield held(at)
     row = yield from find(at)
-    if not held or row is None or row.seen(at.now).status != "pending":
+    if not is_held or row is None or row.seen(at.now).status != "pending":
         return "", row
     if (yield from is_waited_for(at)):
         return "waited_for", row

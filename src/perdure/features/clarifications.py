@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
-import math
-import time
 from collections.abc import Sequence
-from contextlib import suppress
 from datetime import timedelta
 from typing import Any, NamedTuple
 
-from perdure.errors import InvalidError, PerdureError
+from perdure.errors import InvalidError
 from perdure.features import clarification_rows as rows
-from perdure.features.clarification_rows import CLARIFICATIONS, STATES, ClarificationRow, Where
-from perdure.features.cursors import check_limit, pack, unpack
+from perdure.features.clarification_rows import CLARIFICATIONS, STATES, ClarificationRow
+from perdure.features.cursors import check_limit, pack, paged, unpack
 from perdure.features.hooks import passed
 from perdure.features.listing import scope_of
 from perdure.features.lookup import find as find_session
 from perdure.features.outbox import notes
+from perdure.features.waiting import Awaited, ended, seconds_of
 from perdure.operation import (
     Bumps,
-    Emit,
     Feature,
     Flow,
     M,
     Noted,
     Operation,
     Plan,
-    Sleep,
     Stream,
     Work,
     flow,
@@ -50,11 +46,6 @@ from perdure.records import (
 from perdure.values import check_text, from_micros
 
 _KIND = "clarifications"
-#: Of one who waits: until when they count as alive, and how often they say that they are.
-_LEASE = timedelta(seconds=10) // timedelta(microseconds=1)
-_RENEW_SECONDS = 3.0
-_SHORTEST = 0.01
-_LONGEST = 0.15
 _BATCH = 100
 _NO_FILTER = ("", "")
 
@@ -169,37 +160,11 @@ class Clarifications(Feature[M]):
         `recover_pending` of others leaves the question alone, and up to 10 s longer if the
         process or task that waits is ended from outside.
         """
-        deadline = _deadline(timeout)
         at = rows.where(self._settings, id)
-        found = yield from run(self._looking(id))
-        if found.status != "pending" or timeout == 0:
-            return found
-        waiter = self._settings.ids()
-        failure: Exception | None = None
-        try:
-            found = yield from self._ended(at, waiter, deadline)
-        except Exception as error:  # noqa: BLE001 - raised below
-            failure = error
-        # What cannot be dropped, as in a store that was closed, ends by itself.
-        with suppress(PerdureError):
-            yield from run(self._leaving(at, waiter))
-        if failure is not None:
-            raise failure
-        return found
-
-    def _ended(self, at: Where, waiter: str, deadline: float) -> Flow[Clarification]:
-        renew_at, pause = 0.0, _SHORTEST
-        while True:
-            if time.monotonic() >= renew_at:
-                renew_at = time.monotonic() + _RENEW_SECONDS
-                found = yield from run(self._waiting(at.id, waiter))
-            else:
-                found = yield from run(self._looking(at.id))
-            left = deadline - time.monotonic()
-            if found.status != "pending" or left <= 0:
-                return found
-            yield Sleep(min(pause, left), (at.part, at.id))
-            pause = min(pause * 2, _LONGEST)
+        what = Awaited(
+            at.part, at.id, lambda: run(self._looking(id)), rows.held(at), rows.lease_name(at.id)
+        )
+        return (yield from ended(what, seconds_of(timeout), self._settings))
 
     def _looking(self, id: str) -> Operation[Clarification]:
         at = rows.where(self._settings, id)
@@ -208,17 +173,6 @@ class Clarifications(Feature[M]):
             return (yield from rows.get(at)).seen(at.now)
 
         return self._reading("wait", work)
-
-    def _waiting(self, id: str, waiter: str) -> Operation[Clarification]:
-        at = rows.where(self._settings, id)
-
-        def work(_: Bumps) -> Plan[Clarification]:
-            return (yield from rows.take_wait(at, waiter, at.now + _LEASE)).seen(at.now)
-
-        return Operation("clarifications.wait", (), {}, work)
-
-    def _leaving(self, at: Where, waiter: str) -> Operation[None]:
-        return Operation("clarifications.wait", (), {}, lambda _: rows.drop_wait(at, waiter))
 
     # -- reading -----------------------------------------------------------------------------
 
@@ -299,17 +253,13 @@ class Clarifications(Feature[M]):
         status: ClarificationStatus | None = None,
     ) -> Stream[Clarification]:
         """Every question that `list` gives, page after page."""
-        cursor = None
-        while True:
-            op = Clarifications.list.of(
-                self, app, user, session=session, status=status, cursor=cursor, limit=_BATCH
+        return paged(
+            lambda cursor: run(
+                Clarifications.list.of(
+                    self, app, user, session=session, status=status, cursor=cursor, limit=_BATCH
+                )
             )
-            page = yield from run(op)
-            for found in page.items:
-                yield Emit(found)
-            cursor = page.next_cursor
-            if cursor is None:
-                return
+        )
 
     def _filter(
         self,
@@ -414,15 +364,6 @@ def _page(wanted: _Filter, after: Sequence[Any] | None, limit: int) -> Plan[list
     }  # fmt: skip
     found = yield query(**{name: values[name] for name in query.params})
     return [ClarificationRow._make(row) for row in found]
-
-
-def _deadline(timeout: float | None) -> float:
-    if timeout is None:
-        return math.inf
-    number = isinstance(timeout, int | float) and not isinstance(timeout, bool)
-    if not number or not 0 <= timeout < math.inf:
-        raise InvalidError(f"timeout is seconds, 0 or more, or None, not {timeout!r}", "timeout")
-    return time.monotonic() + timeout
 
 
 def expire(tenant: str, now: int) -> Flow[int]:

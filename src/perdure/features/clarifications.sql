@@ -59,9 +59,6 @@ RETURNING {returned}
 SELECT 1 FROM leases l
 WHERE l.part = :part AND l.name >= :from_name AND l.name < :to_name AND l.until > :now LIMIT 1
 
--- name: leave
-DELETE FROM leases WHERE part = :part AND name = :name AND owner = :owner
-
 -- define: answered
 c.status = 'answered'
 

@@ -11,14 +11,13 @@ from perdure.features import cron_runs, cron_tasks
 from perdure.features.cron_changes import changed, synced
 from perdure.features.cron_runs import RunRow, new_run
 from perdure.features.cron_tasks import CRON, TaskRow, checked, hold, not_found, part_of
-from perdure.features.cursors import check_limit, pack, unpack
+from perdure.features.cursors import check_limit, pack, paged, unpack
 from perdure.features.fulltext import unindex_alone
 from perdure.features.indexed_texts import TASKS, block_of
 from perdure.features.lookup import get, target
 from perdure.features.schedules import check_expression, upcoming
 from perdure.operation import (
     Bumps,
-    Emit,
     Feature,
     Flow,
     M,
@@ -147,15 +146,11 @@ class Cron(Feature[M]):
         source: str | None = None,
     ) -> Stream[CronTask]:
         """Everything that `list` would give, page after page."""
-        cursor = None
-        while True:
-            work = self._listed(app, enabled, source, cursor, 200)
-            page = yield from run(self._reading("list", work))
-            for task in page.items:
-                yield Emit(task)
-            cursor = page.next_cursor
-            if cursor is None:
-                return
+        return paged(
+            lambda cursor: run(
+                self._reading("list", self._listed(app, enabled, source, cursor, 200))
+            )
+        )
 
     @operation
     def update(
@@ -379,7 +374,7 @@ class Cron(Feature[M]):
     def _scope(self, app: str | AllType) -> tuple[str, str]:
         return ("tenant", self._settings.tenant) if app is ALL else ("app", self._place(app))
 
-    def _row(self, app: str, columns: dict[str, Any], source: str) -> TaskRow:
+    def _row(self, app: str, columns: dict[str, Any], source: cron_tasks.Source) -> TaskRow:
         """A task that was not there."""
         settings = self._settings
         now, part = settings.clock(), self._place(app)

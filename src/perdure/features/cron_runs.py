@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any, Literal, NamedTuple
 
-from perdure.features.cron_tasks import CRON, TaskRow
+from perdure.features.cron_tasks import CRON, TaskRow, find
 from perdure.features.outbox import Notes, notes
 from perdure.features.schedules import slots_until
 from perdure.operation import Bumps, Operation, Plan, Settings
@@ -245,12 +245,13 @@ def waiting(tenant: str, after: RunRow | None, limit: int) -> Operation[list[Wai
     where = dict(zip(("after_at", "after_part", "after_id"), start, strict=True))
 
     def work() -> Plan[list[Waiting]]:
-        found = []
-        for row in (yield CRON.waiting(tenant=tenant, limit=limit, **where)):
-            run = RunRow._make(row)
-            tasks = yield CRON.find_task(part=run.part, id=run.task_id, tenant=tenant)
-            found.append(Waiting(run, TaskRow._make(tasks[0]) if tasks else None))
-        return found
+        rows = yield CRON.waiting(tenant=tenant, limit=limit, **where)
+        runs = [RunRow._make(row) for row in rows]
+        tasks: dict[str, TaskRow | None] = {}
+        # Once a task: of one that was behind many slots may wait.
+        for part, task_id in dict.fromkeys((run.part, run.task_id) for run in runs):
+            tasks[task_id] = yield from find(part, task_id, tenant)
+        return [Waiting(run, tasks[run.task_id]) for run in runs]
 
     return Operation("cron.waiting", (), {}, lambda _: work(), reads=True, of_session=False)
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from perdure.errors import ConflictError, InvalidError, NotFoundError
-from perdure.features.describing import MAX_TTL
+from perdure.features.describing import span
 from perdure.features.fulltext import Doc, document, grow, index, reindex_alone
 from perdure.features.hooks import passed
 from perdure.features.indexed_texts import TASKS, block_of, task_text
@@ -24,6 +24,8 @@ MISFIRES = ("skip", "once", "all")
 OVERLAPS = ("skip", "queue", "allow")
 SOURCES = ("config", "tool")
 _PART = 32
+
+Source = Literal["config", "tool"]
 _MOST_MISSED = 10_000
 
 
@@ -40,10 +42,10 @@ class TaskRow(NamedTuple):
     action: str
     enabled: int
     paused_by: str
-    source: str
-    misfire: str
+    source: Source
+    misfire: Literal["skip", "once", "all"]
     misfire_limit: int
-    overlap: str
+    overlap: Literal["skip", "queue", "allow"]
     timeout: int | None
     last_triggered_at: int | None
     next_run_at: int | None
@@ -63,10 +65,10 @@ class TaskRow(NamedTuple):
             action=decode(self.action, f"the action of task {self.id!r}"),
             enabled=bool(self.enabled),
             paused_by=self.paused_by,
-            source=self.source,  # type: ignore[arg-type]
-            misfire=self.misfire,  # type: ignore[arg-type]
+            source=self.source,
+            misfire=self.misfire,
             misfire_limit=self.misfire_limit,
-            overlap=self.overlap,  # type: ignore[arg-type]
+            overlap=self.overlap,
             timeout=maybe(lambda value: timedelta(microseconds=value), self.timeout),
             last_triggered_at=maybe(from_micros, self.last_triggered_at),
             next_run_at=maybe(from_micros, self.next_run_at),
@@ -138,12 +140,7 @@ def check_misfire_limit(value: object) -> int:
 
 def check_timeout(value: timedelta | None) -> int | None:
     """The microseconds of a time; None stays None."""
-    if value is None:
-        return None
-    if not isinstance(value, timedelta) or not timedelta(0) < value <= MAX_TTL:
-        message = f"timeout must be a timedelta above 0, or None, not {value!r}"
-        raise InvalidError(message, "timeout")
-    return value // timedelta(microseconds=1)
+    return None if value is None else span(value, "timeout")
 
 
 def action_text(action: Any, settings: Settings) -> str:

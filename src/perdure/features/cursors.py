@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from binascii import Error as Base64Error
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
 from perdure.errors import InvalidError, TooLargeError
+from perdure.operation import Emit, Flow, Stream, T
+from perdure.records import Page
 from perdure.values import encode_trusted
 
 _MOST = 2**63
@@ -42,3 +45,15 @@ def check_limit(limit: int, most: int) -> int:
     if limit > most:
         raise TooLargeError(f"limit is {limit}, a page has at most {most} items", "records")
     return limit
+
+
+def paged(page_at: Callable[[str | None], Flow[Page[T]]]) -> Stream[T]:
+    """Every item of a list, page after page: ``page_at`` gives the one behind a cursor."""
+    cursor = None
+    while True:
+        page = yield from page_at(cursor)
+        for item in page.items:
+            yield Emit(item)
+        cursor = page.next_cursor
+        if cursor is None:
+            return

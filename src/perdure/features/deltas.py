@@ -61,17 +61,24 @@ def change(base: bytes, value: bytes) -> Packed | None:
 
 def unpack(packed: Packed, base: bytes, what: str) -> bytes:
     """The value; the base is empty for one that is whole. `CorruptError`."""
+    value = bytearray(base)
+    apply(packed, value, what)
+    return bytes(value)
+
+
+def apply(packed: Packed, value: bytearray, what: str) -> None:
+    """Make the value out of its base, in its place: what both share is not copied."""
     head, tail, form, data = packed
     try:
         if form == ZLIB:
             data = zlib.decompress(data)
         elif form != RAW:
-            data = zlib.decompressobj(zdict=_dictionary(base, head)).decompress(data)
+            data = zlib.decompressobj(zdict=_dictionary(value, head)).decompress(data)
         if form == PATCH:
-            data = _patched(base, data)
+            data = _patched(value, data)
     except (zlib.error, ValueError, msgspec.DecodeError) as error:
         raise CorruptError(f"the stored bytes of {what} are damaged: {error}") from error
-    return base[:head] + data + base[len(base) - tail :] if head or tail else data
+    value[head : len(value) - tail] = data
 
 
 # -- several changes in one value ------------------------------------------------------------
@@ -119,10 +126,10 @@ def _found_again(
     return None
 
 
-def _patched(base: bytes, patch: bytes) -> bytes:
+def _patched(base: bytearray, patch: bytes) -> bytes:
     line, _, new = patch.partition(b"\n")
     steps = msgspec.json.decode(line, type=list[int])
-    parts = []
+    parts: list[bytes | bytearray] = []
     place = 0
     for length, there, copied in zip(steps[::3], steps[1::3], steps[2::3], strict=True):
         parts += [new[place : place + length], base[there : there + copied]]
@@ -135,7 +142,32 @@ def checksum(value: bytes) -> int:
     return zlib.crc32(value)
 
 
-def _dictionary(base: bytes, head: int) -> bytes:
+class Sums:
+    """The checksums of values that are each a change of the one before.
+
+    What they share with it at their beginning is summed up once.
+    """
+
+    __slots__ = ("_length", "_sum")
+
+    def __init__(self) -> None:
+        self._length = self._sum = 0
+
+    def follow(self, packed: Packed) -> None:
+        """The next value is this change of the one before."""
+        if packed.head < self._length:
+            self._length = self._sum = 0
+
+    def of(self, value: bytes | bytearray) -> int:
+        """The checksum of the value, the same as `checksum`."""
+        # The last byte closes a text: what comes next is often put before it.
+        most = max(len(value) - 1, self._length)
+        self._sum = zlib.crc32(value[self._length : most], self._sum)
+        self._length = most
+        return zlib.crc32(value[most:], self._sum)
+
+
+def _dictionary(base: bytes | bytearray, head: int) -> bytes | bytearray:
     """What of the base is like what was put in: all of a small one, else what is around it."""
     if len(base) <= _SMALL:
         return base

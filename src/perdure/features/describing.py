@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from perdure.errors import InvalidError, TooLargeError
 from perdure.features.lookup import SESSIONS, SessionRow
@@ -60,12 +60,12 @@ def key_text(key: SessionKey | None, limit: int) -> str | None:
     return encode_trusted(list(checked))
 
 
-def micros(ttl: timedelta) -> int:
-    """A time to live in microseconds; it must be above zero."""
+def micros(ttl: object, thing: str) -> int:
+    """The time to live of a thing in microseconds; it must be above zero."""
     if not isinstance(ttl, timedelta):
         raise InvalidError(f"ttl must be a timedelta, not {ttl!r}", "ttl")
     if ttl <= timedelta(0):
-        raise InvalidError(f"ttl must be above zero, not {ttl}: delete the session instead", "ttl")
+        raise InvalidError(f"ttl must be above zero, not {ttl}: delete the {thing} instead", "ttl")
     if ttl > MAX_TTL:
         raise InvalidError(
             f"ttl is {ttl.days} days, at most {MAX_TTL.days}: None is for ever", "ttl"
@@ -73,10 +73,18 @@ def micros(ttl: timedelta) -> int:
     return ttl // timedelta(microseconds=1)
 
 
+def span(value: object, what: str) -> int:
+    """The microseconds of a timedelta above 0; `InvalidError`."""
+    if not isinstance(value, timedelta) or not timedelta(0) < value <= MAX_TTL:
+        most = f"of at most {MAX_TTL.days} days"
+        raise InvalidError(f"{what} must be a timedelta above 0, {most}, not {value!r}", what)
+    return value // timedelta(microseconds=1)
+
+
 class Change(NamedTuple):
     """What an update changes: the columns, and the metadata by key."""
 
-    columns: dict[str, str | int | None]
+    columns: dict[str, Any]
     tags: list[str] | None
     metadata: dict[str, JSON]
     removed: list[str]
@@ -95,11 +103,11 @@ def change(
     """The checked change; `InvalidError` for what cannot be stored."""
     text = Text(limits)
     lines = {"title": title, "author": author, "agent_type": agent_type}
-    columns: dict[str, str | int | None] = {
+    columns: dict[str, Any] = {
         name: text.line(value, name) for name, value in lines.items() if value is not None
     }
     if ttl is not None:
-        columns["ttl"] = None if ttl is DELETE else micros(ttl)  # type: ignore[arg-type]
+        columns["ttl"] = None if ttl is DELETE else micros(ttl, "session")
     given = dict(metadata or {})
     kept = {key: value for key, value in given.items() if value is not DELETE}
     removed = [key for key, value in given.items() if value is DELETE]
@@ -119,7 +127,7 @@ def apply(row: SessionRow, changed: Change, now: int) -> Plan[SessionRow]:
     if size > changed.limit:
         message = f"metadata grows to {size} bytes of JSON, the limit is {changed.limit}"
         raise TooLargeError(message, "state", "metadata")
-    row = row._replace(tags=encode_trusted(tags), metadata=text, **changed.columns)  # type: ignore[arg-type]
+    row = row._replace(tags=encode_trusted(tags), metadata=text, **changed.columns)
     row = row._replace(expires_at=None if row.ttl is None else now + row.ttl)
     yield SESSIONS.describe(
         part=row.part,

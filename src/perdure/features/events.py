@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 from perdure.errors import NotFoundError
 from perdure.features import appending, contexts, following, reading
-from perdure.features.cursors import check_limit, pack, unpack
+from perdure.features.cursors import check_limit, pack, paged, unpack
 from perdure.features.drafts import EventRow, check_batch, draft, event_of
 from perdure.features.hooks import passed
 from perdure.features.line import EVENTS, NO_SEQ
@@ -18,7 +18,6 @@ from perdure.features.rewriting import Rewriting
 from perdure.formats import convert
 from perdure.operation import (
     Bumps,
-    Emit,
     Flow,
     M,
     Operation,
@@ -223,9 +222,8 @@ class Events(Rewriting[M]):
         newest_first: bool = False,
     ) -> Stream[Event]:
         """Every event, page after page; filters as in `read`."""
-        cursor = None
-        while True:
-            page = yield from run(
+        return paged(
+            lambda cursor: run(
                 Events.list.of(
                     self,
                     key,
@@ -240,11 +238,7 @@ class Events(Rewriting[M]):
                     limit=500,
                 )
             )
-            for event in page.items:
-                yield Emit(event)
-            cursor = page.next_cursor
-            if cursor is None:
-                return
+        )
 
     @reads
     def count(

@@ -11,7 +11,8 @@ from typing import Any, Generic, NamedTuple, TypeVar, cast
 from perdure.errors import ApprovalPendingError, ClosedError, DeniedError, InvalidError
 from perdure.features import approval_rows as rows
 from perdure.features.approval_requests import Asked, request
-from perdure.features.approval_waiting import looked, seconds_of, waited
+from perdure.features.approval_waiting import looked, waited
+from perdure.features.waiting import seconds_of
 from perdure.operation import Async, Feature, Flow, M, Operation, Plan, Settings, Sync, run
 from perdure.policy import ApprovalPolicy
 from perdure.records import JSON, Approval, Opaque, SessionKey
@@ -175,14 +176,24 @@ class _How(NamedTuple):
     policy: ApprovalPolicy
     #: None: do not wait at all.
     seconds: float | None
-    #: Raises for arguments that cannot be run with: an approval is not used up for those.
-    fits: Callable[[JSON], object] = lambda _: None
+
+
+def _any(_: JSON) -> None:
+    """Of a block nobody knows what it can be run with."""
 
 
 def _pass(
-    tool_name: str, args: JSON, about: Mapping[str, Any], how: _How, settings: Settings
+    tool_name: str,
+    args: JSON,
+    about: Mapping[str, Any],
+    how: _How,
+    settings: Settings,
+    check: Callable[[JSON], None] = _any,
 ) -> Flow[Passed]:
-    """The arguments that may be run now; raises in every other case."""
+    """The arguments that may be run now; raises in every other case.
+
+    ``check`` raises for those that cannot be run with: an approval is not used up for them.
+    """
     verdict = how.policy.verdict(tool_name)
     if verdict.answer == "deny":
         raise DeniedError(f"the policy denies {tool_name!r} by {verdict.pattern!r}")
@@ -195,7 +206,7 @@ def _pass(
     approval = yield from _answered(asked, how, settings)
     # What on_write has hidden in the stored arguments is not hidden from the tool.
     final = given if approval.edited_args is None else approval.edited_args
-    how.fits(final)
+    check(final)
     at = rows.place_of(approval.id, settings.tenant, settings.limits, settings.clock())
     _, sha256_hex = rows.args_text(final, "args", settings.limits)
     consuming: Operation[bool] = Operation(
@@ -308,8 +319,7 @@ class _Tool:
 def _gated(tool: _Tool, runner: Any, how: _How, settings: Settings) -> Callable[..., Any]:
     def steps(values: dict[str, Any], kept: dict[str, Any]) -> Flow[Passed]:
         about = tool.about({**values, **kept})
-        fits = how._replace(fits=lambda args: tool.check(args, kept))
-        return _pass(tool.name, values, about, fits, settings)
+        return _pass(tool.name, values, about, how, settings, lambda args: tool.check(args, kept))
 
     awaits = inspect.iscoroutinefunction(runner.flow)
     if not inspect.iscoroutinefunction(tool.function):

@@ -9,7 +9,7 @@ from typing import Any
 
 from perdure.errors import BusyError, DeniedError, InvalidError, ReadOnlyError, TooLargeError
 from perdure.features import browsing, document_search, documents, storing
-from perdure.features.cursors import check_limit
+from perdure.features.cursors import check_limit, paged
 from perdure.features.filters import condition_of
 from perdure.features.fulltext import tidy
 from perdure.features.memory_rows import Owner
@@ -20,7 +20,6 @@ from perdure.features.segmentation import query_words
 from perdure.features.storing import KEYVALUES, At, KeyValueRow, part_of
 from perdure.operation import (
     Bumps,
-    Emit,
     Feature,
     Flow,
     M,
@@ -328,15 +327,8 @@ class KeyValues(Feature[M]):
         order: str = "key",
     ) -> Stream[KeyValue]:
         """Everything that `list` would give, page after page."""
-        cursor = None
-        while True:
-            wanted = (namespace, app, user, key_prefix, filter, order)
-            page = yield from self._page(*wanted, False, cursor, 200)
-            for found in page.items:
-                yield Emit(found)
-            cursor = page.next_cursor
-            if cursor is None:
-                return
+        wanted = (namespace, app, user, key_prefix, filter, order)
+        return paged(lambda cursor: self._page(*wanted, False, cursor, 200))
 
     @flow
     def search(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
+from functools import partial
 from typing import Any, NamedTuple
 
 from perdure.errors import InvalidError, NotFoundError
@@ -11,7 +12,7 @@ from perdure.features import checkpoint_drafts as drafts
 from perdure.features.checkpoint_bodies import CHECKPOINTS, Memory, namespace_key
 from perdure.features.checkpoint_copies import branch, copy, tree
 from perdure.features.checkpoint_drafts import Place
-from perdure.features.checkpoint_prunes import Cut, Name, chosen, prune
+from perdure.features.checkpoint_prunes import Cut, Name, chosen, named, prune
 from perdure.features.cursors import check_limit, pack, unpack
 from perdure.features.lineages import leasable, refuse_if_kept, remove, take
 from perdure.features.runs import TTL, RunLease, holder_of, lease_of, wanted_lease
@@ -111,19 +112,14 @@ class LineageKeeping(Feature[M]):
         runs = sorted(filter(None, {drafts.run_digest(settings.tenant, one) for one in checked}))
 
         def work(_: Bumps) -> Plan[int]:
-            by_part: dict[str, set[Name]] = {}
+            by_lineage: dict[tuple[str, str], set[Name]] = {}
             for of_run in runs:
-                for part, ns, name in (yield CHECKPOINTS.of_run(run=of_run)):
-                    by_part.setdefault(part, set()).add((ns, name))
+                for part, lineage, ns, name in (yield CHECKPOINTS.of_run(run=of_run)):
+                    by_lineage.setdefault((part, lineage), set()).add((ns, name))
             removed = 0
-            for part, names in sorted(by_part.items()):
-                done = yield from prune(
-                    part,
-                    "of these runs",
-                    lambda rows, names=names: [row for row in rows if row.name in names],  # type: ignore[misc]
-                    settings.cache,
-                    dry_run=False,
-                )
+            for (part, lineage), names in sorted(by_lineage.items()):
+                these = partial(named, names=names)
+                done = yield from prune(part, lineage, these, settings.cache, dry_run=False)
                 removed += done.checkpoints
             return removed
 

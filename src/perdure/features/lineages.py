@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 from perdure.errors import ConflictError, StaleSessionError
 from perdure.features.checkpoint_bodies import CHECKPOINTS
@@ -43,6 +43,30 @@ class Comer(Protocol):
     @property
     def now(self) -> int:
         """The time of the call."""
+
+
+class Fenced(Comer, Protocol):
+    """The same that may be refused for coming late."""
+
+    @property
+    def fence(self) -> bool | int:
+        """True, False, or that of a lease."""
+
+
+class Following(Fenced, Protocol):
+    """A checkpoint that comes after another one."""
+
+    @property
+    def id(self) -> str:
+        """Its own."""
+
+    @property
+    def parent(self) -> str | None:
+        """That of the one before it."""
+
+    @property
+    def parent_ns(self) -> str | None:
+        """The namespace of the one before it; None: the same."""
 
 
 class Linked(NamedTuple):
@@ -94,7 +118,7 @@ def link(comer: Comer, linked: Linked, now: int) -> Plan[None]:
     yield CHECKPOINTS.own(part=comer.part, app=linked.app, user=linked.user, **where)
 
 
-def refuse_if_fenced(comer: Any) -> Plan[None]:
+def refuse_if_fenced(comer: Fenced) -> Plan[None]:
     """`ConflictError` for what comes to a deleted lineage, or after another run took its lease."""
     held = yield CHECKPOINTS.hold_lineage(part=comer.part)
     if comer.fence is not True:
@@ -111,7 +135,7 @@ def refuse_if_fenced(comer: Any) -> Plan[None]:
         )
 
 
-def refuse_if_not_latest(comer: Any) -> Plan[None]:
+def refuse_if_not_latest(comer: Following) -> Plan[None]:
     """`ConflictError` if the parent is not what was put last, in its namespace."""
     found = yield CHECKPOINTS.latest_id(part=comer.part, ns=comer.ns)
     latest = found[0][0] if found else None

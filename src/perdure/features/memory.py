@@ -9,7 +9,7 @@ from perdure.errors import (
     ConflictError,
 )
 from perdure.features import keeping, memory_changes, recalling
-from perdure.features.cursors import check_limit, unpack
+from perdure.features.cursors import check_limit, paged, unpack
 from perdure.features.holds import refuse_if_held
 from perdure.features.memory_rows import (
     MEMORY,
@@ -25,7 +25,6 @@ from perdure.features.reading import positive
 from perdure.features.remembering import Remembering
 from perdure.operation import (
     Bumps,
-    Emit,
     Flow,
     M,
     Operation,
@@ -319,19 +318,14 @@ class Memories(Remembering[M]):
         as_of: datetime | AllType | None = None,
     ) -> Stream[Memory]:
         """Every memory that `read` gives, page after page."""
-        cursor = None
-        while True:
-            page = yield from run(
+        return paged(
+            lambda cursor: run(
                 Memories.read.of(
                     self, app, user, cursor=cursor, topics=topics, session=session, agent=agent,
                     as_of=as_of,
                 )
-            )  # fmt: skip
-            for found in page.items:
-                yield Emit(found)
-            cursor = page.next_cursor
-            if cursor is None:
-                return
+            )
+        )  # fmt: skip
 
     @reading
     def count(self, app: str, user: str, *, as_of: datetime | AllType | None = None) -> Work[int]:

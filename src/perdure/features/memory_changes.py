@@ -134,7 +134,7 @@ def change(
         columns["pinned"] = flag(pinned, "pinned")
     for name, at in moments.items():
         if at is not None:
-            columns[name] = None if at is DELETE else to_micros(at, name)  # type: ignore[arg-type]
+            columns[name] = None if at is DELETE else to_micros(at, name)
     given = dict(metadata or {})
     kept = {key: value for key, value in given.items() if value is not DELETE}
     removed = [key for key, value in given.items() if value is DELETE]

@@ -14,11 +14,12 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from perdure.errors import BusyError, InvalidError, PerdureError
-from perdure.features.describing import MAX_TTL
+from perdure.features.describing import span
 from perdure.features.held import HeldLease, given_back
 from perdure.features.holds import Holding
 from perdure.features.leases import LEASES, Lease
 from perdure.features.lookup import get, hold, target
+from perdure.features.waiting import seconds_of
 from perdure.operation import (
     Bumps,
     Feature,
@@ -70,7 +71,7 @@ class _Wanted(NamedTuple):
     run_id: str
     ttl: int
     on_busy: str
-    timeout: float | None
+    timeout: float
 
 
 class _Taken(NamedTuple):
@@ -179,22 +180,7 @@ def wanted_lease(
     check_text(run_id, "run_id", settings.limits.text, blank=False)
     if on_busy not in {"raise", "wait", "take"}:
         raise InvalidError(f"on_busy is 'raise', 'wait' or 'take', not {on_busy!r}", "on_busy")
-    return _Wanted(run_id, check_ttl(ttl, "ttl"), on_busy, check_timeout(timeout))
-
-
-def check_ttl(ttl: timedelta, name: str) -> int:
-    """The microseconds of a time that a lease lives."""
-    if not isinstance(ttl, timedelta) or not timedelta(0) < ttl <= MAX_TTL:
-        message = f"{name} must be a timedelta above 0, of at most {MAX_TTL.days} days, not {ttl!r}"
-        raise InvalidError(message, name)
-    return ttl // timedelta(microseconds=1)
-
-
-def check_timeout(timeout: float | None) -> float | None:
-    """Seconds to wait, 0 or more; None: without end."""
-    if timeout is not None and (not isinstance(timeout, int | float) or not timeout >= 0):
-        raise InvalidError(f"timeout is seconds, 0 or more, or None, not {timeout!r}", "timeout")
-    return timeout
+    return _Wanted(run_id, span(ttl, "ttl"), on_busy, seconds_of(timeout))
 
 
 def _session(settings: Settings, key: SessionKey) -> Leasable:
@@ -236,8 +222,6 @@ def _left(
 ) -> float:
     """The seconds that it may still wait; `BusyError` if there are none."""
     if wanted.on_busy == "wait":
-        if wanted.timeout is None:
-            return _LONGEST
         left = begun + wanted.timeout - time.monotonic()
         if left > 0:
             return left

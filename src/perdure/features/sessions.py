@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from perdure.errors import AlreadyExistsError, DeniedError, NotFoundError
 from perdure.features import describing, listing
-from perdure.features.cursors import check_limit
+from perdure.features.cursors import check_limit, paged
 from perdure.features.describing import Text
 from perdure.features.holds import refuse_if_held
 from perdure.features.hooks import passed
@@ -31,7 +31,6 @@ from perdure.features.scopes import STATE, Scoped, rows, split
 from perdure.features.upkeep import UPKEEP, purge
 from perdure.operation import (
     Bumps,
-    Emit,
     M,
     Noted,
     Plan,
@@ -169,7 +168,7 @@ class Sessions(Leasing[M]):
         text = Text(settings.limits)
         checked_tags = text.tags(given.tags or ())
         checked_metadata = text.metadata(given.metadata or {})
-        life = None if ttl is None else describing.micros(ttl)
+        life = None if ttl is None else describing.micros(ttl, "session")
         row = SessionRow(
             part=at.part,
             uid=uid,
@@ -308,9 +307,8 @@ class Sessions(Leasing[M]):
         include_deleted: bool = False,
     ) -> Stream[Session]:
         """Every session that `list` would give, page after page."""
-        cursor = None
-        while True:
-            page = yield from run(
+        return paged(
+            lambda cursor: run(
                 Sessions.list.of(
                     self,
                     app,
@@ -327,11 +325,7 @@ class Sessions(Leasing[M]):
                     limit=200,
                 )
             )
-            for session in page.items:
-                yield Emit(session)
-            cursor = page.next_cursor
-            if cursor is None:
-                return
+        )
 
     @reading
     def count(

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, cast
 
 from perdure.errors import ConflictError, InvalidError, NotFoundError, StateKeyError
 from perdure.features.changes import Change, changes, fold
-from perdure.features.cursors import check_limit, pack, unpack
+from perdure.features.cursors import check_limit, pack, paged, unpack
 from perdure.features.hooks import state_of
 from perdure.features.line import first_of, holds, runs
 from perdure.features.lookup import SessionRow, claim, get, hold, target
@@ -25,7 +25,6 @@ from perdure.features.scopes import (
 )
 from perdure.operation import (
     Bumps,
-    Emit,
     Feature,
     M,
     Noted,
@@ -115,14 +114,7 @@ class State(Feature[M]):
     @stream
     def iter(self, scope: Scope) -> Stream[StateEntry]:
         """Every entry of the scope, page after page."""
-        cursor = None
-        while True:
-            page = yield from run(State.list.of(self, scope, cursor=cursor))
-            for found in page.items:
-                yield Emit(found)
-            cursor = page.next_cursor
-            if cursor is None:
-                return
+        return paged(lambda cursor: run(State.list.of(self, scope, cursor=cursor)))
 
     @reading
     def merged(self, key: SessionKey) -> Work[dict[str, JSON]]:

@@ -15,13 +15,15 @@ from typing import Any, NamedTuple
 
 from perdure.errors import BusyError, InvalidError, NotFoundError, PerdureError
 from perdure.features.cursors import check_limit, pack, unpack
+from perdure.features.describing import span
 from perdure.features.held import HeldLease, given_back
 from perdure.features.holds import refuse_if_held
 from perdure.features.hooks import passed
 from perdure.features.leases import LEASES, Lease
 from perdure.features.lookup import Target, get, hold, target
 from perdure.features.reading import positive
-from perdure.features.runs import TTL, check_timeout, check_ttl
+from perdure.features.runs import TTL
+from perdure.features.waiting import seconds_of
 from perdure.operation import (
     Bumps,
     Call,
@@ -121,8 +123,8 @@ class Steps(Feature[M]):
         if not callable(fn):
             raise InvalidError(f"fn must be callable, not {fn!r}", "fn")
         wanted = self._step(run_id, name, owner, lease, fence)
-        kept = None if keep is None else check_ttl(keep, "keep")
-        most = check_timeout(timeout)
+        kept = None if keep is None else span(keep, "keep")
+        most = seconds_of(timeout)
         stored = yield from run(self._reading("step", lambda _: _find(wanted.of, wanted.step)))
         found = stored or (yield from self._alone(wanted, most))
         if isinstance(found, RunStep):
@@ -148,7 +150,7 @@ class Steps(Feature[M]):
         held.end()
         return stored.result
 
-    def _alone(self, wanted: _Step, timeout: float | None) -> Flow[RunStep | _Begun]:
+    def _alone(self, wanted: _Step, timeout: float) -> Flow[RunStep | _Begun]:
         """The stored result, or the right to run it, as soon as nobody else is at it."""
         begun = time.monotonic()
         pause = _SHORTEST
@@ -156,7 +158,7 @@ class Steps(Feature[M]):
             at_it: str | None = ""
             # Only looks while somebody is at it: a write each time would be in their way.
             while at_it is not None:
-                left = _LONGEST if timeout is None else begun + timeout - time.monotonic()
+                left = begun + timeout - time.monotonic()
                 if left <= 0:
                     raise BusyError(
                         f"another process is at step {wanted.name!r} of run {wanted.of.run_id!r}: "
@@ -259,7 +261,7 @@ class Steps(Feature[M]):
         self, run_id: str, name: str, owner: Owner, lease: timedelta, fence: int | None
     ) -> _Step:
         of = self._place(run_id, owner, fence)
-        ttl = check_ttl(lease, "lease")
+        ttl = span(lease, "lease")
         return _Step(of, name, self._digest(name), self._settings.ids(), ttl)
 
     def _digest(self, name: str) -> str:

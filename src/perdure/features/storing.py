@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from perdure.errors import ConflictError, InvalidError, NotFoundError, PerdureError
 from perdure.features import documents, paths
-from perdure.features.describing import MAX_TTL
+from perdure.features.describing import micros
 from perdure.features.holds import refuse_if_held
 from perdure.features.hooks import passed
 from perdure.features.memory_rows import Owner
@@ -129,7 +129,7 @@ def target(settings: Settings, namespace: Namespace, key: str, app: str, user: s
 
 def new(settings: Settings, at: At, value: Any, ttl: timedelta | None, index: Sequence[str]) -> New:
     """The checked columns of a value, as `on_write` gives it; `InvalidError`."""
-    lifetime = maybe(micros, ttl)
+    lifetime = None if ttl is None else micros(ttl, "key")
     if settings.on_write is not None:
         value = passed(NewKeyValue(decoded(at.namespace), at.key, value), settings).value
     text, codec, data = _payload(value, settings.limits.event)
@@ -149,18 +149,6 @@ def _payload(value: Any, limit: int) -> Payload:
     # Checked as an Opaque, which has to name a codec, and this has none.
     *_, data = payload(Opaque("bytes", value), "value", limit)
     return None, _BARE, data
-
-
-def micros(ttl: timedelta) -> int:
-    """A time to live in microseconds; it must be above zero."""
-    if not isinstance(ttl, timedelta):
-        raise InvalidError(f"ttl must be a timedelta, not {ttl!r}", "ttl")
-    if ttl <= timedelta(0):
-        raise InvalidError(f"ttl must be above zero, not {ttl}: delete the key instead", "ttl")
-    if ttl > MAX_TTL:
-        message = f"ttl is {ttl.days} days, at most {MAX_TTL.days}: None is for ever"
-        raise InvalidError(message, "ttl")
-    return ttl // timedelta(microseconds=1)
 
 
 # -- plans -----------------------------------------------------------------------------------
@@ -224,7 +212,7 @@ def touch(at: At, ttl: timedelta | Marker | None, expected: int | None) -> Work[
     if ttl is None:
         statement = KEYVALUES.renew(**at.columns, expected=expected)
     else:
-        lifetime = None if ttl is DELETE else micros(ttl)  # type: ignore[arg-type]
+        lifetime = None if ttl is DELETE else micros(ttl, "key")
         expires_at = None if lifetime is None else at.now + lifetime
         statement = KEYVALUES.retime(
             **at.columns, ttl=lifetime, expires_at=expires_at, expected=expected

@@ -10,6 +10,7 @@ from perdure.errors import InvalidError, NotFoundError
 from perdure.features import summarising, summary_jobs
 from perdure.features.coverage import SUMMARIES, SummaryRow, best, counts, remove
 from perdure.features.cursors import check_limit, pack, unpack
+from perdure.features.describing import span
 from perdure.features.holds import refuse_if_held
 from perdure.features.leases import Lease, drop, renew
 from perdure.features.line import holds, runs
@@ -298,7 +299,7 @@ class Summaries(Feature[M]):
         """
         size = check_limit(limit, self._settings.limits.records)
         chosen = summarising.check_summariser(summariser, self._settings)
-        ttl = summary_jobs.micros(lease)
+        ttl = span(lease, "lease")
         return (yield from self._run_jobs(size, chosen, ttl, lambda: True))
 
     def _run_jobs(

@@ -6,7 +6,6 @@ from collections.abc import Generator, Sequence
 from datetime import timedelta
 from typing import Any, NamedTuple
 
-from perdure.errors import InvalidError
 from perdure.features.coverage import SUMMARIES
 from perdure.features.cursors import pack, unpack
 from perdure.features.leases import Lease, take
@@ -138,13 +137,6 @@ def failed(job: Job, asked: Asked, error: Exception, now: int) -> Operation[None
         yield SUMMARIES.failed(**job.place, asked=asked.number, due_at=due_at, error=text)
 
     return Operation("summaries.failed", (), {}, work)
-
-
-def micros(lease: timedelta) -> int:
-    """The length of a lease; it must be above zero."""
-    if not isinstance(lease, timedelta) or lease <= timedelta(0):
-        raise InvalidError(f"lease must be a timedelta above 0, not {lease!r}", "lease")
-    return lease // timedelta(microseconds=1)
 
 
 def listed(

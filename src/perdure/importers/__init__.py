@@ -6,8 +6,9 @@ new and nothing twice.
 """
 
 from perdure.importers.chat import read_chat
-from perdure.importers.conversation import Conversation, Message, Skipped
+from perdure.importers.conversation import Conversation, Message, Remark, Skipped
 from perdure.importers.loading import Progress, load, load_sync
+from perdure.importers.picoclaw import read_picoclaw
 from perdure.importers.report import Changed, ImportReport
 
 __all__ = [
@@ -16,8 +17,10 @@ __all__ = [
     "ImportReport",
     "Message",
     "Progress",
+    "Remark",
     "Skipped",
     "load",
     "load_sync",
     "read_chat",
+    "read_picoclaw",
 ]

@@ -148,7 +148,7 @@ def _conversation(
     created = None if created_at is None else moment(created_at, zone)
     system = rest.pop("system") if isinstance(rest.get("system"), str) else ""
     title = rest.pop("title") if isinstance(rest.get("title"), str) else ""
-    reading = _Reading(zone, created)
+    reading = Reading(zone, created)
     if system and (not given or given[0] != _system(system)):
         reading.add(_system(system), 0)
     for position, message in enumerate(given, 1):
@@ -168,7 +168,7 @@ class _Thread:
     """The messages of one conversation, gathered from lines."""
 
     line: _Line
-    reading: _Reading
+    reading: Reading
     size: int = 0
     fault: Skipped | None = None
 
@@ -188,7 +188,7 @@ def _collect(
         ids = ", ".join(_MESSAGE_IDS)
         raise InvalidError(f"no messages, and none of {ids} says whose message it is")
     session = _name(record.pop(known_by), known_by)
-    thread = threads.setdefault(session, _Thread(line, _Reading(zone, None)))
+    thread = threads.setdefault(session, _Thread(line, Reading(zone, None)))
     thread.size += line.size
     try:
         thread.reading.add_line(record)
@@ -201,7 +201,7 @@ def _collect(
 
 
 @dataclass(slots=True)
-class _Reading:
+class Reading:
     """The messages of a conversation so far, and the time of the last."""
 
     zone: tzinfo | None
@@ -209,27 +209,30 @@ class _Reading:
     messages: list[Message] = field(default_factory=list)
 
     def add(self, message: JSON, position: int) -> None:
+        """The same as `take`; the error says which message it is."""
         try:
-            self._add(message, position, {}, None)
+            self.take(message, position)
         except InvalidError as error:
             raise InvalidError(f"message {position}: {error}") from error
 
     def add_line(self, record: dict[str, JSON]) -> None:
+        """Take the message of a line, with the fields around it as its metadata."""
         position = len(self.messages) + 1
         if not isinstance(record.get("message"), dict):
-            self._add(record, position, {}, None)
+            self.take(record, position)
             return
         message = record.pop("message")
         times, rest = _without_time(record)
-        self._add(message, position, times, rest or None)
+        self.take(message, position, times, rest or None)
 
-    def _add(
+    def take(
         self,
         message: JSON,
         position: int,
-        times: dict[str, JSON],
-        metadata: dict[str, JSON] | None,
+        times: dict[str, JSON] | None = None,
+        metadata: dict[str, JSON] | None = None,
     ) -> None:
+        """Read one more message; `InvalidError` if it is none, and nothing has changed then."""
         if not isinstance(message, dict):
             raise InvalidError(f"no object but {str(message)[:40]!r}")
         own_times, content = ({}, message) if times else _without_time(message)
@@ -259,6 +262,7 @@ class _Reading:
         created_at: datetime | None,
         metadata: dict[str, JSON],
     ) -> Conversation:
+        """The conversation of what was read; `InvalidError` if that is nothing."""
         if not self.messages:
             raise InvalidError("it has no messages")
         return Conversation(
@@ -266,7 +270,7 @@ class _Reading:
             source=line.source,
             line=line.number,
             size=line.size,
-            title=" ".join(title.split()) or _title(self.messages),
+            title=" ".join(title.split()) or title_of(self.messages),
             created_at=created_at or self.messages[0].timestamp,
             metadata=metadata,
             messages=tuple(self.messages),
@@ -301,7 +305,7 @@ def _author(message: Mapping[str, JSON]) -> str:
     return name
 
 
-def _title(messages: Iterable[Message]) -> str:
+def title_of(messages: Iterable[Message]) -> str:
     """How the user begins, on one line."""
     for message in messages:
         if message.content.get("role") == "user":

@@ -35,6 +35,10 @@ class Conversation:
     """A conversation whose every message could be read.
 
     ``source`` and ``line`` say where it begins, ``size`` how many bytes of the source it is.
+
+    ``summary`` is told of it, ``hidden`` so many of its first messages are not shown any more.
+    With ``noted``, the name of an object in its metadata, the session keeps there what an import
+    took, and the file may begin later at the next import: whoever wrote it removes old messages.
     """
 
     id: str
@@ -45,10 +49,19 @@ class Conversation:
     created_at: datetime | None = None
     metadata: dict[str, JSON] = field(default_factory=dict)
     messages: tuple[Message, ...] = ()
+    summary: str = ""
+    hidden: int = 0
+    noted: str = ""
+    updated_at: datetime | None = None
+
+    @property
+    def short_id(self) -> str:
+        """The id itself, or a digest of one that leaves no room for a position."""
+        return self.id if len(self.id.encode()) <= _LONGEST_NAME else digest(self.id)
 
     def event_id(self, message: Message) -> str:
         """The id of a message's event: the same on every machine, whatever was imported before."""
-        return f"{_short(self.id)}#{message.position}"
+        return f"{self.short_id}#{message.position}"
 
     def event(self, message: Message) -> NewEvent:
         """The event that a message becomes."""
@@ -78,10 +91,19 @@ class Skipped:
         return f"{self.source}:{self.line}: {name}{self.reason}"
 
 
+@dataclass(frozen=True, slots=True)
+class Remark:
+    """What somebody should know of a file that was read all the same."""
+
+    source: str
+    text: str
+    conversation: str = ""
+    size: int = 0
+
+    def __str__(self) -> str:
+        name = f"conversation {self.conversation!r}: " if self.conversation else ""
+        return f"{self.source}: {name}{self.text}"
+
+
 Read: TypeAlias = Conversation | Skipped
 """What reading a file gives, one after another."""
-
-
-def _short(conversation: str) -> str:
-    """The id itself, or a digest of one that leaves no room for the position."""
-    return conversation if len(conversation.encode()) <= _LONGEST_NAME else digest(conversation)

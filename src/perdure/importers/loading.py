@@ -4,15 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TypeAlias
 
-from perdure.errors import ConflictError, DeniedError, InvalidError, NotFoundError, PerdureError
-from perdure.importers.conversation import Conversation, Message, Read, Skipped
+from perdure.errors import (
+    AlreadyExistsError,
+    ConflictError,
+    DeniedError,
+    InvalidError,
+    NotFoundError,
+    PerdureError,
+)
+from perdure.importers.comparing import NEVER, Call, Comparison, as_given
+from perdure.importers.continuing import (
+    CONTINUED,
+    GAP,
+    SHOWN_AGAIN,
+    SUMMARY,
+    WRITTEN,
+    Notes,
+    Place,
+    placed,
+)
+from perdure.importers.conversation import Conversation, Message, Read, Remark, Skipped
 from perdure.importers.report import Changed, ImportReport
-from perdure.records import Event, SessionKey
+from perdure.records import Event, Session, SessionKey
 from perdure.store import Store, SyncStore
 from perdure.turns import Turn
-from perdure.values import canonical, encode_trusted
 
 Progress = Callable[[int, int], None]
 """Told how many bytes of the files are done with, and how many of their messages."""
@@ -20,14 +38,12 @@ Progress = Callable[[int, int], None]
 _MESSAGES_A_TURN = 500
 _BYTES_A_TURN = 4 * 2**20
 _MESSAGES_AN_APPEND = 5_000
-_SAID = frozenset({"message", "tool_call", "tool_result"})
-#: No session ever has this version: an append that expects it stores nothing new.
-_NEVER = 2**62
+_ANOTHER = "the session of this id holds another conversation"
 
 
 async def load(
     store: Store,
-    conversations: Iterable[Read],
+    conversations: Iterable[Read | Remark],
     *,
     app: str = "",
     user: str = "",
@@ -64,7 +80,7 @@ async def load(
 
 def load_sync(
     store: SyncStore,
-    conversations: Iterable[Read],
+    conversations: Iterable[Read | Remark],
     *,
     app: str = "",
     user: str = "",
@@ -104,6 +120,52 @@ class _Write:
     key: SessionKey
     new: bool
     messages: Sequence[Message]
+    version: int | None = None
+    """The session's, if nobody may have written to it since it was looked at."""
+    notes: Notes | None = None
+    summary: str = ""
+
+    def calls(self, turn: Turn[Any]) -> Iterator[Callable[[], Any]]:
+        """The operations, in order."""
+        one, key, expected = self.conversation, self.key, self.version
+        if self.new:
+            yield partial(self._make, turn)
+        elif self.notes is not None and self.notes.now != self.notes.before:
+            metadata = {one.noted: self.notes.now}
+            yield partial(turn.sessions.update, key, metadata=metadata, expected_version=expected)
+        for start in range(0, len(self.messages), _MESSAGES_AN_APPEND):
+            some = self.messages[start : start + _MESSAGES_AN_APPEND]
+            events = [one.event(message) for message in some]
+            yield partial(
+                turn.events.append, key, *events, on_duplicate="ignore", expected_version=expected
+            )
+        if self.summary:
+            yield partial(turn.summaries.set, key, self.summary)
+
+    def _make(self, turn: Turn[Any]) -> object:
+        one, metadata = self.conversation, dict(self.conversation.metadata)
+        if self.notes is not None:
+            metadata[one.noted] = self.notes.now
+        make = turn.sessions.get_or_create if self.notes is None else turn.sessions.create
+        return make(
+            *self.key,
+            title=one.title,
+            metadata=metadata,
+            created_at=one.created_at,
+            imported=True,
+        )
+
+    @property
+    def stores(self) -> bool:
+        """Whether there is an operation at all."""
+        noted = self.notes is not None and self.notes.now != self.notes.before
+        return self.new or noted or bool(self.messages or self.summary)
+
+    @property
+    def hidden(self) -> int:
+        """The position of the last message that is not to be shown; 0 if all are."""
+        hidden: Any = self.notes.now["hidden"] if self.notes else 0
+        return int(hidden)
 
 
 @dataclass(slots=True)
@@ -118,28 +180,14 @@ class _Writing:
 
     def fill(self, turn: Turn[Any]) -> None:
         for write in self.writes:
-            one = write.conversation
             self.owners.append(write)
-            if write.new:
-                turn.sessions.get_or_create(
-                    *write.key,
-                    title=one.title,
-                    metadata=one.metadata,
-                    created_at=one.created_at,
-                    imported=True,
-                )
-            self._append(turn, write)
+            for number, call in enumerate(write.calls(turn)):
+                if number:
+                    self.owners.append(write)
+                call()
         if self.dry_run:
-            turn.events.append(write.key, "never stored", expected_version=_NEVER)
+            turn.events.append(self.writes[-1].key, "never stored", expected_version=NEVER)
         self.filled = True
-
-    def _append(self, turn: Turn[Any], write: _Write) -> None:
-        for start in range(0, len(write.messages), _MESSAGES_AN_APPEND):
-            if start or write.new:
-                self.owners.append(write)
-            some = write.messages[start : start + _MESSAGES_AN_APPEND]
-            events = [write.conversation.event(message) for message in some]
-            turn.events.append(write.key, *events, on_duplicate="ignore")
 
     def rehearsed(self, error: PerdureError) -> bool:
         """Whether the error is the one that ends a dry run in which all else went well."""
@@ -155,7 +203,7 @@ class _Writing:
         return None if self.filled else self.owners[-1]
 
 
-_Step: TypeAlias = "Callable[[Any], Any] | _Writing"
+_Step: TypeAlias = Call | _Writing
 """A call on the store, whose result is sent back (awaited first if need be), or a turn."""
 
 
@@ -168,7 +216,7 @@ class _Loading:
     dry_run: bool
     progress: Progress | None
 
-    def steps(self, items: Iterable[Read]) -> Generator[_Step, Any, ImportReport]:
+    def steps(self, items: Iterable[Read | Remark]) -> Generator[_Step, Any, ImportReport]:
         report = ImportReport(dry_run=self.dry_run)
         # An app or a user that cannot be one is no fault of the conversations.
         yield lambda store: store.sessions.find(SessionKey(self.app, self.user, "any"))
@@ -177,6 +225,8 @@ class _Loading:
             for one in batch.items:
                 if isinstance(one, Skipped):
                     report.skipped.append(one)
+                elif isinstance(one, Remark):
+                    report.remarks.append(one)
                 elif write := (yield from self._compared(one, report)):
                     writes.append(write)
             yield from self._written(writes, report)
@@ -191,6 +241,8 @@ class _Loading:
     ) -> Generator[_Step, Any, _Write | None]:
         """What is missing of a conversation; None if nothing is to be written."""
         key = SessionKey(self.app, self.user, one.id)
+        if one.noted:
+            return (yield from self._followed(key, one, report))
         try:
             events: list[Event] = yield lambda store: store.events.read(key, all_lines=True)
         except NotFoundError:
@@ -198,15 +250,62 @@ class _Loading:
         except InvalidError as error:
             report.skip(one, str(error))
             return None
-        there = _Comparison(one, events)
+        there = Comparison(one, events)
         if events and not there.known:
-            report.skip(one, "the session of this id holds another conversation")
+            report.skip(one, _ANOTHER)
             return None
         changed = []
         for message in there.differing:
-            if not (yield from _as_given(key, one, message)):
+            if not (yield from as_given(key, one, message)):
                 changed.append(message.position)  # noqa: PERF401 - no comprehension can yield
         return _missing(there, key, changed, report)
+
+    def _followed(
+        self, key: SessionKey, one: Conversation, report: ImportReport
+    ) -> Generator[_Step, Any, _Write | None]:
+        """The same of a conversation whose first messages may have been removed in the file."""
+        try:
+            # First the version: who writes after this is noticed.
+            session: Session | None = yield lambda store: store.sessions.find(key)
+            if session is None:
+                notes = Notes.of(one, 0, {})
+                return _Write(one, key, True, one.messages, notes=notes, summary=_told(one))
+            events: list[Event] = yield lambda store: store.events.read(key, all_lines=True)
+        except (InvalidError, NotFoundError) as error:
+            report.skip(one, str(error))
+            return None
+        place = yield from placed(key, one, events, session.metadata)
+        if events and not place.last:
+            report.skip(one, _ANOTHER)
+            return None
+        return (yield from self._going_on(key, place, events, session, report))
+
+    def _going_on(
+        self,
+        key: SessionKey,
+        place: Place,
+        events: Sequence[Event],
+        session: Session,
+        report: ImportReport,
+    ) -> Generator[_Step, Any, _Write | None]:
+        """What is missing of a conversation at its place; None if it is newer here."""
+        one = place.conversation
+        there = Comparison(one, events, place.ours, place.last)
+        notes = Notes.of(one, place.offset, session.metadata)
+        report.events_known += len(there.known)
+        report.events_removed += there.removed
+        newer = there.continued and (there.new or notes.changed)
+        if fault := place.fault or (CONTINUED if newer else ""):
+            report.leave(one, fault, len(there.new))
+            return None
+        report.sessions_known += 1
+        if there.continued:
+            return None
+        wanted, kept = notes.wants(one, (yield lambda store: store.summaries.find(key)))
+        for is_so, text in ((place.gap, GAP), (kept, SUMMARY), (notes.shows_again, SHOWN_AGAIN)):
+            report.remarks.extend([Remark(one.source, text, one.id)] if is_so else [])
+        summary = _told(one) if wanted else ""
+        return _Write(one, key, False, there.new, session.version, notes, summary)
 
     # -- writing -----------------------------------------------------------------------------
 
@@ -215,6 +314,8 @@ class _Loading:
     ) -> Generator[_Step, Any, None]:
         if report.denied:
             writes = _deny(writes, report)
+        hiding = [write for write in writes if write.hidden and not self.dry_run]
+        writes = [write for write in writes if write.stores]
         while writes:
             writing = _Writing(writes, self.dry_run)
             try:
@@ -226,55 +327,24 @@ class _Loading:
             for write in writes:
                 report.sessions_new += write.new
                 report.events_new += len(write.messages)
+            break
+        for write in hiding:
+            if write in writes or not write.stores:
+                yield from self._hidden(write)
+
+    def _hidden(self, write: _Write) -> Generator[_Step, Any, None]:
+        """Hide what is not to be shown; nothing happens if it is hidden already."""
+        for position in range(write.hidden, 0, -1):
+            try:
+                event: Event = yield _event(write, position)
+            except NotFoundError:
+                continue
+            yield _truncation(write.key, event.seq)
             return
 
 
-class _Comparison:
-    """A conversation beside the events of the session of its id."""
-
-    def __init__(self, one: Conversation, events: Sequence[Event]) -> None:
-        stored = {event.id: event for event in events}
-        found = [(message, stored.get(one.event_id(message))) for message in one.messages]
-        places = [place for place, (_, event) in enumerate(found) if event is not None]
-        end = places[-1] + 1 if places else 0
-        self.conversation = one
-        self.known = [(m, event) for m, event in found if event is not None]
-        self.removed = end - len(self.known)
-        self.new = [message for message, _ in found[end:]]
-        self.differing = [m for m, event in self.known if not _equal(m, event)]
-        ours = {event.id for _, event in self.known}
-        last = max((event.seq for _, event in self.known), default=0)
-        #: Whether somebody has talked on here since.
-        self.continued = any(
-            event.seq > last and event.kind in _SAID and event.id not in ours for event in events
-        )
-
-
-def _equal(message: Message, event: Event) -> bool:
-    if message.timed and message.timestamp != event.timestamp:
-        return False
-    given, stored = message.content, event.content
-    if given != stored:
-        return False
-    # Not by == alone: to Python, true is 1.
-    return encode_trusted(given) == encode_trusted(stored) or canonical(given) == canonical(stored)
-
-
-def _as_given(key: SessionKey, one: Conversation, message: Message) -> Generator[_Step, Any, bool]:
-    """Whether the event was stored from this very message, and redacted since.
-
-    The store knows by its digest; with a version that no session has it stores nothing.
-    """
-    event = one.event(message)
-    try:
-        yield lambda store: store.events.append(key, event, expected_version=_NEVER)
-    except (ConflictError, InvalidError, NotFoundError):
-        return False
-    return True
-
-
 def _missing(
-    there: _Comparison, key: SessionKey, changed: Sequence[int], report: ImportReport
+    there: Comparison, key: SessionKey, changed: Sequence[int], report: ImportReport
 ) -> _Write | None:
     one = there.conversation
     report.events_known += len(there.known) - len(changed)
@@ -294,12 +364,30 @@ def _without(writing: _Writing, error: PerdureError, report: ImportReport) -> Se
         raise error
     if isinstance(error, DeniedError):
         return _deny(writing.writes, report)
-    if not isinstance(error, InvalidError | NotFoundError):
+    if culprit.notes is not None and isinstance(error, AlreadyExistsError | ConflictError):
+        report.leave(culprit.conversation, WRITTEN, len(culprit.messages))
+    elif isinstance(error, InvalidError | NotFoundError):
+        report.skip(culprit.conversation, str(error))
+    else:
         raise error
-    report.skip(culprit.conversation, str(error))
     if not culprit.new:
         report.sessions_known -= 1
     return [write for write in writing.writes if write is not culprit]
+
+
+def _event(write: _Write, position: int) -> Call:
+    name = f"{write.conversation.short_id}#{position}"
+    return lambda store: store.events.get(write.key, name)
+
+
+def _truncation(key: SessionKey, seq: int) -> Call:
+    app, user, session = key
+    return lambda store: store.history(app, user).truncate_history(session, 0, up_to_seq=seq)
+
+
+def _told(one: Conversation) -> str:
+    """The summary to store; "" for a blank one, which none is."""
+    return one.summary if one.summary.strip() else ""
 
 
 def _deny(writes: Sequence[_Write], report: ImportReport) -> Sequence[_Write]:
@@ -313,16 +401,16 @@ class _Batch:
     """As much as one transaction is good for."""
 
     def __init__(self) -> None:
-        self.items: list[Read] = []
+        self.items: list[Read | Remark] = []
         self._ids: set[str] = set()
         self.messages = 0
         self.size = 0
 
-    def has(self, item: Read) -> bool:
+    def has(self, item: Read | Remark) -> bool:
         """Whether a conversation of that id is in it: each must see what the other stored."""
         return isinstance(item, Conversation) and item.id in self._ids
 
-    def add(self, item: Read) -> None:
+    def add(self, item: Read | Remark) -> None:
         self.items.append(item)
         self.size += item.size
         if isinstance(item, Conversation):
@@ -334,7 +422,7 @@ class _Batch:
         return self.messages >= _MESSAGES_A_TURN or self.size >= _BYTES_A_TURN
 
 
-def _batches(items: Iterable[Read]) -> Iterator[_Batch]:
+def _batches(items: Iterable[Read | Remark]) -> Iterator[_Batch]:
     batch = _Batch()
     for item in items:
         if batch.has(item):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from perdure.importers.conversation import Conversation, Skipped
+from perdure.importers.conversation import Conversation, Remark, Skipped
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,7 +13,7 @@ class Changed:
 
     It was left as it is stored. ``positions`` are the messages that differ (none: both went on,
     each its own way), ``held_back`` how many new ones were therefore not added: a mixture would
-    be a conversation that nobody had.
+    be a conversation that nobody had. ``reason`` is for what these do not say.
     """
 
     source: str
@@ -21,9 +21,10 @@ class Changed:
     conversation: str
     positions: tuple[int, ...]
     held_back: int = 0
+    reason: str = ""
 
     def __str__(self) -> str:
-        what = "it was continued in the store"
+        what = self.reason or "it was continued in the store"
         if self.positions:
             numbers = ", ".join(map(str, self.positions))
             what = f"message{'s' * (len(self.positions) > 1)} {numbers} changed, kept as stored"
@@ -38,7 +39,7 @@ class ImportReport:
     Every conversation is new, known, changed, denied or skipped. ``events_known`` are messages
     that are stored already and equal, ``events_removed`` those that were stored once, were
     removed since, and are not brought back. ``denied`` conversations are new ones of a user
-    who was erased.
+    who was erased. ``remarks`` tell of what was imported, but not quite as one might expect.
     """
 
     dry_run: bool = False
@@ -50,6 +51,7 @@ class ImportReport:
     denied: int = 0
     changed: list[Changed] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
+    remarks: list[Remark] = field(default_factory=list)
 
     @property
     def events_changed(self) -> int:
@@ -65,3 +67,8 @@ class ImportReport:
         """Count a conversation that could be read and not be stored."""
         one = conversation
         self.skipped.append(Skipped(one.source, one.line, reason, one.id, one.size))
+
+    def leave(self, conversation: Conversation, reason: str, held_back: int) -> None:
+        """Count a conversation that is left as it is stored."""
+        one = conversation
+        self.changed.append(Changed(one.source, one.line, one.id, (), held_back, reason))

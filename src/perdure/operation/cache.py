@@ -10,6 +10,7 @@ from typing import Any
 #: A guess at what an entry costs beside its bytes.
 _OVERHEAD = 250
 MIB = 2**20
+_LOOKS = 16 * MIB
 
 
 class Cache:
@@ -24,6 +25,11 @@ class Cache:
         self._size = 0
         self._entries: OrderedDict[Hashable, tuple[Any, int]] = OrderedDict()
         self._lock = threading.Lock()
+
+    @classmethod
+    def of_looks(cls) -> Cache:
+        """For what is decoded of what others remember: by itself, so as not to push that out."""
+        return cls(_LOOKS)
 
     def get(self, key: Hashable) -> Any:
         """What is remembered under that key, or None."""

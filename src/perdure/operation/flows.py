@@ -147,7 +147,8 @@ class Settings:
     ``clock`` gives microseconds since 1970 (UTC), ``ids`` new ids; ``deleted_grace`` is in
     microseconds, ``event_limit`` and ``memory_limit`` are None for no limit. The callables are
     the user's, sync or async, and only a flow calls them; ``on_write`` alone is sync, and called
-    when an operation is made. ``cache`` is what the process remembers.
+    when an operation is made. ``cache`` is what the process remembers of
+    what is stored, ``looks`` what it has decoded of it.
     """
 
     tenant: str
@@ -167,4 +168,5 @@ class Settings:
     approval_policy: ApprovalPolicy | None = None
     can_resolve: Callable[..., Any] | None = None
     cache: Cache = field(default_factory=Cache, init=False)
+    looks: Cache = field(default_factory=Cache.of_looks, init=False)
     cron_handlers: Mapping[str, Callable[..., Any]] | None = None

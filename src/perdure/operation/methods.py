@@ -57,6 +57,15 @@ def _bind(call: Callable[..., Any], function: Callable[..., Any], obj: object) -
     return call
 
 
+def _carried(function: Callable[..., Any], obj: object, carry: Callable[[Any], Any]) -> Any:
+    """The method that has its steps carried out."""
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        return carry(function(obj, *args, **kwargs))
+
+    return _bind(call, function, obj)
+
+
 class _Operational(Generic[S, P, T]):
     _reads = False
 
@@ -139,13 +148,7 @@ class flow(Generic[S, P, T]):  # noqa: N801 - used as a decorator
     @overload
     def __get__(self, obj: Feature[Sync], owner: type[Any]) -> Callable[P, T]: ...
     def __get__(self, obj: Any, owner: type[Any]) -> Any:
-        if obj is None:
-            return self
-
-        def call(*args: P.args, **kwargs: P.kwargs) -> Any:
-            return obj._runner.flow(self._function(obj, *args, **kwargs))
-
-        return _bind(call, self._function, obj)
+        return self if obj is None else _carried(self._function, obj, obj._runner.flow)
 
 
 class Taking(Coroutine[Any, Any, T]):
@@ -191,12 +194,13 @@ class taking(flow[S, P, T]):  # noqa: N801 - used as a decorator
     def __get__(self, obj: Any, owner: type[Any]) -> Any:
         if obj is None:
             return self
+        flow = obj._runner.flow
 
-        def call(*args: P.args, **kwargs: P.kwargs) -> Any:
-            made = obj._runner.flow(self._function(obj, *args, **kwargs))
+        def take(steps: Flow[Any]) -> Any:
+            made = flow(steps)
             return Taking(made) if iscoroutine(made) else made
 
-        return _bind(call, self._function, obj)
+        return _carried(self._function, obj, take)
 
 
 class stream(Generic[S, P, T]):  # noqa: N801 - used as a decorator
@@ -213,10 +217,4 @@ class stream(Generic[S, P, T]):  # noqa: N801 - used as a decorator
     @overload
     def __get__(self, obj: Feature[Sync], owner: type[Any]) -> Callable[P, Iterator[T]]: ...
     def __get__(self, obj: Any, owner: type[Any]) -> Any:
-        if obj is None:
-            return self
-
-        def call(*args: P.args, **kwargs: P.kwargs) -> Any:
-            return obj._runner.stream(self._function(obj, *args, **kwargs))
-
-        return _bind(call, self._function, obj)
+        return self if obj is None else _carried(self._function, obj, obj._runner.stream)

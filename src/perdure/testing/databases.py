@@ -6,7 +6,8 @@ import asyncio
 import atexit
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from itertools import count
 from pathlib import Path
@@ -16,8 +17,9 @@ import apsw
 
 from perdure.config import Config
 from perdure.engines import Engine, EngineOptions, Job, Setup, at_url, engine_for, register_engine
-from perdure.errors import ClosedError
-from perdure.migrations import nothing_to_set_up
+from perdure.engines.delivery import BlockedCaller
+from perdure.errors import ClosedError, PerdureError
+from perdure.migrations import migrations, nothing_to_set_up
 from perdure.operation import Operation, Plan, Query, Row, Settle, Statement
 from perdure.records import SessionKey
 from perdure.runners import settled
@@ -120,18 +122,75 @@ def _shared(options: EngineOptions, setup: Setup) -> Engine:
     return _Shared(_engines[name], setup)
 
 
+def lay_tables(url: str, folder: Path) -> None:
+    """Have our tables and no row in the folder of that URL; to make them takes longer."""
+    shutil.copytree(_empty_folder(url), folder, dirs_exist_ok=True)
+
+
 @cache
-def empty_file() -> Path:
-    """A file with our tables and no row: to make them anew takes longer than most tests."""
+def _empty_folder(url: str) -> Path:
     folder = Path(tempfile.mkdtemp())
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    SyncStore(Config(url=f"sqlite:///{folder}/empty.db")).close()
-    return folder / "empty.db"
+    SyncStore(Config(url=url.replace("{folder}", str(folder)))).close()
+    return folder
 
 
 @cache
 def _tables() -> apsw.Connection:
-    return apsw.Connection(str(empty_file()))
+    return apsw.Connection(str(_empty_folder("sqlite:///{folder}/empty.db") / "empty.db"))
+
+
+@contextmanager
+def empty_place(url: str) -> Iterator[str]:
+    """The URL of ``memory:`` or of files with no row, whose engine is kept.
+
+    ``url`` is one of them, with ``{folder}`` in it; the rows of the test go when it ends.
+    """
+    place = url.replace("{folder}", str(_kept_folder(url)))
+    try:
+        yield place
+    finally:
+        engine = kept_engine(place)
+        if engine is None or not _emptied(engine):
+            drop_engine(place)
+            _kept_folder.cache_clear()
+
+
+@cache
+def _kept_folder(url: str) -> Path:
+    """What tests one after another have, until one of them spoils it."""
+    folder = Path(tempfile.mkdtemp())
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    if url != "memory:":
+        lay_tables(url, folder)
+    return folder
+
+
+def _emptied(engine: Engine) -> bool:
+    waiter = BlockedCaller()
+    try:
+        # After whatever a test has left waiting there.
+        engine.submit([(Operation("contract.empty", (), {}, lambda _: _no_row()), waiter)])
+        return bool(waiter.wait())
+    except PerdureError:
+        return False
+
+
+def _no_row() -> Plan[bool]:
+    """Empty the tables; False if a test has changed more than rows."""
+    full = " UNION ALL ".join(
+        f"SELECT {number} WHERE EXISTS (SELECT 1 FROM {table.name})"  # noqa: S608
+        for number, table in enumerate(TABLES)
+    )
+    for (number,) in list((yield _statement(full))):
+        yield _statement(f"DELETE FROM {TABLES[number].name}")  # noqa: S608 - the registry's
+    known = [(migration.number, migration.name, migration.checksum) for migration in migrations()]
+    ledger = yield _statement("SELECT number, name, checksum FROM perdure_migrations")
+    return sorted(map(tuple, ledger)) == known
+
+
+def _statement(text: str) -> Statement:
+    return Statement(Query("contract", {"sqlite": text, "postgres": text}, ()), ())
 
 
 def kept_engine(url: str) -> Engine | None:
@@ -152,8 +211,8 @@ def _kept_name(url: str) -> str:
 class Database:
     """One database: a URL, whether its stores are sync, and the stores opened on it.
 
-    An engine whose data lives in the store object alone is shared by all of them. ``kept``: so is
-    another one, and by the tests that follow, since to open it takes longer than a test.
+    An engine whose data lives in the store object alone is shared by all of them. ``kept``: an
+    engine is shared by the tests that follow, too, since to open it takes longer than a test.
     """
 
     def __init__(
@@ -184,19 +243,19 @@ class Database:
 
     async def reopen(self) -> Store:
         """A new store on the same data, after all others were closed."""
-        await self.close_stores()
+        await asyncio.to_thread(self.close_stores)
         return self.open()
 
-    async def close_stores(self) -> None:
-        """Close every store opened so far."""
+    def close_stores(self) -> None:
+        """Close every store opened so far. Blocks."""
         while self._opened:
-            await asyncio.to_thread(self._opened.pop()._engine.close)
+            self._opened.pop()._engine.close()
 
-    async def close(self) -> None:
-        """Close every store, and the engine that they shared."""
-        await self.close_stores()
+    def close(self) -> None:
+        """Close every store, and the engine that they shared. Blocks."""
+        self.close_stores()
         if not self._kept and (engine := _engines.pop(self._name, None)):
-            await asyncio.to_thread(engine.close)
+            engine.close()
 
     async def dump(self) -> dict[str, list[Row]]:
         """Every row of every table that has rows of people."""
@@ -211,8 +270,7 @@ def _every_row() -> Plan[dict[str, list[Row]]]:
         if table.passing:
             continue
         text = f"SELECT {', '.join(table.columns)} FROM {table.name}"  # noqa: S608 - the registry's
-        query = Query(f"dump {table.name}", {"sqlite": text, "postgres": text}, ())
-        found[table.name] = list((yield Statement(query, ())))
+        found[table.name] = list((yield _statement(text)))
     return found
 
 

@@ -10,13 +10,13 @@ from datetime import timedelta
 from typing import Any
 
 from perdure.config import checked_handlers
-from perdure.errors import CorruptError, InvalidError
+from perdure.errors import BusyError, CorruptError, InvalidError, UnknownOutcomeError
 from perdure.features import cron_runs
 from perdure.features.cron import Cron
 from perdure.features.cron_runs import Claim, RunRow
 from perdure.features.cron_tasks import TaskRow
 from perdure.features.cursors import check_limit
-from perdure.features.runs import check_ttl
+from perdure.features.describing import span
 from perdure.operation import Flow, M, Settings, Sleep, Sync, flow, run
 from perdure.records import CronPass, CronRun, CronTask
 from perdure.store import _Store
@@ -67,8 +67,8 @@ class Scheduler(Worker[M]):
         given = settings.cron_handlers if handlers is None else checked_handlers(handlers)
         self.handlers: Mapping[str, Callable[[CronContext], Any]] = given or {}
         self._limit = check_limit(limit, settings.limits.records)
-        self._lease = check_ttl(lease, "lease")
-        self._grace = check_ttl(grace, "grace")
+        self._lease = span(lease, "lease")
+        self._grace = span(grace, "grace")
         self._owner = settings.ids()
         # What is committed here is told to those who subscribe to the store.
         self._in_thread.hub = store._hub
@@ -268,8 +268,14 @@ class Scheduler(Worker[M]):
         for one in [one for one in list(self._handlings) if one.is_alive()]:
             if now - one.renewed_at < self._lease // 3:
                 continue
+            try:
+                kept = yield from run(cron_runs.renew(one.part, one.context.run, now + self._lease))
+            except (BusyError, UnknownOutcomeError) as error:
+                # Sooner again than after one that went well: some of its time is left.
+                one.renewed_at += self._lease // _BEATS
+                _log.warning("cron run %s: renewed later: %s", one.context.run.id, error)
+                continue
             one.renewed_at = now
-            kept = yield from run(cron_runs.renew(one.part, one.context.run, now + self._lease))
             if not kept and one.is_alive():
                 one.cancel("its lease had run out, and others took it for abandoned")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from perdure.features import summarising, summary_jobs
+from perdure.features import summarising
 from perdure.features.cursors import check_limit
 from perdure.operation import Flow, M, Settings, flow
 from perdure.records import SummaryRun
@@ -44,7 +44,7 @@ class Summariser(Worker[M]):
         return timedelta(0) if ran.done else None
 
     def _pass(self) -> Flow[SummaryRun]:
-        ttl = summary_jobs.micros(LEASE)
+        ttl = LEASE // timedelta(microseconds=1)
         return (
             yield from self._store.summaries._run_jobs(
                 self._batch, self._summariser, ttl, lambda: not self._is_to_stop()

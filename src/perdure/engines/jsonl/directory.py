@@ -11,6 +11,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import apsw
@@ -24,7 +25,7 @@ from perdure.engines.jsonl.paths import SEARCH, STORE, session_file
 from perdure.engines.jsonl.shapes import Change, Shape, Values
 from perdure.engines.jsonl.statements import JSONL, run
 from perdure.engines.jsonl.writer import Writer
-from perdure.errors import CorruptError, PerdureError, UnknownOutcomeError
+from perdure.errors import CorruptError, UnknownOutcomeError
 from perdure.operation import Row
 
 _FOLD_BYTES = 16 * 1024 * 1024
@@ -58,14 +59,17 @@ class Directory:
         self.appender = Appender(folder)
         self.shapes: Mapping[str, Shape] = {}
         self.schema = ""
-        self.durability = "full"
+        #: That of the first store, until one comes that is more careful.
+        self.durability = ""
         self.lsn = 0
         #: What is wrong with all of it; then nothing can be written.
         self.damage = ""
-        #: SQLite's own number of the schema that the index has.
-        self.cookie = -1
+        #: Whether the journal has what a damaged file lacks.
+        self.needed = False
         #: Whether what is known here is so: not before the journal was read, or after a failure.
         self.trusted = False
+        #: Whether somebody of this process has begun to write: the lock is kept until the end.
+        self.writing = False
         self.users = 0
         self.touched: dict[str, File] = {}
         self._files: dict[tuple[str, str], File] = {}
@@ -76,9 +80,9 @@ class Directory:
 
     # -- knowing ---------------------------------------------------------------------------
 
-    def know(self, shapes: Mapping[str, Shape], schema: str, lsn: int, cookie: int) -> None:
+    def know(self, shapes: Mapping[str, Shape], schema: str, lsn: int) -> None:
         """Begin with what was found in the index and the journal."""
-        self.shapes, self.schema, self.lsn, self.cookie = shapes, schema, lsn, cookie
+        self.shapes, self.schema, self.lsn = shapes, schema, lsn
         self.forget()
         self.trusted = True
 
@@ -89,6 +93,14 @@ class Directory:
         self.touched.clear()
         self._pending = None
         self.appender.forget()
+
+    def remember(self, file: File) -> None:
+        """Know it as it is: longer than the index has it, for the journal tells of it."""
+        self.touched[file.path] = file
+        if file.of == NOBODY:
+            self._common[file.path] = file
+        else:
+            self._files[file.of] = file
 
     def distrust(self) -> None:
         """After a failure: read everything again before the next write."""
@@ -180,7 +192,7 @@ class Directory:
                 inside[file.path] = _group(at, head, together)
                 writes.append((file, at, data))
                 lengths[file] = at + len(data)
-            lines.append(seal(encoded((lsn, op, inside))))
+            lines.append(seal(encoded(lsn, self.lsn + 1, op, inside)))
         for file in lengths:
             if not file.length:
                 file.note(connection, 0)
@@ -235,18 +247,20 @@ class Directory:
         """Whether the journal has grown so long that it is to begin anew."""
         return self.journal.length > self._next_fold
 
-    def fold(self, connection: apsw.Connection) -> None:
+    def fold(self, connection: apsw.Connection) -> bool:
         """Have everything in the files and on the disk, and begin an empty journal.
 
-        Not while a file is damaged that lacks something of it: then only the journal has that.
+        False while a file is damaged that lacks something of it: then only the journal has that.
         """
-        if any(file.damage for file in self.touched.values()):
+        if self.needed or any(file.damage for file in self.touched.values()):
             self._next_fold = self.journal.length + _FOLD_BYTES
-            return
+            return False
         try:
             self.appender.sync(self.touched)
             self.note(connection, self.touched.values())
-            connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+            with suppress(apsw.BusyError):
+                # Without it a power cut may cost an index that is made anew, nothing else.
+                connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
             self.begin_journal()
         except OSError as error:
             self._next_fold = self.journal.length + _FOLD_BYTES
@@ -254,6 +268,7 @@ class Directory:
             raise disk.failure(error, self.folder) from error
         self.touched.clear()
         self._next_fold = _FOLD_BYTES
+        return True
 
     def note(self, connection: apsw.Connection, files: Iterable[File]) -> None:
         """Have the index know these files as they are on the disk."""
@@ -281,15 +296,10 @@ class Directory:
         """Whether nobody has written since this process let go of the lock."""
         return self.trusted and self.journal.is_current()
 
-    def leave(self, connection: apsw.Connection | None) -> None:
-        """Stop writing: everything goes to the files, and the next process may write."""
-        try:
-            if self.writer.held and self.trusted and not self.damage and connection is not None:
-                self.fold(connection)
-        except (PerdureError, apsw.Error, OSError) as error:
-            # Nothing is lost: who opens it next finds the journal.
-            log.warning("%s: %s", self.folder, error)
+    def leave(self) -> None:
+        """Stop writing: the next process may."""
         self.distrust()
+        self.writing = False
         self.writer.leave()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Callable, Iterable
@@ -16,12 +17,9 @@ _sync_data = getattr(os, "fdatasync", os.fsync)
 
 def failure(error: OSError, what: str) -> PerdureError:
     """The perdure error for a failed call of the system."""
-    if isinstance(error, PermissionError) or error.errno in _READ_ONLY:
+    if isinstance(error, PermissionError) or error.errno == errno.EROFS:
         return ReadOnlyError(f"{what}: the file or its folder cannot be written: {error.strerror}")
     return shortage(error, what) or PerdureError(f"{what}: {error.strerror}")
-
-
-_READ_ONLY = {30}
 
 
 def open_private(path: str) -> int:

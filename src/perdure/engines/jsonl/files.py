@@ -13,6 +13,7 @@ import msgspec
 from perdure.engines.jsonl import disk
 from perdure.engines.jsonl.lines import FORMAT, seal, seal_object
 from perdure.engines.jsonl.paths import SEARCH, STORE
+from perdure.engines.jsonl.shapes import Step
 from perdure.engines.jsonl.statements import JSONL, run
 
 if TYPE_CHECKING:
@@ -46,6 +47,13 @@ class File:
             return {"perdure": self.path.removesuffix(".jsonl"), "format": FORMAT}
         part, uid = self.of
         return {"perdure": "session", "format": FORMAT, "part": part, "uid": uid, **self.names}
+
+    def weigh(self, steps: Iterable[Step]) -> None:
+        """Count what of it says what is so no longer, as it is read again."""
+        for step in steps:
+            if step.verb != "put":
+                self.dead += len(bytes(step.row))
+            self.removed = self.removed or step.verb == "del"
 
     def note(self, connection: apsw.Connection, mtime: int) -> None:
         """Have the index know it as it is."""

@@ -27,12 +27,6 @@ def digest_of(schema: str) -> str:
     return blake2b(schema.encode(), digest_size=16).hexdigest() if schema else ""
 
 
-def schema_of(connection: apsw.Connection) -> int:
-    """A number that changes when the schema of the index does."""
-    number: int = connection.pragma("schema_version")
-    return number
-
-
 def commit_schema(directory: Directory, connection: apsw.Connection) -> None:
     """Commit the change of the schema, and have every file in it.
 
@@ -44,8 +38,7 @@ def commit_schema(directory: Directory, connection: apsw.Connection) -> None:
     shapes = shapes_of(connection)
     run(connection, JSONL.begin(lsn=directory.lsn, schema=digest_of(schema)))
     connection.execute("COMMIT")
-    cookie = schema_of(connection)
-    directory.know(shapes, digest_of(schema), directory.lsn, cookie)
+    directory.know(shapes, digest_of(schema), directory.lsn)
     try:
         files = _write_all(directory, connection, schema)
         directory.begin_journal(swap=True)

@@ -50,8 +50,8 @@ SELECT path, part, uid, length, mtime, dead, removed, damage FROM jsonl_files
 -- name: note_file[sqlite]
 INSERT INTO jsonl_files (path, part, uid, length, mtime, dead, removed, damage)
 VALUES (:path, :part, :uid, :length, :mtime, :dead, :removed, :damage)
-ON CONFLICT (path) DO UPDATE SET length = excluded.length, mtime = excluded.mtime,
-    dead = excluded.dead, removed = excluded.removed, damage = excluded.damage
+ON CONFLICT (path) DO UPDATE SET part = excluded.part, uid = excluded.uid,
+    length = excluded.length, mtime = excluded.mtime, dead = excluded.dead, removed = excluded.removed, damage = excluded.damage
 
 -- name: forget_file[sqlite]
 DELETE FROM jsonl_files WHERE path = :path

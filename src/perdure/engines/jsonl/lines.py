@@ -35,6 +35,12 @@ class Line(NamedTuple):
         """Where the next line begins."""
         return self.at + len(self.raw)
 
+    @property
+    def swallowed(self) -> bytes | None:
+        """The object of a good line that is glued to the end of this damaged one, if there is."""
+        starts = (found.start() for found in _BEGINNING.finditer(self.raw))
+        return next((body for at in starts if (body := unseal(self.raw[at:]))), None)
+
 
 def seal(body: bytes) -> bytes:
     """The line of an object, given without its opening brace."""

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, BinaryIO
 
 import apsw
 import msgspec
 
-from perdure.engines.jsonl.files import File
+from perdure.engines.jsonl.files import COMMON, NOBODY, File
 from perdure.engines.jsonl.lines import FORMAT, Line, lines_of
-from perdure.engines.jsonl.paths import SEARCH, STORE, session_files
+from perdure.engines.jsonl.paths import STORE, session_file, session_files
 from perdure.engines.jsonl.shapes import Shape, Step, Values, shapes_of
 from perdure.engines.jsonl.statements import JSONL, create, run
 from perdure.errors import CorruptError, PerdureError, SchemaTooNewError
 
 Shapes = Mapping[str, Shape]
+#: By table and key: the values by their places in a row.
+Gathered = dict[str, dict[Values, dict[int, Any]]]
 
 
 class _Record(msgspec.Struct):
@@ -37,6 +39,14 @@ _record = msgspec.json.Decoder(_Record).decode
 _head = msgspec.json.Decoder(_Head).decode
 
 
+def lsn_of(body: bytes) -> int:
+    """The number of the write that a line is of; -1 if it is of none."""
+    try:
+        return _record(body).lsn
+    except msgspec.DecodeError:
+        return -1
+
+
 class _BeyondError(Exception):
     """A write that the journal does not know, where it is not synced for each."""
 
@@ -44,33 +54,62 @@ class _BeyondError(Exception):
 class Reading:
     """One file as it is read: what it is of, its records, and what is wrong with it.
 
-    ``last``: the number of the last write that counts; lines beyond it are cut off. None: all do.
+    ``last``: the number of the last write that counts; what lies beyond it is cut off, since it
+    was not synced. None: all do. ``least``: the length that the journal needs of it.
     """
 
-    def __init__(self, folder: str, path: str, last: int | None) -> None:
+    def __init__(self, folder: str, path: str, last: int | None, least: int = 0) -> None:
         self.file = File(path)
+        #: Whether it stands where this program puts the file of its session.
+        self.own = True
         self._whole = os.path.join(folder, path)
         self._last = last
+        self._least = least
         #: The number of the line that was read last, and of the last write that is in it.
         self.number = 0
         self.lsn = 0
 
     def records(self) -> Iterator[list[Step]]:
         """The rows of each line up to the first that is not as it was written."""
-        with open(self._whole, "rb") as file:
-            for line in lines_of(file):
-                try:
-                    rows = self._rows(line)
-                except _BeyondError:
-                    # Nobody was promised that it outlives a power cut.
-                    os.truncate(self._whole, line.at)
-                    return
-                except (msgspec.DecodeError, CorruptError) as error:
+        try:
+            file = open(self._whole, "rb")  # noqa: SIM115 - closed below
+        except OSError as error:
+            self.damaged(1, f"it cannot be read: {error.strerror}")
+            return
+        with file:
+            yield from self._good(file)
+        if self.file.length < self._least and not self.file.damage:
+            self.damaged(self.number + 1, "the lines that followed are gone")
+        elif not self.number and not self.file.damage:
+            self.damaged(1, "it is empty")
+
+    def _good(self, file: BinaryIO) -> Iterator[list[Step]]:
+        for line in lines_of(file):
+            try:
+                rows = self._rows(line)
+            except _BeyondError:
+                self._cut(line)
+                return
+            except (msgspec.DecodeError, CorruptError) as error:
+                if self._is_unsynced(line, file):
+                    self._cut(line)
+                else:
                     self.damaged(line.number, str(error))
-                    return
-                self.number, self.file.length = line.number, line.end
-                if rows is not None:
-                    yield rows
+                return
+            self.number, self.file.length = line.number, line.end
+            if rows is not None:
+                self.file.weigh(rows)
+                yield rows
+
+    def _is_unsynced(self, line: Line, file: BinaryIO) -> bool:
+        """Whether it and all behind it is what a power cut left of a write it may take."""
+        if self._last is None or line.number == 1 or line.swallowed is not None:
+            return False
+        return all(other.body is None and other.swallowed is None for other in lines_of(file))
+
+    def _cut(self, line: Line) -> None:
+        # Nobody was promised that it outlives a power cut.
+        os.truncate(self._whole, line.at)
 
     def damaged(self, number: int, why: str) -> None:
         """Note what is wrong with it."""
@@ -94,19 +133,30 @@ class Reading:
         head = _head(body)
         if head.format > FORMAT:
             raise SchemaTooNewError(f"{self._whole}: a newer perdure wrote it: update perdure")
+        kind = self.file.path.removesuffix(".jsonl") if self.file.path in COMMON else "session"
+        if head.perdure != kind or bool(head.uid) != (kind == "session"):
+            raise CorruptError(f"it does not say that this is a file of {kind!r}")
         self.file.of = head.part, head.uid
+        if kind == "session":
+            _, _, _, _, *names = msgspec.json.decode(body).values()
+            own = session_file(*self.file.of, [str(name) for name in names if name])
+            self.own = self.file.path == own
 
 
 def load_common(connection: apsw.Connection, shapes: Shapes, reading: Reading) -> None:
     """Take in a file that belongs to no session, as large as it may be."""
     for rows in reading.records():
-        for step in rows:
-            shapes[step.table].apply(connection, step, None)
+        try:
+            for step in rows:
+                shapes[step.table].apply(connection, step, None)
+        except (CorruptError, KeyError, apsw.ConstraintError) as error:
+            reading.damaged(reading.number, f"it cannot be: {error}")
+            return
 
 
-def load_session(connection: apsw.Connection, shapes: Shapes, reading: Reading) -> None:
-    """Take in the file of a session: its rows as they were at its last good line."""
-    tables: dict[str, dict[Values, dict[int, Any]]] = {}
+def gathered(shapes: Shapes, reading: Reading) -> Gathered:
+    """The rows of a session's file by table, as they were at its last good line."""
+    tables: Gathered = {}
     for rows in reading.records():
         try:
             for step in rows:
@@ -114,6 +164,11 @@ def load_session(connection: apsw.Connection, shapes: Shapes, reading: Reading) 
         except (CorruptError, KeyError) as error:
             reading.damaged(reading.number, f"it cannot be: {error}")
             break
+    return tables
+
+
+def load(connection: apsw.Connection, shapes: Shapes, tables: Gathered) -> None:
+    """Take in the rows of a session."""
     for name, kept in tables.items():
         shape = shapes[name]
         places = range(len(shape.columns))
@@ -125,7 +180,7 @@ def _fold(
     shape: Shape,
     step: Step,
     of: tuple[str, str],
-    tables: dict[str, dict[Values, dict[int, Any]]],
+    tables: Gathered,
 ) -> None:
     rows = tables.setdefault(shape.name, {})
     row = shape.read(step, of)
@@ -147,8 +202,18 @@ def forget_session(connection: apsw.Connection, shapes: Shapes, of: tuple[str, s
             connection.execute(text, of)
 
 
-def build(connection: apsw.Connection, folder: str, schema: str, last: int | None) -> list[Reading]:
-    """Fill an empty index from all files: as they were read, with what is wrong with them."""
+def build(
+    connection: apsw.Connection,
+    folder: str,
+    schema: str,
+    last: int | None,
+    least: Mapping[str, int],
+) -> list[Reading]:
+    """Fill an empty index from all files: as they were read, with what is wrong with them.
+
+    `CorruptError` if one that belongs to no session is damaged or gone: of what it would lack
+    nobody would see that it is lacking.
+    """
     tables, indexes = definitions(schema)
     for text in tables:
         connection.execute(text)
@@ -156,22 +221,54 @@ def build(connection: apsw.Connection, folder: str, schema: str, last: int | Non
     shapes = shapes_of(connection)
     found: list[Reading] = []
     with connection:
-        for path in (STORE, SEARCH):
-            if os.path.exists(os.path.join(folder, path)):
-                reading = Reading(folder, path, last)
+        for path in COMMON:
+            if os.path.lexists(os.path.join(folder, path)):
+                reading = Reading(folder, path, last, least.get(path, 0))
                 load_common(connection, shapes, reading)
                 found.append(reading)
-        of = set()
-        for path, _ in session_files(folder):
-            reading = Reading(folder, path, last)
-            load_session(connection, shapes, reading)
-            if reading.file.of in of:
-                reading.damaged(1, "another file is of the same session")
-            of.add(reading.file.of)
-            found.append(reading)
+            elif path in least or (path == STORE and schema):
+                raise CorruptError(f"{os.path.join(folder, path)} is gone, and there is no index")
+            if path == STORE and found and found[0].number == 1:
+                found[0].damaged(2, "its rows are gone")
+            if found and found[-1].file.damage:
+                raise CorruptError(f"{folder}: {found[-1].file.damage}: see `perdure doctor`")
+        found += _sessions(connection, folder, shapes, last, least)
         for text in indexes:
             _make_index(connection, text)
     return found
+
+
+def _sessions(
+    connection: apsw.Connection,
+    folder: str,
+    shapes: Shapes,
+    last: int | None,
+    least: Mapping[str, int],
+) -> Iterator[Reading]:
+    first: dict[tuple[str, str], Reading] = {}
+    for path, _ in session_files(folder):
+        reading = Reading(folder, path, last, least.get(path, 0))
+        tables = gathered(shapes, reading)
+        other = first.get(reading.file.of)
+        if reading.file.of == NOBODY or other is None:
+            first[reading.file.of] = reading
+            load(connection, shapes, tables)
+        elif reading.own:
+            copied(other, reading.file)
+            forget_session(connection, shapes, reading.file.of)
+            first[reading.file.of] = reading
+            load(connection, shapes, tables)
+        else:
+            copied(reading, other.file)
+            if not other.own:
+                other.damaged(1, f"{path} is of the same session; remove one of them")
+        yield reading
+
+
+def copied(copy: Reading, other: File) -> None:
+    """Of two files of one session, have one that counts."""
+    copy.damaged(1, f"{other.path} is of the same session; remove one of them")
+    copy.file.of, copy.file.dead, copy.file.removed = NOBODY, 0, False
 
 
 def definitions(schema: str) -> tuple[list[str], list[str]]:

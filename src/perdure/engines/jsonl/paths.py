@@ -15,10 +15,13 @@ STORE = "store.jsonl"
 SEARCH = "search.jsonl"
 SESSIONS = "sessions"
 INDEX = "index/index.db"
+LACKING = "index/lacking.json"
 LOCK = "lock"
 WRITER = "writer.json"
 #: Stands behind the name of a file that is being written anew.
 NEXT = ".next"
+#: Beside an index that was found damaged while it was in use.
+SPOILT = ".spoilt"
 
 _UNFIT = re.compile(r"[^a-z0-9._-]+")
 _READABLE = 60

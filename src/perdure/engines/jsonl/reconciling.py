@@ -6,9 +6,10 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
+from perdure.engines.jsonl import lacking
 from perdure.engines.jsonl.directory import Directory, log
-from perdure.engines.jsonl.files import COMMON, NOBODY
-from perdure.engines.jsonl.loading import Reading, forget_session, load_session
+from perdure.engines.jsonl.files import COMMON, NOBODY, File
+from perdure.engines.jsonl.loading import Reading, copied, forget_session, gathered, load
 from perdure.engines.jsonl.paths import session_files
 from perdure.engines.jsonl.shapes import shapes_of
 from perdure.engines.jsonl.statements import JSONL, run
@@ -31,23 +32,34 @@ class _Known(NamedTuple):
 class Reconciling:
     """Holds the index against the files, by their lengths and times, and reads what differs.
 
-    ``ends``: where the files end that the journal has just made whole.
+    ``begins``: from where on the journal goes on with files; ``ends``: where those of them end
+    that it has just made whole. ``last``: the last write that counts, if not all do.
     """
 
     def __init__(
-        self, directory: Directory, connection: apsw.Connection, ends: Mapping[str, int]
+        self,
+        directory: Directory,
+        connection: apsw.Connection,
+        begins: Mapping[str, int],
+        ends: Mapping[str, int],
+        last: int | None,
     ) -> None:
         self._directory = directory
         self._connection = connection
+        self._begins = begins
         self._ends = ends
+        self._last = last
         #: The number of the last write in what was read again.
         self.lsn = 0
+        self._lacking = lacking.read(directory.folder)
+        self._there: dict[str, os.stat_result] = {}
         self._shapes = shapes_of(connection)
         self._known = {row[0]: _Known(*row) for row in run(connection, JSONL.every_file())}
 
     def run(self) -> bool:
         """Whether it could be done: a changed file of no session wants a new index."""
-        there = {path: status for path, status in session_files(self._directory.folder)}  # noqa: C416
+        there = self._there
+        there.update(session_files(self._directory.folder))
         for path in COMMON:
             if os.path.exists(self._directory.path(path)):
                 there[path] = os.stat(self._directory.path(path))
@@ -60,58 +72,70 @@ class Reconciling:
             whole = [self._take_in(path) for path in changed]
             for path in gone:
                 self._let_go(path)
+        lacking.write(self._directory.folder, self._lacking)
         return all(whole)
 
     def _differs(self, path: str, status: os.stat_result) -> bool:
-        if path in self._ends:
-            return status.st_size != self._ends[path]
         known = self._known.get(path)
-        return known is None or (known.length, known.mtime) != (status.st_size, status.st_mtime_ns)
+        if known is None:
+            return True
+        if path in self._ends:
+            end = self._ends[path]
+            noted = not known.length or self._begins[path] <= known.length <= end
+            return bool(known.damage) or status.st_size != end or not noted
+        return (known.length, known.mtime) != (status.st_size, status.st_mtime_ns)
 
     def _take_in(self, path: str) -> bool:
         """Read a file that was changed; if it is damaged, the index keeps what it has."""
-        reading = Reading(self._directory.folder, path, None)
-        for _ in reading.records():
-            continue
+        least = self._begins.get(path, 0)
+        reading = Reading(self._directory.folder, path, self._last, least)
         known = self._known.get(path)
-        if not reading.file.damage and reading.file.length < self._expected(path):
-            reading.damaged(reading.number, "lines that followed it are gone")
+        if path in COMMON:
+            for _ in reading.records():
+                continue
+            if reading.file.damage:
+                self._note_damage(reading, known)
+            return bool(reading.file.damage)
+        tables = gathered(self._shapes, reading)
+        other = self._other_of(reading)
+        if other is not None:
+            copied(reading, other)
+            self._note_damage(reading, known)
+            return True
         if reading.file.damage:
             self._note_damage(reading, known)
             return True
-        if path in COMMON:
-            return False
         log.info("%s was changed: it is read again", self._directory.path(path))
-        other = self._other_of(reading)
-        if other:
-            reading.damaged(1, f"{other} is of the same session")
-            self._note_damage(reading, known)
-            return True
-        again = Reading(self._directory.folder, path, None)
-        forget_session(self._connection, self._shapes, reading.file.of)
-        load_session(self._connection, self._shapes, again)
-        self._note(again)
-        self.lsn = max(self.lsn, again.lsn)
+        for of in {reading.file.of} | ({(known.part, known.uid)} if known else set()):
+            if of != NOBODY:
+                forget_session(self._connection, self._shapes, of)
+        load(self._connection, self._shapes, tables)
+        self._lacking.pop(reading.file.of[1], None)
+        self._note(reading)
+        self.lsn = max(self.lsn, reading.lsn)
         return True
 
-    def _expected(self, path: str) -> int:
-        """What the journal needs of it, if it goes on with it."""
-        return self._ends.get(path, 0)
-
-    def _other_of(self, reading: Reading) -> str:
-        found = run(
-            self._connection, JSONL.file_of(part=reading.file.of[0], uid=reading.file.of[1])
-        )
-        return next((row[0] for row in found if row[0] != reading.file.path), "")
+    def _other_of(self, reading: Reading) -> File | None:
+        """Another file of the same session, which is there as well."""
+        part, uid = reading.file.of
+        if reading.file.of == NOBODY:
+            return None
+        paths = [row[0] for row in run(self._connection, JSONL.file_of(part=part, uid=uid))]
+        others = [path for path in paths if path != reading.file.path and path in self._there]
+        return File(others[0]) if others else None
 
     def _note_damage(self, reading: Reading, known: _Known | None) -> None:
         log.warning("%s: it is read-only now: see `perdure doctor`", reading.file.damage)
         if known is not None:
             reading.file.of = known.part, known.uid
+            reading.file.dead, reading.file.removed = known.dead, bool(known.removed)
         self._note(reading)
 
     def _note(self, reading: Reading) -> None:
-        status = os.stat(self._directory.path(reading.file.path))
+        status = self._there[reading.file.path]
+        if not reading.file.damage:
+            # What a power cut left may just have been cut off.
+            status = os.stat(self._directory.path(reading.file.path))
         # As it stands: a damaged file is looked at again when it was changed again.
         reading.file.length = status.st_size
         reading.file.note(self._connection, status.st_mtime_ns)
@@ -119,11 +143,11 @@ class Reconciling:
     def _let_go(self, path: str) -> None:
         """A file that somebody removed: its session goes; what belongs to none cannot."""
         known = self._known[path]
-        if not known.length:
-            # It was never written: a crash came before.
+        if not known.length or ((known.part, known.uid) == NOBODY and path not in COMMON):
+            # It was never written, since a crash came before; or it was of nobody.
             run(self._connection, JSONL.forget_file(path=path))
             return
-        if (known.part, known.uid) == NOBODY:
+        if path in COMMON:
             run(
                 self._connection,
                 JSONL.note_file(
@@ -131,6 +155,10 @@ class Reconciling:
                 ),
             )
             return
+        run(self._connection, JSONL.forget_file(path=path))
+        if run(self._connection, JSONL.file_of(part=known.part, uid=known.uid)):
+            # Somebody gave it another name.
+            return
+        self._lacking.pop(known.uid, None)
         log.warning("%s is gone: so is its session", self._directory.path(path))
         forget_session(self._connection, self._shapes, (known.part, known.uid))
-        run(self._connection, JSONL.forget_file(path=path))

@@ -12,13 +12,13 @@ from contextlib import suppress
 import apsw
 import msgspec
 
-from perdure.engines.jsonl import disk
+from perdure.engines.jsonl import disk, lacking
 from perdure.engines.jsonl.directory import Directory, log
 from perdure.engines.jsonl.files import COMMON, NOBODY, File, data_of
-from perdure.engines.jsonl.generations import digest_of, schema_of
+from perdure.engines.jsonl.generations import digest_of
 from perdure.engines.jsonl.journal import Found, Group, Head, Record, read
-from perdure.engines.jsonl.lines import FORMAT
-from perdure.engines.jsonl.loading import build, note_all
+from perdure.engines.jsonl.lines import FORMAT, lines_of
+from perdure.engines.jsonl.loading import build, lsn_of, note_all
 from perdure.engines.jsonl.paths import (
     ABOUT,
     INDEX,
@@ -26,6 +26,7 @@ from perdure.engines.jsonl.paths import (
     NEXT,
     SCHEMA,
     SESSIONS,
+    SPOILT,
     session_files,
 )
 from perdure.engines.jsonl.reconciling import Reconciling
@@ -35,6 +36,8 @@ from perdure.errors import CorruptError, InvalidError, PerdureError, SchemaTooNe
 
 Connect = Callable[[], apsw.Connection]
 _steps = msgspec.json.Decoder(list[Step]).decode
+#: What an index that does not fit the files raises.
+_UNFIT = (apsw.CorruptError, apsw.NotADBError, apsw.ConstraintError, CorruptError, KeyError)
 _IGNORED = "/index/\n/lock\n/writer.json\n"
 
 
@@ -46,7 +49,8 @@ def make(folder: str) -> None:
             _check_format(folder)
             return
         # The lock is there if others are just beginning, or began and were killed.
-        others = set(os.listdir(folder)) - {"lock", ".gitignore", f"{ABOUT}.draft"}
+        begun = {"lock", ".gitignore", ".gitignore.draft", f"{ABOUT}.draft"}
+        others = set(os.listdir(folder)) - begun
         if others:
             message = (
                 f"{folder} is no perdure directory, and not empty ({min(others)!r}): give a new one"
@@ -80,13 +84,15 @@ class Recovery:
         self._connect = connect
         #: Whether there is something to fold: then the journal begins anew.
         self._changed = False
+        #: Of each file that the journal goes on with: from where on, and where that ends.
+        self._begins: dict[str, int] = {}
         self._ends: dict[str, int] = {}
         self._lsn = 0
 
     def run(self) -> None:
         """Bring journal, files and index to one state, and have the directory know it."""
         directory = self._directory
-        directory.damage = ""
+        directory.damage, directory.needed = "", False
         found = read(self._folder) or self._without_journal()
         if found.damage or found.head is None:
             self._only_read(found.damage)
@@ -96,15 +102,13 @@ class Recovery:
         if found.head.schema != digest_of(schema):
             raise CorruptError(f"{directory.path(SCHEMA)} is not the schema of the files beside it")
         self._lsn = found.last
-        self._redo(found)
-        connection = self._index(found, found.head, schema)
+        connection = self._index(found, found.head, schema) if self._redo(found) else None
         if connection is None:
-            self._only_read(f"{JOURNAL}: its last write is damaged, which was acknowledged")
+            number = len(found.records) + 2
+            self._only_read(f"{JOURNAL}, line {number}: damaged, and it was acknowledged")
             return
         try:
-            directory.know(
-                shapes_of(connection), digest_of(schema), self._lsn, schema_of(connection)
-            )
+            directory.know(shapes_of(connection), digest_of(schema), self._lsn)
             self._go_on(found, found.head, connection)
         finally:
             connection.close()
@@ -144,38 +148,64 @@ class Recovery:
 
     # -- files -----------------------------------------------------------------------------
 
-    def _redo(self, found: Found) -> None:
-        """Have each file hold what the journal says of it."""
+    def _redo(self, found: Found) -> bool:
+        """Have each file hold what the journal says of it.
+
+        False, and nothing was done, if the files have a write that the journal had once.
+        """
         wanted: dict[str, tuple[int, list[bytes]]] = {}
         for record in found.records:
             for path, group in record.files.items():
                 at, parts = wanted.setdefault(path, (group.at, []))
                 parts.append(data_of(group.head, record.lsn, group.at, record.op, group.rows))
-        for path, (at, parts) in wanted.items():
-            data = b"".join(parts)
-            if self._make_whole(path, at, data):
-                self._ends[path] = at + len(data)
+        synced = found.head is not None and found.head.durability == "full"
+        redone = {path: (at, b"".join(parts)) for path, (at, parts) in wanted.items()}
+        kept: dict[str, int] = {}
+        for path, (at, data) in redone.items():
+            self._begins[path] = at
+            length = self._length(path)
+            if length >= at:
+                end = self._ends[path] = at + len(data)
+                kept[path] = self._acknowledged(path, end, found.last) if synced else end
+        if found.torn is not None and kept != self._ends:
+            return False
+        for path, end in kept.items():
+            self._make_whole(path, *redone[path], end)
+        return True
 
-    def _make_whole(self, path: str, at: int, data: bytes) -> bool:
-        """Whether it goes on where the journal begins, and now holds what the journal says."""
+    def _length(self, path: str) -> int:
+        """How long it is; 0 if it is not there."""
+        try:
+            return os.stat(self._directory.path(path)).st_size
+        except FileNotFoundError:
+            return 0
+
+    def _acknowledged(self, path: str, end: int, last: int) -> int:
+        """Where the lines end that follow there: of writes of which only the journal's were lost.
+
+        A line is written here when the journal has it on the disk, so each of them was promised.
+        """
         whole = self._directory.path(path)
-        there = b""
         if os.path.exists(whole):
             with open(whole, "rb") as file:
-                file.seek(at)
-                there = file.read()
-                # Else lines are missing that were on the disk: reading the file will show it.
-                if os.fstat(file.fileno()).st_size < at:
-                    return False
-        elif at:
-            return False
-        if there != data:
-            try:
-                self._directory.appender.write(path, at, data)
-                os.truncate(whole, at + len(data))
-            except OSError as error:
-                raise disk.failure(error, whole) from error
-        return True
+                file.seek(end)
+                for line in lines_of(file):
+                    if line.body is None or lsn_of(line.body) <= last:
+                        break
+                    end = line.end
+        return end
+
+    def _make_whole(self, path: str, at: int, data: bytes, end: int) -> None:
+        """Have it hold that from there on, and end there.
+
+        Also if it seems to: after a failed sync the kernel shows what is not on the disk.
+        """
+        whole = self._directory.path(path)
+        try:
+            self._directory.appender.write(path, at, data)
+            os.truncate(whole, end)
+        except OSError as error:
+            raise disk.failure(error, whole) from error
 
     # -- the index -------------------------------------------------------------------------
 
@@ -186,7 +216,7 @@ class Recovery:
         """
         connection = self._opened_index(head, schema)
         if connection is None:
-            return self._built(head, schema)
+            return self._built(found, head, schema)
         [(lsn, _)] = run(connection, JSONL.state())
         if lsn > found.last and head.durability == "full" and found.torn is not None:
             connection.close()
@@ -194,13 +224,31 @@ class Recovery:
         if not head.base <= lsn <= found.last:
             log.warning("%s: it is not of these files; it is made anew", self._path)
             connection.close()
-            return self._built(head, schema)
-        self._catch_up(connection, [one for one in found.records if one.lsn > lsn])
-        reconciling = Reconciling(self._directory, connection, self._ends)
-        if not reconciling.run():
+            return self._built(found, head, schema)
+        last = None if head.durability == "full" else found.last
+        reconciling = Reconciling(self._directory, connection, self._begins, self._ends, last)
+        try:
+            self._catch_up(connection, [one for one in found.records if one.lsn > lsn])
+            done = reconciling.run()
+        except _UNFIT as error:
+            log.warning("%s: %s; it is made anew", self._path, error)
+            done = False
+        if not done:
             connection.close()
-            return self._built(head, schema)
-        self._lsn = max(self._lsn, reconciling.lsn)
+            return self._built(found, head, schema)
+        return self._reached(found, head, connection, reconciling.lsn)
+
+    def _reached(
+        self, found: Found, head: Head, connection: apsw.Connection, lsn: int
+    ) -> apsw.Connection | None:
+        """The connection, if no file has a write beyond the journal, where that is damaged."""
+        if lsn > self._lsn:
+            if found.torn is not None and head.durability == "full":
+                connection.close()
+                return None
+            # The journal is to begin behind it.
+            self._lsn, self._changed = lsn, True
+            run(connection, JSONL.reach(lsn=lsn))
         return connection
 
     @property
@@ -209,7 +257,8 @@ class Recovery:
 
     def _opened_index(self, head: Head, schema: str) -> apsw.Connection | None:
         """The index, if there is one with this schema."""
-        if not os.path.exists(self._path) and schema:
+        spoilt = os.path.exists(f"{self._path}{SPOILT}")
+        if schema and (spoilt or not os.path.exists(self._path)):
             return None
         connection = None
         try:
@@ -243,7 +292,7 @@ class Recovery:
                         shapes[step.table].apply(connection, step, of)
                 run(connection, JSONL.reach(lsn=record.lsn))
 
-    def _built(self, head: Head, schema: str) -> apsw.Connection:
+    def _built(self, found: Found, head: Head, schema: str) -> apsw.Connection | None:
         """An index made of all files, in the place of what was there."""
         draft = f"{self._path}{NEXT}"
         with suppress(FileNotFoundError):
@@ -254,21 +303,49 @@ class Recovery:
         try:
             making.execute("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF").fetchall()
             last = self._lsn if head.durability != "full" else None
-            readings = build(making, self._folder, schema, last)
-            self._lsn = max([self._lsn, *(reading.lsn for reading in readings)])
-            note_all(making, self._folder, readings, self._lsn, digest_of(schema))
+            readings = build(making, self._folder, schema, last, self._begins)
+            lsn = max([self._lsn, *(reading.lsn for reading in readings)])
+            note_all(making, self._folder, readings, lsn, digest_of(schema))
         finally:
             making.close()
+        damages = {one.file.of[1]: one.file.damage for one in readings if one.file.of != NOBODY}
+        lacking.write(self._folder, {uid: damage for uid, damage in damages.items() if damage})
+        self._put_in_place(draft)
+        for reading in readings:
+            if reading.file.damage:
+                log.warning("%s: it is read-only now: see `perdure doctor`", reading.file.damage)
+        with suppress(FileNotFoundError):
+            os.unlink(f"{self._path}{SPOILT}")
+        return self._reached(found, head, self._connect(), lsn)
+
+    def _put_in_place(self, draft: str) -> None:
+        """Have the index made of the draft, under the eyes of those who read it."""
+        if self._is_copied(draft):
+            os.unlink(draft)
+            return
         disk.sync_path(draft)
-        for beside in (self._path, f"{self._path}-wal", f"{self._path}-shm"):
+        for beside in (self._path, *(f"{self._path}{end}" for end in ("-wal", "-shm", SPOILT))):
             with suppress(FileNotFoundError):
                 os.unlink(beside)
         os.replace(draft, self._path)
         disk.sync_folder(os.path.dirname(self._path))
-        for reading in readings:
-            if reading.file.damage:
-                log.warning("%s: it is read-only now: see `perdure doctor`", reading.file.damage)
-        return self._connect()
+
+    def _is_copied(self, draft: str) -> bool:
+        """Whether it could be written into the database that is there, as one transaction."""
+        if not os.path.exists(self._path) or os.path.exists(f"{self._path}{SPOILT}"):
+            return False
+        try:
+            there, made = self._connect(), apsw.Connection(draft)
+            try:
+                with there.backup("main", made, "main") as copying:
+                    copying.step()
+            finally:
+                made.close()
+                there.close()
+        except (PerdureError, apsw.Error):
+            # It is no database any more, and nobody can read it.
+            return False
+        return True
 
     def _go_on(self, found: Found, head: Head, connection: apsw.Connection) -> None:
         """Begin a new journal, if there is something in the old one and its files are whole."""
@@ -276,15 +353,37 @@ class Recovery:
         directory.journal.go_on(found)
         known = {row[0]: row for row in run(connection, JSONL.every_file())}
         for path, end in self._ends.items():
-            _, part, uid, _, _, dead, removed, damage = known[path]
-            file = File(path, (part, uid), {}, end, dead, bool(removed), damage)
-            directory.touched[path] = file
-        journal = {path for record in found.records for path in record.files}
-        if journal - set(self._ends):
+            _, part, uid, length, _, dead, removed, damage = known[path]
+            file = File(path, (part, uid), {}, max(end, length), dead, bool(removed), damage)
+            directory.remember(file)
+        for record in found.records:
+            for path, group in record.files.items():
+                if path in directory.touched:
+                    directory.touched[path].weigh(_steps(group.rows))
+        short = set(self._begins) - set(self._ends)
+        # A file that somebody removed lacks nothing.
+        directory.needed = any(path in known and known[path][7] for path in short)
+        if directory.needed:
             # What is missing in a damaged file, only the journal has.
             return
         if found.records or self._changed or head.durability != directory.durability:
             directory.fold(connection)
+
+
+def is_in_order(folder: str, connect: Connect) -> bool:
+    """Whether nothing needs to be done there before it is read."""
+    try:
+        found = read(folder)
+        connection = connect()
+    except (PerdureError, OSError):
+        return False
+    try:
+        [(lsn, _)] = run(connection, JSONL.state())
+    except (apsw.Error, ValueError):
+        return False
+    finally:
+        connection.close()
+    return found is not None and not found.damage and found.torn is None and lsn == found.last
 
 
 def _owner(connection: apsw.Connection, path: str, group: Group) -> tuple[str, str] | None:
@@ -293,7 +392,10 @@ def _owner(connection: apsw.Connection, path: str, group: Group) -> tuple[str, s
         of = group.head.get("part", ""), group.head.get("uid", "")
         File(path, of).note(connection, 0)
     else:
-        [of] = run(connection, JSONL.of_path(path=path))
+        found = run(connection, JSONL.of_path(path=path))
+        if not found:
+            raise CorruptError(f"it does not know {path}")
+        [of] = found
     return None if of == NOBODY else of
 
 

@@ -67,7 +67,7 @@ class Salvaging:
             self._index = self._copied_index()
             self._schema = self._schema_text()
             disk.replace(self._target.path(SCHEMA), self._schema.encode())
-            self._target.know(self._shapes(), digest_of(self._schema), self._last(), -1)
+            self._target.know(self._shapes(), digest_of(self._schema), self._last())
             saved = [self._save(path) for path in self._paths()]
         self._target.begin_journal()
         self._target.journal.close()

@@ -225,6 +225,9 @@ def scan_journal(folder: str) -> JournalScan:
     with file:
         found.there = True
         for line in lines_of(file):
+            if line.raw.isspace():
+                # Room for what comes.
+                continue
             found.lines, found.size = line.number, line.end
             why = _wrong_in_journal(found, line)
             if why:

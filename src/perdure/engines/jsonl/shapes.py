@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache
+from itertools import compress
+from operator import ne
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
@@ -21,8 +24,11 @@ Change = tuple[str, "Values | None", "Values | None"]
 
 _REGISTRY = {table.name: table for table in TABLES}
 #: What this engine notes in the index for itself; SQLite's own begin as the second.
-_OWN = ("jsonl_", "sqlite_")
+OWN = ("jsonl_", "sqlite_")
 _encode = msgspec.json.Encoder().encode
+_skip = msgspec.json.Decoder(msgspec.Raw).decode
+#: Behind the name of a JSON column whose text is none, or has lines: it stands as a string.
+_AS_TEXT = "!"
 #: Where the columns `part` and `uid` are in the tables that hang on sessions.
 _HANGING_AT = (0, 1)
 
@@ -46,7 +52,9 @@ class Shape:
     def __init__(self, name: str, columns: Sequence[Row]) -> None:
         self.name = name
         self.columns = tuple(column for column, _, _ in columns)
+        self._places = range(len(columns))
         self._keys = [at for at, (_, _, key) in enumerate(columns) if key]
+        self._key_places = frozenset(self._keys)
         fact = _REGISTRY.get(name)
         json = fact.json if fact else frozenset()
         #: Whether its rows hang on a session, and then in which columns.
@@ -55,12 +63,12 @@ class Shape:
         self.found = bool(fact and fact.found)
         self.passing = bool(fact and fact.passing)
         self._json = {at for at, column in enumerate(self.columns) if column in json}
-        fields = [
-            (column, _type_of(kind, column in json), msgspec.UNSET) for column, kind, _ in columns
-        ]
-        self._decode = msgspec.json.Decoder(
-            msgspec.defstruct(name, fields, rename=None, forbid_unknown_fields=True)
-        ).decode
+        self._decode = _decoder(name, columns, json)
+        #: Whether a feature's; if not, it tells of the schema itself.
+        self.registered = fact is not None
+        whole = [(column, Any, None) for column in self.columns]
+        self._whole = msgspec.defstruct(name, whole, omit_defaults=True, gc=False)
+        self._short = msgspec.defstruct(name, whole[2:], omit_defaults=True, gc=False)
         self._statements(columns)
 
     def _statements(self, columns: Sequence[Row]) -> None:
@@ -83,34 +91,46 @@ class Shape:
 
     def steps(self, before: Values | None, after: Values | None, short: bool) -> Iterator[bytes]:
         """The change of one row; ``short``: in the file of its session."""
-        if after is None:
-            yield self._step("del", {}, before or (), self._keys, short)
-        elif before is None:
-            yield self.put(after, short)
-        elif self.key_of(before) != self.key_of(after):
-            yield self._step("del", {}, before, self._keys, short)
-            yield self.put(after, short)
+        if before is None:
+            yield self.put(after or (), short)
+        elif after is None:
+            yield self._some("del", before, self._keys, short)
         else:
-            changed = [at for at, (old, new) in enumerate(zip(before, after)) if old != new]  # noqa: B905
-            if any(after[at] is None for at in changed):
+            changed = list(compress(self._places, map(ne, before, after)))
+            if not self._key_places.isdisjoint(changed):
+                yield self._some("del", before, self._keys, short)
+                yield self.put(after, short)
+            elif None in [after[at] for at in changed]:
                 # In a part of a row nothing says NULL: null is JSON's own there.
                 yield self.put(after, short)
             elif changed:
-                yield self._step("set", {}, after, [*self._keys, *changed], short)
+                yield self._some("set", after, [*self._keys, *changed], short)
 
     def put(self, row: Values, short: bool) -> bytes:
         """The whole row."""
-        there = [at for at, value in enumerate(row) if value is not None]
-        return self._step("put", {}, row, there, short)
+        values = list(row)
+        for at in self._json:
+            if values[at] is not None:
+                if not _is_json(values[at]):
+                    there = [place for place in self._places if row[place] is not None]
+                    return self._some("put", row, there, short)
+                values[at] = msgspec.Raw(values[at])
+        whole = self._short(*values[2:]) if short else self._whole(*values)
+        return _encode(("put", self.name, whole))
 
-    def _step(
-        self, verb: str, found: dict[str, Any], row: Values, places: Sequence[int], short: bool
-    ) -> bytes:
+    def _some(self, verb: str, row: Values, places: Sequence[int], short: bool) -> bytes:
         skipped = _HANGING_AT if short else ()
+        found: dict[str, Any] = {}
         for at in places:
-            if at not in skipped:
-                value = row[at]
-                found[self.columns[at]] = msgspec.Raw(value) if at in self._json else value
+            name, value = self.columns[at], row[at]
+            if at in skipped:
+                continue
+            if at not in self._json:
+                found[name] = value
+            elif _is_json(value):
+                found[name] = msgspec.Raw(value)
+            else:
+                found[f"{name}{_AS_TEXT}"] = value
         return _encode((verb, self.name, found))
 
     # -- reading ---------------------------------------------------------------------------
@@ -123,9 +143,11 @@ class Shape:
             raise CorruptError(f"a row of {self.name} is not one: {error}") from error
         row = {
             at: bytes(value).decode() if at in self._json else value
-            for at, value in enumerate(values)
+            for at, value in zip(self._places, values, strict=False)
             if value is not msgspec.UNSET
         }
+        texts = zip(sorted(self._json), values[len(self.columns) :], strict=True)
+        row.update((at, text) for at, text in texts if text is not msgspec.UNSET)
         if hangs_on is not None:
             row[0], row[1] = hangs_on
         return row
@@ -148,6 +170,28 @@ class Shape:
         connection.execute(text, [*row.values(), *keys])
 
 
+def _decoder(
+    name: str, columns: Sequence[Row], json: frozenset[str]
+) -> Callable[[msgspec.Raw], msgspec.Struct]:
+    """Reads a row: its columns, and behind them what stands as text for its JSON columns."""
+    fields = [
+        (column, _type_of(kind, column in json), msgspec.UNSET) for column, kind, _ in columns
+    ]
+    renamed = {f"{column}_": f"{column}{_AS_TEXT}" for column, _, _ in columns if column in json}
+    fields += [(name, str | msgspec.UnsetType, msgspec.UNSET) for name in renamed]
+    kind = msgspec.defstruct(name, fields, rename=renamed, forbid_unknown_fields=True)
+    return msgspec.json.Decoder(kind).decode
+
+
+def _is_json(text: str) -> bool:
+    """Whether a text may stand in a line as it is."""
+    try:
+        _skip(text)
+    except msgspec.DecodeError:
+        return False
+    return "\n" not in text
+
+
 def _type_of(kind: str, json: bool) -> Any:
     if json:
         return msgspec.Raw | msgspec.UnsetType
@@ -158,6 +202,12 @@ def shapes_of(connection: apsw.Connection) -> Mapping[str, Shape]:
     """The tables that the index has, but for what this engine notes in it for itself."""
     found = {}
     for (name,) in run(connection, JSONL.tables()):
-        if not name.startswith(_OWN):
-            found[name] = Shape(name, run(connection, JSONL.columns(table=name)))
+        if not name.startswith(OWN):
+            found[name] = _shape(name, tuple(run(connection, JSONL.columns(table=name))))
     return found
+
+
+@lru_cache(maxsize=256)
+def _shape(name: str, columns: tuple[Row, ...]) -> Shape:
+    """Made once: the classes of forty tables take longer than opening a directory does."""
+    return Shape(name, columns)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import sys
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -36,11 +37,13 @@ class Writer:
         return self._lock.is_locked
 
     def try_take(self) -> bool:
-        """Take it, if nobody has it."""
+        """Take it, if nobody has it and the folder can be written to."""
         try:
             self._lock.acquire(blocking=False)
         except Timeout:
             return False
+        except OSError as error:
+            raise disk.failure(error, self._folder) from error
         return True
 
     def take(self, seconds: float) -> None:
@@ -60,12 +63,18 @@ class Writer:
             "program": " ".join(sys.argv) or sys.executable,
             "since": datetime.now(UTC).isoformat(timespec="seconds"),
         }
-        disk.replace(self._about, msgspec.json.encode(about) + b"\n")
+        draft = f"{self._about}.draft"
+        # Of no use after a crash: not synced. On a full disk it is not known who it is, no more.
+        with suppress(OSError):
+            flags = os.O_CREAT | os.O_WRONLY | os.O_TRUNC
+            with open(os.open(draft, flags, 0o600), "wb") as file:
+                file.write(msgspec.json.encode(about) + b"\n")
+            os.replace(draft, self._about)
 
     def leave(self) -> None:
         """Let it go; the next one takes it."""
         if self.held:
-            if os.path.exists(self._about):
+            with suppress(OSError):
                 os.unlink(self._about)
             self._lock.release(force=True)
 

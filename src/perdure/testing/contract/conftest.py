@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import cache
 from inspect import iscoroutinefunction
 from pathlib import Path
 from typing import Any
@@ -18,12 +19,21 @@ import pytest
 from perdure.records import SessionKey
 from perdure.store import Store
 from perdure.testing.clocks import FixedClock
-from perdure.testing.databases import Database, Dump, NewKey, OpenStore, Reopen, empty_file
+from perdure.testing.databases import (
+    Database,
+    Dump,
+    NewKey,
+    OpenStore,
+    Reopen,
+    empty_place,
+    lay_tables,
+)
 from perdure.testing.postgres import FORMS, empty_schema
 
 OWN_URLS = {
     "memory": "memory:",
     "sqlite": "sqlite:///{folder}/agent.db",
+    "jsonl": "jsonl:///{folder}/agent",
     **{form: f"{form}:{{schema}}" for form in FORMS},
 }
 
@@ -64,31 +74,37 @@ def clock() -> FixedClock:
 
 
 @pytest.fixture
-def database(
-    request: pytest.FixtureRequest, clock: FixedClock, tmp_path: Path
-) -> Iterator[Database]:
+def database(request: pytest.FixtureRequest, clock: FixedClock) -> Iterator[Database]:
     url, sync = request.param
     # Power cuts are the business of other tests, and syncing is what takes the time in these.
     defaults = {"clock": clock, "durability": "normal", "pool_min": 1}
     # Those who open it by themselves find nothing at all.
     alone = not {"lone", "engine_url"}.isdisjoint(request.fixturenames)
     own = "reopen" in request.fixturenames or request.node.get_closest_marker("own_engine")
-    with _fresh(url, tmp_path, with_tables=not alone) as fresh:
-        kept = url.endswith(":{schema}") and not alone and not own
+    kept = url in OWN_URLS.values() and not alone and not own
+    with _fresh(url, request, with_tables=not alone, kept=kept) as fresh:
         shared = url == fresh
         made = Database(fresh, sync=sync, shared=shared, defaults=defaults, kept=kept)
         yield made
-        asyncio.run(made.close())
+        made.close()
 
 
 @contextmanager
-def _fresh(url: str, folder: Path, *, with_tables: bool) -> Iterator[str]:
+def _fresh(
+    url: str, request: pytest.FixtureRequest, *, with_tables: bool, kept: bool
+) -> Iterator[str]:
     if url.endswith(":{schema}"):
         with empty_schema(url.partition(":")[0], with_tables=with_tables) as address:
             yield address
+    elif kept:
+        with empty_place(url) as place:
+            yield place
+    elif url == "memory:":
+        yield url
     else:
-        if with_tables and url == OWN_URLS["sqlite"]:
-            shutil.copy(empty_file(), folder / "agent.db")
+        folder: Path = request.getfixturevalue("tmp_path")
+        if with_tables and url in OWN_URLS.values():
+            lay_tables(url, folder)
         yield url.replace("{folder}", str(folder)).replace("{name}", uuid4().hex)
 
 
@@ -97,7 +113,7 @@ def lone(database: Database) -> Iterator[Database]:
     """The URL of the test with an engine for each store, as anybody opens it."""
     alone = Database(database.url, sync=database.sync, shared=False, defaults={})
     yield alone
-    asyncio.run(alone.close())
+    alone.close()
 
 
 @pytest.fixture
@@ -125,7 +141,15 @@ def new_key(store: Store) -> NewKey:
 @pytest.fixture
 def key(new_key: NewKey) -> SessionKey:
     """The key of a session that was just made: without events, at version 1."""
-    return asyncio.run(new_key("chat"))
+    return _before_tests().run(new_key("chat"))
+
+
+@cache
+def _before_tests() -> asyncio.Runner:
+    """An event loop for what is done before a test: it has one of its own, made anew."""
+    runner = asyncio.Runner()
+    atexit.register(runner.close)
+    return runner
 
 
 @pytest.fixture

@@ -24,8 +24,6 @@ from perdure import (
 from perdure.testing.clocks import FixedClock
 from perdure.testing.databases import Database, OpenStore
 
-pytestmark = pytest.mark.own_engine
-
 ARGS = {"to": "bob"}
 ADA: dict[str, Any] = {"user": "ada", "thread_id": "t"}
 HOUR = timedelta(hours=1)

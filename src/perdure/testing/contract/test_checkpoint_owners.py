@@ -100,16 +100,20 @@ async def test_what_is_held_is_neither_pruned_nor_deleted(
     store: Store, key: SessionKey, dump: Dump
 ) -> None:
     for number in range(3):
-        await store.checkpoints.put("graph", number, id=str(number), session=key)
+        await store.checkpoints.put(
+            "graph", number, id=str(number), metadata={"run_id": "run-1"}, session=key
+        )
     await store.sessions.hold(key, by="law", reason="case 7")
     before = await dump()
 
     for call in (
         store.checkpoints.prune("graph", keep_last=1),
         store.checkpoints.delete_lineage("graph"),
+        store.checkpoints.delete_for_runs(["run-1"]),
     ):
-        with pytest.raises(DeniedError, match="case 7"):
+        with pytest.raises(DeniedError, match="case 7") as refused:
             await call
+        assert "lineage 'graph'" in str(refused.value)
     assert await dump() == before
     await store.sessions.release(key)
     await store.sessions.hold(UserScope(*ADA), by="law", reason="case 8")

@@ -21,12 +21,10 @@ from perdure import (
 from perdure.testing.clocks import FixedClock
 from perdure.testing.databases import Database, Dump, OpenStore
 
-pytestmark = pytest.mark.own_engine
-
 ADA = UserScope("support", "ada")
 HOUR = timedelta(hours=1)
 QUESTION = "Which parcel do you mean?"
-SOON = 0.4
+SOON = 0.1
 
 
 async def waited(store: Store, id: str, then: Any) -> Any:
@@ -36,6 +34,14 @@ async def waited(store: Store, id: str, then: Any) -> Any:
     assert not waiting.done()
     await then
     return await waiting
+
+
+async def waits(dump: Dump, count: int) -> None:
+    """Return when so many wait, each under a lease of its own."""
+    end = time.monotonic() + 20
+    while await leases(dump) < count:
+        assert time.monotonic() < end, "they do not wait"
+        await asyncio.sleep(0.02)
 
 
 async def leases(dump: Dump) -> int:
@@ -100,6 +106,7 @@ async def test_a_wait_for_what_is_removed_raises(store: Store, key: SessionKey) 
         await waited(store, asked.id, store.sessions.delete(key))
 
 
+@pytest.mark.own_engine
 async def test_a_wait_ends_with_its_store_and_makes_no_answer_up(
     store: Store, open_store: OpenStore
 ) -> None:
@@ -115,7 +122,7 @@ async def test_a_wait_ends_with_its_store_and_makes_no_answer_up(
 async def test_a_cancelled_wait_changes_nothing(store: Store) -> None:
     asked = await store.clarifications.ask(ADA, QUESTION)
     waiting = asyncio.create_task(store.clarifications.wait(asked.id, timeout=1))
-    await asyncio.sleep(0.2)
+    await asyncio.sleep(SOON)
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waiting
@@ -131,12 +138,11 @@ async def test_a_timeout_that_is_none_is_refused(store: Store, seconds: Any) -> 
 
 async def test_several_may_wait_for_one_answer(store: Store, dump: Dump) -> None:
     asked = await store.clarifications.ask(ADA, QUESTION)
-    waits = [asyncio.create_task(store.clarifications.wait(asked.id)) for _ in range(3)]
-    await asyncio.sleep(SOON)
-    assert await leases(dump) == 3
+    waiting = [asyncio.create_task(store.clarifications.wait(asked.id)) for _ in range(3)]
+    await waits(dump, 3)
     answered = await store.clarifications.answer(asked.id, "GX5")
 
-    assert await asyncio.gather(*waits) == [answered] * 3
+    assert await asyncio.gather(*waiting) == [answered] * 3
     assert await leases(dump) == 0
 
 
@@ -190,13 +196,13 @@ async def test_recovery_ends_what_is_too_old_and_gives_the_rest(
 
 
 async def test_recovery_leaves_alone_what_a_live_wait_is_for(
-    store: Store, open_store: OpenStore
+    store: Store, open_store: OpenStore, dump: Dump
 ) -> None:
     other = await open_store()
     awaited_one = await store.clarifications.ask(ADA, "awaited")
     left = await store.clarifications.ask(ADA, "left")
     waiting = asyncio.create_task(store.clarifications.wait(awaited_one.id))
-    await asyncio.sleep(SOON)
+    await waits(dump, 1)
 
     found = await other.clarifications.recover_pending(max_age=timedelta(0))
 
@@ -238,13 +244,14 @@ async def test_an_age_that_is_none_is_refused(store: Store, age: Any) -> None:
         await store.clarifications.recover_pending(max_age=age)
 
 
+@pytest.mark.own_engine
 async def test_the_lease_of_a_wait_that_was_cut_off_ends_by_itself(
-    database: Database, store: Store, clock: FixedClock
+    database: Database, store: Store, clock: FixedClock, dump: Dump
 ) -> None:
     asked = await store.clarifications.ask(ADA, QUESTION)
     cut = database.open()
     waiting = asyncio.create_task(cut.clarifications.wait(asked.id, timeout=60))
-    await asyncio.sleep(SOON)
+    await waits(dump, 1)
     # The store goes, and cannot take its lease away.
     await asyncio.to_thread(cut._engine.close)
     with pytest.raises(ClosedError):

@@ -23,8 +23,6 @@ from perdure.operation import Async
 from perdure.testing.clocks import FixedClock
 from perdure.testing.databases import Dump, OpenStore, Reopen
 
-pytestmark = pytest.mark.own_engine
-
 START = datetime(2026, 1, 1, tzinfo=UTC)
 KEY = "telegram:42/general"
 WHOLE: list[dict[str, Any]] = [
@@ -377,6 +375,7 @@ async def test_errors_can_be_logged_instead_of_raised(
         store.history(on_error="ignore")
 
 
+@pytest.mark.own_engine
 async def test_the_views_of_a_closed_store_log_it_too(
     open_store: OpenStore, caplog: pytest.LogCaptureFixture
 ) -> None:

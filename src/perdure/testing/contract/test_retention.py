@@ -17,8 +17,6 @@ from perdure.testing.databases import Dump, OpenStore
 from perdure.values import digest, to_micros
 from perdure.workers import Sweeper
 
-pytestmark = pytest.mark.own_engine
-
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
 

@@ -225,7 +225,7 @@ async def test_a_lease_is_renewed_while_the_handler_runs(
     abandoned: list[int] = []
 
     async def handler(_: CronContext) -> None:
-        for _beat in range(4):
+        for _beat in range(3):
             clock.advance(timedelta(seconds=25))
             await asyncio.sleep(0.45)
             abandoned.append((await scheduler(other, print).run_once()).abandoned)
@@ -234,7 +234,7 @@ async def test_a_lease_is_renewed_while_the_handler_runs(
     done = await scheduler(store, handler).run_once()
 
     assert done == CronPass(success=1)
-    assert abandoned == [0, 0, 0, 0]
+    assert abandoned == [0, 0, 0]
     assert [run.status for run in await store.cron.runs(task.id)] == ["success"]
 
 
@@ -251,7 +251,7 @@ async def test_a_started_scheduler_renews_leases_however_seldom_it_looks(
     await worker.start()
 
     abandoned = 0
-    end_at = time.monotonic() + 2.5
+    end_at = time.monotonic() + 1.5
     while time.monotonic() < end_at:
         abandoned += (await scheduler(other, print).run_once()).abandoned
         await asyncio.sleep(0.1)

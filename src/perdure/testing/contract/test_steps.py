@@ -171,7 +171,7 @@ async def test_what_cannot_be_is_refused_and_nothing_is_called(store: Store) -> 
         (("", "a", fetch), {}), (("run-1", "", fetch), {}), (("run-1", "a", "fetch"), {}),
         (("run-1", "x" * 513, fetch), {}), (("run-1", "a", fetch), {"keep": timedelta(0)}),
         (("run-1", "a", fetch), {"lease": timedelta(0)}), (("run-1", "a", fetch), {"timeout": -1}),
-        (("run-1", "a", fetch), {"fence": 1}),
+        (("run-1", "a", fetch), {"timeout": True}), (("run-1", "a", fetch), {"fence": 1}),
         (("run-1", "a", fetch), {"keep": timedelta.max}),
         (("run-1", "a", fetch), {"lease": timedelta(days=365_001)}),
     ]  # fmt: skip
@@ -236,17 +236,18 @@ async def test_a_step_of_a_dead_process_is_free_after_its_lease(
     store: Store, open_store: OpenStore, clock: FixedClock
 ) -> None:
     other = await open_store()
-    stuck = threading.Event()
+    stuck, too_late = threading.Event(), threading.Event()
 
     async def dies() -> None:
         stuck.set()
-        await asyncio.sleep(2)
+        await asyncio.to_thread(too_late.wait, 30)
 
     dying = asyncio.ensure_future(other.step("run-1", "fetch", dies, lease=MINUTE))
     await asyncio.to_thread(stuck.wait, 10)
     clock.advance(2 * MINUTE)
 
     assert await store.step("run-1", "fetch", Counted("taken over"), timeout=30) == "taken over"
+    too_late.set()
     # Who comes too late with a result of its own is given the stored one.
     assert await dying == "taken over"
 
@@ -285,7 +286,7 @@ async def test_a_long_step_keeps_others_out_beyond_its_lease(open_store: OpenSto
 
     async def long() -> str:
         began.set()
-        time.sleep(0.9)  # noqa: ASYNC251 - it keeps the loop busy
+        time.sleep(0.6)  # noqa: ASYNC251 - it keeps the loop busy
         return "long"
 
     other = Counted()

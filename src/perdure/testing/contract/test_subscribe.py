@@ -21,8 +21,6 @@ from perdure import (
 )
 from perdure.testing.databases import NewKey, OpenStore
 
-pytestmark = pytest.mark.own_engine
-
 USER = UserScope("support", "ada")
 KEY = SessionKey("support", "ada", "chat")
 NOTHING_MORE = 0.05
@@ -244,6 +242,7 @@ async def test_a_closed_subscription_ends_and_hears_no_more(store: Store, key: S
     assert [fact.value.text async for fact in facts] == ["before"]
 
 
+@pytest.mark.own_engine
 async def test_a_closed_store_ends_its_subscriptions(open_store: OpenStore) -> None:
     store = await open_store()
     facts = store.subscribe()

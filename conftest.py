@@ -1,0 +1,41 @@
+"""How a run of the tests uses the machine; what they need stands in the folders' own files."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+
+import pytest
+
+_folder = ""
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int | None:
+    """``-n auto``: one more than there are cores, for much of the time a test waits."""
+    if "PYTEST_XDIST_AUTO_NUM_WORKERS" in os.environ:
+        return None
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0)) + 1
+    return (os.cpu_count() or 1) + 1
+
+
+def pytest_configure() -> None:
+    """Let the many processes of a run share what they compile, where Python keeps nothing of it.
+
+    Whoever does not want that beside the sources has it in a folder that goes with the run.
+    """
+    global _folder  # noqa: PLW0603 - of this process, which removes it
+    if sys.dont_write_bytecode and "PYTHONPYCACHEPREFIX" not in os.environ:
+        _folder = tempfile.mkdtemp(prefix="perdure-test-compiled-")
+        os.environ["PYTHONPYCACHEPREFIX"] = sys.pycache_prefix = _folder
+        os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+        sys.dont_write_bytecode = False
+
+
+def pytest_unconfigure() -> None:
+    """Remove it; not in a worker, which has found the folder of the run in its environment."""
+    if _folder:
+        shutil.rmtree(_folder, ignore_errors=True)
