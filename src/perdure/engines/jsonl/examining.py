@@ -232,9 +232,9 @@ class Examining:
         if not journal.lines:
             self._fault(JOURNAL, "it is empty: it does not say what the file is", 1)
         for bad in journal.bad:
-            if bad == journal.torn and index.lsn > journal.lsn and self._is_full(journal):
+            if journal.cut and index.lsn > journal.lsn and self._is_full(journal):
                 self._fault(JOURNAL, f"{bad.why}, and it was acknowledged", bad.number)
-            elif bad == journal.torn:
+            elif journal.cut:
                 cut = "a write that was cut off, of which nobody was told; it goes with the next"
                 self._in_passing(JOURNAL, cut, bad.number)
             elif bad.why == NOT_AS_WRITTEN:
