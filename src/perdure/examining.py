@@ -9,7 +9,7 @@ from perdure.engines import Engine, bytes_of, engine_for
 from perdure.engines.examinations import Examination, Finding, Salvaged
 from perdure.errors import UnsupportedError
 from perdure.migrations import check, nothing_to_set_up, set_up
-from perdure.migrations.relearning import is_lost, relearn, schema
+from perdure.migrations.relearning import relearn, schema
 from perdure.operation import Bumps, Operation, Plan, Rows
 
 __all__ = ["Examination", "Finding", "Salvaged", "examine_store", "salvage_store", "size_of_store"]
@@ -47,8 +47,7 @@ def salvage_store(resolved: Resolved, folder: str) -> list[Salvaged]:
     opened = _engine(replace(resolved, url=f"{resolved.url.partition(':')[0]}:///{folder}"))
     try:
         opened.open()
-        if opened.run(is_lost()):
-            opened.run(relearn(resolved.settings.clock(), _usual_schema(resolved)))
+        opened.run(relearn(resolved.settings.clock(), _usual_schema(resolved)))
     finally:
         opened.close()
     return saved

@@ -22,30 +22,29 @@ def schema() -> Operation[Rows]:
     return Operation("store.salvage", (), {}, lambda _: _read(), reads=True)
 
 
-def is_lost() -> Operation[bool]:
-    """Whether there are tables, and no migration is noted that has made them."""
-
-    def work(_: Bumps) -> Plan[bool]:
-        return bool((yield LEDGER.exists()) and not (yield LEDGER.applied()))
-
-    return Operation("store.salvage", (), {}, work, reads=True)
-
-
 def relearn(now: int, expected: Rows) -> Operation[None]:
     """Note all migrations as applied, if the schema is what they make.
 
-    `CorruptError` if it is not: another version of perdure has written it.
+    If it is not, another version of perdure has written it: `CorruptError`, if not a single one is
+    noted.
     """
 
     def work(_: Bumps) -> Plan[None]:
+        if not (yield LEDGER.exists()):
+            return
+        noted = {row[0] for row in (yield LEDGER.applied())}
+        lacking = [one for one in migrations() if one.number not in noted]
+        if not lacking:
+            return
         found = yield from _read()
-        if sorted(found) != sorted(expected):
+        if sorted(found) == sorted(expected):
+            for one in lacking:
+                yield LEDGER.note(number=one.number, name=one.name, checksum=one.checksum, now=now)
+        elif not noted:
             raise CorruptError(
                 "which migrations this store has had is lost, and its schema is not that of this "
                 "version of perdure: salvage it with the version that wrote it"
             )
-        for one in migrations():
-            yield LEDGER.note(number=one.number, name=one.name, checksum=one.checksum, now=now)
 
     return Operation("store.salvage", (), {}, work)
 

@@ -20,7 +20,7 @@ from perdure.engines.examinations import Salvaged
 from perdure.engines.jsonl import disk, generations
 from perdure.engines.jsonl.directory import Directory
 from perdure.engines.jsonl.examining import writer_of
-from perdure.engines.jsonl.files import COMMON, NOBODY, File
+from perdure.engines.jsonl.files import COMMON, NOBODY, File, joined, record_line
 from perdure.engines.jsonl.generations import digest_of
 from perdure.engines.jsonl.lines import seal_object
 from perdure.engines.jsonl.loading import Shapes, definitions
@@ -285,7 +285,12 @@ class Salvaging:
         if adrift:
             lost.append(f"{adrift} changes of rows of which the rest is lost")
         rows = _count(draft, self._target.shapes, file)
-        if rows or file.path == STORE:
+        if not rows and file.path == STORE:
+            # It has lines in every store: else it would be taken for one that was emptied.
+            head = seal_object(file.head)
+            line = record_line(self._target.lsn, len(head), "salvage", joined([]))
+            self._copy(file.path, _Lines(head, [Piece(len(head), line, 0, [])], 0, [], ()))
+        if rows:
             file.names = self._target.names_of(file.of, (), draft)
             generations._write_next(self._target, draft, file)
             generations._swap_in(self._target, [file.path])
