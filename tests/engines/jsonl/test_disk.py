@@ -212,18 +212,17 @@ def fail_syncs(folder: str, which: str) -> tuple[list[str], list[str], list[str]
     real_data, real_all = os.fdatasync, os.fsync
     count = 0
 
-    def failing(descriptor: int, real: Callable[[int], None]) -> None:
+    def failing(descriptor: Any, real: Callable[[int], None]) -> None:
         nonlocal count
-        if which in os.readlink(f"/proc/self/fd/{descriptor}"):
-            if chance.random() < often:
-                count += 1
-                raise OSError(5, "Input/output error")
+        if which in os.readlink(f"/proc/self/fd/{descriptor}") and chance.random() < often:
+            count += 1
+            raise OSError(5, "Input/output error")
         real(descriptor)
 
     from perdure.engines.jsonl import directory, disk  # noqa: PLC0415 - in the child alone
 
     disk._sync_data = lambda descriptor: failing(descriptor, real_data)
-    os.fsync = lambda descriptor: failing(descriptor, real_all)  # type: ignore[assignment,arg-type,misc]
+    os.fsync = lambda descriptor: failing(descriptor, real_all)  # type: ignore[assignment]
     directory._FOLD_BYTES = 5000
     told, errors = [], []
     with perdure.open_sync(url) as store:
