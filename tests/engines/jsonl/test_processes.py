@@ -251,52 +251,52 @@ def test_ten_processes_may_be_the_first_to_open_a_directory(tmp_path: Path) -> N
 # -- within one process ----------------------------------------------------------------------
 
 
+async def append_as_tasks(url: str) -> None:
+    """Each task to the same session and to its own, both at once."""
+    async with perdure.open(url) as store:
+
+        async def work(task: int) -> None:
+            own = (await store.sessions.create("app", "user", f"task {task}")).key
+            for number in range(5):
+                event = NewEvent("x", id=f"task {task}.{number}")
+                same, other = store.events.append(KEY, event), store.events.append(own, event)
+                await asyncio.gather(same, other)
+
+        await asyncio.gather(*[work(task) for task in range(NUMBER_OF_TASKS)])
+
+
+def append_in_a_thread(url: str, name: int) -> None:
+    with perdure.open_sync(url) as store:
+        own = store.sessions.create("app", "user", f"thread {name}").key
+        for number in range(20):
+            event = NewEvent("x", id=f"thread {name}.{number}")
+            store.events.append(KEY, event)
+            store.events.append(own, event)
+
+
 def test_tasks_and_threads_append_to_the_same_and_other_sessions(tmp_path: Path) -> None:
     url = new_store(tmp_path)
-
-    async def tasks() -> None:
-        async with perdure.open(url) as store:
-
-            async def work(task: int) -> None:
-                own = (await store.sessions.create("app", "user", f"own {task}")).key
-                for number in range(5):
-                    event = NewEvent("x", id=f"task {task}.{number}")
-                    await asyncio.gather(
-                        store.events.append(KEY, event), store.events.append(own, event)
-                    )
-
-            await asyncio.gather(*[work(task) for task in range(NUMBER_OF_TASKS)])
-
-    def thread(name: int) -> None:
-        with perdure.open_sync(url) as store:
-            own = store.sessions.create("app", "user", f"thread {name}").key
-            for number in range(20):
-                event = NewEvent("x", id=f"thread {name}.{number}")
-                store.events.append(KEY, event)
-                store.events.append(own, event)
-
-    threads = [threading.Thread(target=thread, args=[n]) for n in range(NUMBER_OF_THREADS)]
+    calls = [(url, name) for name in range(NUMBER_OF_THREADS)]
+    threads = [threading.Thread(target=append_in_a_thread, args=call) for call in calls]
     with perdure.open_sync(url):
         for one in threads:
             one.start()
-        asyncio.run(tasks())
+        asyncio.run(append_as_tasks(url))
         for one in threads:
             one.join()
 
-    expected = {f"task {task}.{n}" for task in range(NUMBER_OF_TASKS) for n in range(5)}
-    expected |= {f"thread {name}.{n}" for name in range(NUMBER_OF_THREADS) for n in range(20)}
+    each = {f"task {n}": 5 for n in range(NUMBER_OF_TASKS)}
+    each |= {f"thread {n}": 20 for n in range(NUMBER_OF_THREADS)}
+    expected = {f"{name}.{number}" for name, count in each.items() for number in range(count)}
     for _ in range(2):
         with perdure.open_sync(url) as store:
             events = store.events.read(KEY)
             assert [event.seq for event in events] == list(range(1, len(expected) + 1))
             assert {event.id for event in events} == expected
-            for task in range(NUMBER_OF_TASKS):
-                own = SessionKey("app", "user", f"own {task}")
-                assert len(store.events.read(own)) == 5
-            for name in range(NUMBER_OF_THREADS):
-                own = SessionKey("app", "user", f"thread {name}")
-                read = [event.id for event in store.events.read(own)]
-                assert read == [f"thread {name}.{n}" for n in range(20)]
+            for name, count in each.items():
+                own = store.events.read(SessionKey("app", "user", name))
+                numbers = [int(event.id.rpartition(".")[2]) for event in own]
+                assert sorted(numbers) == list(range(count))
         shutil.rmtree(tmp_path / "agent" / "index")
 
 

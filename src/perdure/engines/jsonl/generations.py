@@ -82,8 +82,10 @@ def to_rewrite(
     found = []
     for path, part, uid, length, _, dead, removed, damage in run(connection, JSONL.every_file()):
         of = part, uid
+        # A copy that somebody made, say: what is in it is not known.
+        stray = of == NOBODY and path not in COMMON
         gone = of != NOBODY and not directory.names_of(of, (), connection)
-        if removed or gone or (everything and dead):
+        if removed or gone or stray or (everything and dead):
             found.append(File(path, of, {}, length, dead, bool(removed), damage))
     return found
 
