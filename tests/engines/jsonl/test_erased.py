@@ -94,9 +94,9 @@ def test_unsettled_bytes_are_there_and_the_receipt_says_so(
 def test_a_session_that_is_purged_leaves_no_byte_and_no_name(tmp_path: Path) -> None:
     store = opened(tmp_path)
     for user in ("ada", "bob"):
-        for id in (CANARY, "other"):
-            key = store.sessions.create("app", user, id, title=id).key
-            store.events.append(key, NewEvent(id, state_delta={id: id}))
+        for name in (CANARY, "other"):
+            key = store.sessions.create("app", user, name, title=name).key
+            store.events.append(key, NewEvent(name, state_delta={name: name}))
     for user in ("ada", "bob"):
         store.sessions.purge(SessionKey("app", user, CANARY))
 

@@ -252,6 +252,8 @@ class Examining:
         try:
             with closing(sqlite_examining.reading(path)) as connection:
                 sqlite_examining.look(connection, INDEX, inner, asking, quick)
+                # People may remove the file of a session; what others say of it stays.
+                found.notes += sqlite_examining.hanging(connection, INDEX)
         except apsw.Error as error:
             inner.faults.append(Finding(INDEX, f"{error}{sqlite_examining.RESTORE}"))
         for one in inner.faults:
