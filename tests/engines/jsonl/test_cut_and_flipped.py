@@ -15,7 +15,7 @@ from perdure.engines.jsonl import journal
 from perdure.engines.jsonl.loading import Reading
 from tests.engines.jsonl.making import Images, copy, files_of, judge, make
 
-pytestmark = pytest.mark.faults
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(400)]
 
 _LONG = os.environ.get("PERDURE_LONG") == "1"
 

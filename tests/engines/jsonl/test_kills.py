@@ -22,6 +22,7 @@ from tests.faults.writing import sleep_until
 pytestmark = [
     pytest.mark.faults,
     pytest.mark.slow,
+    pytest.mark.timeout(900),
     pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform does not fork"),
 ]
 
