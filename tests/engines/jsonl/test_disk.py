@@ -212,7 +212,7 @@ def fail_syncs(folder: str, which: str) -> tuple[list[str], list[str], list[str]
     real_data, real_all = os.fdatasync, os.fsync
     count = 0
 
-    def failing(descriptor: Any, real: Callable[[int], None]) -> None:
+    def failing(descriptor: Any, real: Callable[[Any], None]) -> None:
         nonlocal count
         if which in os.readlink(f"/proc/self/fd/{descriptor}") and chance.random() < often:
             count += 1
