@@ -17,6 +17,7 @@ from typing import Any
 import perdure
 from perdure import NewEvent, PerdureError, SessionKey, Store, SyncStore, UserScope
 from perdure.engines.jsonl import directory as directories
+from tests.engines.plans import doing, engine_of, sql
 
 ONE = SessionKey("app", "user", "one")
 TWO = SessionKey("app", "user", "two")
@@ -147,6 +148,23 @@ def compact_all_the_time(url: str, name: str, tell: Tell, durability: str) -> No
             store._engine.settle(True)  # type: ignore[attr-defined]
 
 
+def change_the_schema(url: str, name: str, tell: Tell, durability: str) -> None:
+    """Every few writes another table is made, and so every file written anew."""
+    store = perdure.open_sync(url, durability=durability)
+    for number in range(1_000_000):
+        write(store, f"{name}.{number}")
+        tell(f"{name}.{number}")
+        if number % 3 == 2:
+            table = f"extra_{name}_{number}"
+            columns = "part TEXT NOT NULL, name TEXT NOT NULL, PRIMARY KEY (part, name)"
+            make = doing(
+                sql(f"CREATE TABLE {table} ({columns})"),
+                sql(f"INSERT INTO {table} (part, name) VALUES ('a', 'b')"),
+            )
+            engine_of(store).run(make)
+            tell(f"={table}")
+
+
 def event_of(name: str) -> NewEvent:
     """An event that names itself, in its state too."""
     delta = {"last": name, f"slot {random.Random(name).randrange(5)}": name}
@@ -192,7 +210,20 @@ def look(url: str) -> tuple[set[str], list[str]]:
         if (entry.value if entry else None) != (turns[-1] if turns else None):
             wrong.append(f"the user's state is {entry}, the last turn {turns[-1:]}")
         brief = [one.key.id for one in store.sessions.list("app", "user") if "brief" in one.key.id]
-        names = {str(event.id) for event in one} | {f"+{name}" for name in brief}
+        extra, found = _extra(store)
+        wrong += found
+    names = {str(event.id) for event in one} | {f"+{name}" for name in brief}
+    return names | {f"={table}" for table in extra}, wrong
+
+
+def _extra(store: SyncStore) -> tuple[list[str], list[str]]:
+    """The tables that were made on the way, and what is wrong with their one row."""
+    tables = "SELECT name FROM sqlite_master WHERE name LIKE 'extra%' AND type = 'table'"
+    names = [str(name) for (name,) in engine_of(store).run(doing(sql(tables)))]
+    wrong = []
+    for name in names:
+        rows = engine_of(store).run(doing(sql(f"SELECT part, name FROM {name}")))
+        wrong += [] if rows == [("a", "b")] else [f"{name} has {rows}"]
     return names, wrong
 
 

@@ -22,6 +22,7 @@ from tests.faults.writing import sleep_until
 pytestmark = [
     pytest.mark.faults,
     pytest.mark.slow,
+    pytest.mark.timeout(900),
     pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform does not fork"),
 ]
 
@@ -73,14 +74,20 @@ def rebuilt(path: Path) -> list[str]:
     return [] if dump(path) == before else [f"{path.name}: another index made of the files"]
 
 
-HOW = ["append_and_turn", "as_tasks", "fold_all_the_time", "compact_all_the_time"]
+HOW = [
+    "append_and_turn",
+    "as_tasks",
+    "fold_all_the_time",
+    "compact_all_the_time",
+    "change_the_schema",
+]
 
 
 def test_five_hundred_kills_lose_nothing_acknowledged_and_leave_nothing_by_halves(
     tmp_path: Path,
 ) -> None:
     seed = random.randrange(2**32)
-    calls = [(str(tmp_path), how, rounds(125), seed + at) for at, how in enumerate(HOW)]
+    calls = [(str(tmp_path), how, rounds(100), seed + at) for at, how in enumerate(HOW)]
 
     done = side_by_side(kill, calls, seconds=600)
 

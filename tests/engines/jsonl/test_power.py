@@ -20,7 +20,7 @@ from tests.faults.mounts import ALONE, Disk, refusal
 from tests.faults.rounds import rounds
 from tests.faults.writing import sleep_until
 
-pytestmark = [pytest.mark.faults, pytest.mark.slow]
+pytestmark = [pytest.mark.faults, pytest.mark.slow, pytest.mark.timeout(900)]
 
 CUTS = 150 if os.environ.get("PERDURE_LONG") == "1" else 40
 HOW = ["append_and_turn", "as_tasks", "fold_all_the_time", "compact_all_the_time"]

@@ -201,11 +201,19 @@ class Recovery:
         Also if it seems to: after a failed sync the kernel shows what is not on the disk.
         """
         whole = self._directory.path(path)
+        if not at:
+            # Who made the folders was killed, perhaps, before they were on the disk.
+            self._directory.appender.folders.update(self._folders_of(path))
         try:
             self._directory.appender.write(path, at, data)
             os.truncate(whole, end)
         except OSError as error:
             raise disk.failure(error, whole) from error
+
+    def _folders_of(self, path: str) -> Iterator[str]:
+        while path:
+            path = os.path.dirname(path)
+            yield self._directory.path(path)
 
     # -- the index -------------------------------------------------------------------------
 
