@@ -99,7 +99,8 @@ def test_damage_is_told_and_what_is_salvaged_is_what_was_written(
         damage(data, chance)
         path.write_bytes(data)
 
-        assert data == before or told(examined(folder))
+        # The room that the journal has for what comes is no line.
+        assert data.rstrip() == before.rstrip() or told(examined(folder))
         saved = salvage_store(resolve(Config(url=f"jsonl:///{folder}")), str(into))
 
         lost = [one.path for one in saved if one.lost]

@@ -24,7 +24,7 @@ from perdure.engines.jsonl.files import COMMON, NOBODY, File
 from perdure.engines.jsonl.generations import digest_of
 from perdure.engines.jsonl.lines import seal_object
 from perdure.engines.jsonl.loading import Shapes, definitions
-from perdure.engines.jsonl.paths import INDEX, NEXT, SCHEMA, session_files
+from perdure.engines.jsonl.paths import INDEX, NEXT, SCHEMA, STORE, session_files
 from perdure.engines.jsonl.recovery import make
 from perdure.engines.jsonl.scanning import Piece, Scan, scan, scan_journal
 from perdure.engines.jsonl.shapes import shapes_of
@@ -154,6 +154,7 @@ class Salvaging:
     def _paths(self) -> list[str]:
         found = {path for path, _ in session_files(self._folder)} | set(self._journal.files)
         found |= {path for path in COMMON if os.path.exists(os.path.join(self._folder, path))}
+        found.add(STORE)
         if self._index is not None:
             found |= {row[0] for row in run(self._index, JSONL.every_file()) if row[3]}
         return sorted(found, key=lambda path: (path not in COMMON, path))
@@ -279,10 +280,12 @@ class Salvaging:
             adrift += self._apply(draft, file, later)
             sources = lines.sources
             lost = [f"what stood from byte {begin} to {end}" for begin, end in lines.gaps]
+            if not lines.head and not lines.pieces:
+                lost = ["all that was in it"]
         if adrift:
             lost.append(f"{adrift} changes of rows of which the rest is lost")
         rows = _count(draft, self._target.shapes, file)
-        if rows:
+        if rows or file.path == STORE:
             file.names = self._target.names_of(file.of, (), draft)
             generations._write_next(self._target, draft, file)
             generations._swap_in(self._target, [file.path])
