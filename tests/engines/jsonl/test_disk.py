@@ -18,7 +18,7 @@ import pytest
 import perdure
 from perdure import NewEvent, PerdureError, SessionKey, SyncStore
 from tests.engines.patience import in_time
-from tests.engines.processes import in_a_process
+from tests.engines.processes import in_a_process, python
 from tests.faults.mounts import ALONE, mounted, refusal
 
 KEY = SessionKey("app", "user", "chat")
@@ -279,6 +279,38 @@ def read_on_a_read_only_disk(folder: str, killed: bool) -> list[str]:
     with mounted(disk, "--bind", str(disk)):
         subprocess.run(["mount", "-o", "remount,bind,ro", str(disk)], check=True)
         return use_read_only(url)
+
+
+WRITES_ON = """
+import sys, threading, perdure
+key = perdure.SessionKey("app", "user", "chat")
+over = threading.Event()
+threading.Thread(target=lambda: (sys.stdin.readline(), over.set()), daemon=True).start()
+with perdure.open_sync(sys.argv[1]) as store:
+    store.events.append(key, "text 2")
+    print("written", flush=True)
+    while not over.is_set():
+        store.state.set(key, {"x": 1})
+"""
+
+
+def read_beside_a_writer(folder: str) -> list[list[str]]:
+    """The same disk, written by one process, and read-only where another one looks at it."""
+    disk, view = Path(folder) / "disk", Path(folder) / "view"
+    disk.mkdir()
+    url = made(disk / "agent", 2)
+    with python(WRITES_ON, url) as process, mounted(view, "--bind", str(disk)):
+        subprocess.run(["mount", "-o", "remount,bind,ro", str(view)], check=True)
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"written\n"
+        return [use_read_only(f"jsonl:///{view}/agent") for _ in range(5)]
+
+
+@pytest.mark.usefixtures("_mounts")
+def test_a_read_only_view_of_a_store_that_others_write_is_current(tmp_path: Path) -> None:
+    seen = in_a_process(read_beside_a_writer, str(tmp_path), under=ALONE)
+
+    assert seen == [["text 0", "text 1", "text 2", "ReadOnlyError", "ReadOnlyError", "1"]] * 5
 
 
 @pytest.mark.usefixtures("_mounts")

@@ -174,6 +174,11 @@ def _write_next(
             line = record_line(directory.lsn, at, "snapshot", rows)
             disk.write_at(descriptor, at, line)
             at += len(line)
+        if at == len(head) and file.path == STORE:
+            # One that has its first line alone was cut.
+            line = record_line(directory.lsn, at, "snapshot", joined([]))
+            disk.write_at(descriptor, at, line)
+            at += len(line)
         disk.sync(descriptor)
     finally:
         os.close(descriptor)

@@ -6,6 +6,7 @@ Nothing is ever deleted to make it fit: what cannot be made whole is named, and 
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 
@@ -38,6 +39,7 @@ Connect = Callable[[], apsw.Connection]
 _steps = msgspec.json.Decoder(list[Step]).decode
 #: What an index that does not fit the files raises.
 _UNFIT = (apsw.CorruptError, apsw.NotADBError, apsw.ConstraintError, CorruptError, KeyError)
+_LOOKS, _LOOK_SECONDS = 25, 0.02
 _IGNORED = "/index/\n/lock\n/writer.json\n"
 
 
@@ -379,19 +381,29 @@ class Recovery:
 
 
 def is_in_order(folder: str, connect: Connect) -> bool:
-    """Whether nothing needs to be done there before it is read."""
-    try:
-        found = read(folder)
-        connection = connect()
-    except (PerdureError, OSError):
-        return False
+    """Whether nothing needs to be done there before it is read; another process may write."""
+    for _ in range(_LOOKS):
+        try:
+            if _fits(folder, connect):
+                return True
+        except (PerdureError, OSError, apsw.Error, ValueError):
+            return False
+        time.sleep(_LOOK_SECONDS)
+    return False
+
+
+def _fits(folder: str, connect: Connect) -> bool:
+    before = read(folder)
+    connection = connect()
     try:
         [(lsn, _)] = run(connection, JSONL.state())
-    except (apsw.Error, ValueError):
-        return False
     finally:
         connection.close()
-    return found is not None and not found.damage and found.torn is None and lsn == found.last
+    after = read(folder)
+    # Who writes is first in the journal, then in the index.
+    whole = [found.last for found in (before, after) if found and not found.damage and found.head]
+    torn = after is None or after.torn is not None
+    return len(whole) == 2 and not torn and whole[0] <= lsn <= whole[1]  # noqa: PLR2004 - both
 
 
 def _owner(connection: apsw.Connection, path: str, group: Group) -> tuple[str, str] | None:

@@ -170,7 +170,8 @@ class Salvaging:
         file = File(path, of)
         if not lines.head:
             lines = self._with_head(file, lines)
-        if lines.head and not lines.gaps and not self._index_says_more(file, lines):
+        cut = path == STORE and not lines.pieces
+        if lines.head and not (cut or lines.gaps or self._index_says_more(file, lines)):
             self._copy(path, lines)
             return Salvaged(path, lines.sources, len(lines.pieces) + 1)
         return self._save_rows(file, lines)
