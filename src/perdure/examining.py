@@ -8,8 +8,9 @@ from perdure.config import Resolved
 from perdure.engines import Engine, bytes_of, engine_for
 from perdure.engines.examinations import Examination, Finding, Salvaged
 from perdure.errors import UnsupportedError
-from perdure.migrations import check, nothing_to_set_up
-from perdure.operation import Bumps, Operation, Plan
+from perdure.migrations import check, nothing_to_set_up, set_up
+from perdure.migrations.relearning import relearn, schema
+from perdure.operation import Bumps, Operation, Plan, Rows
 
 __all__ = ["Examination", "Finding", "Salvaged", "examine_store", "salvage_store", "size_of_store"]
 
@@ -46,9 +47,22 @@ def salvage_store(resolved: Resolved, folder: str) -> list[Salvaged]:
     opened = _engine(replace(resolved, url=f"{resolved.url.partition(':')[0]}:///{folder}"))
     try:
         opened.open()
+        opened.run(relearn(resolved.settings.clock(), _usual_schema(resolved)))
     finally:
         opened.close()
     return saved
+
+
+def _usual_schema(resolved: Resolved) -> Rows:
+    """What a new store of this version has."""
+    now = resolved.settings.clock()
+    engine = engine_for(replace(resolved, url="memory:"), set_up(now, auto_migrate=True))
+    try:
+        engine.open()
+        rows: Rows = engine.run(schema())
+        return rows
+    finally:
+        engine.close()
 
 
 def size_of_store(resolved: Resolved) -> int | None:

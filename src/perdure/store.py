@@ -348,9 +348,8 @@ class Store(_Store[Async]):
     async def compact(self) -> Compacted:
         """Write anew what has removed rows in it, and give their room back.
 
-        Who writes waits meanwhile. ``remains`` says what could not be done; on a server that is
-        all of it. On SQLite and JSONL the bytes of what was removed are gone afterwards.
-        `BusyError` if another process writes to a JSONL directory.
+        Who writes waits meanwhile. ``remains``: what could not be done, on a server all of it. In
+        files the bytes are gone then. `BusyError` if another process writes to a JSONL directory.
         """
         return await asyncio.to_thread(compacted, self._engine)
 

@@ -208,6 +208,21 @@ def test_migrate_of_a_folder_that_is_not_there_tells_all_and_can_make_it(
     assert perdure("migrate", "--check").code == 0
 
 
+def test_there_is_no_sql_to_print_for_plain_files(perdure: Perdure, url: str) -> None:
+    fill(url)
+
+    assert perdure("migrate", "--print").code == 2
+
+
+def test_a_dry_run_of_an_import_makes_no_folder(perdure: Perdure, folder: Path) -> None:
+    chat = folder.parent / "chat.json"
+    chat.write_text(json.dumps([{"role": "user", "content": "Hello?"}]), encoding="utf-8")
+
+    result = perdure("import", "chat", str(chat), "--app", "a", "--user", "b", "--dry-run")
+
+    assert (result.code, folder.exists()) == (0, False)
+
+
 def test_a_shell_completes_the_ids_of_a_directory_and_makes_none(url: str, folder: Path) -> None:
     asked = {
         "_PERDURE_COMPLETE": "bash_complete",

@@ -14,8 +14,8 @@ import apsw
 import pytest
 
 import perdure as library
-from perdure import NewEvent, SessionKey
-from tests.cli.command import Perdure, Result
+from perdure import CorruptError, NewEvent, SessionKey
+from tests.cli.command import Perdure, Result, on_terminal
 from tests.engines.processes import in_a_process
 
 KEYS = [SessionKey("shop", "ada", name) for name in ("one", "two", "three")]
@@ -252,6 +252,34 @@ def test_beside_a_process_that_writes_and_compacts_it_sees_no_damage(
     assert {code for code, _ in told} == {0}
 
 
+def test_a_damaged_last_write_of_the_journal_is_a_fault_if_the_index_has_it(
+    perdure: Perdure, url: str, folder: Path
+) -> None:
+    fill(url)
+    after_a_kill(url)
+    journal = (folder / "journal.jsonl").read_bytes().splitlines()
+    lines = [line for line in journal if not line.isspace()]
+    flip(folder / "journal.jsonl", len(lines))
+
+    [fault] = faults(perdure("doctor"))
+
+    assert fault[:2] == ["journal.jsonl", str(len(lines))]
+    assert "acknowledged" in fault[2]
+
+
+def test_quick_tells_of_damage_that_was_found_at_opening(
+    perdure: Perdure, url: str, folder: Path
+) -> None:
+    fill(url)
+    flip(file_of(folder, "two"), 4)
+    with library.open_sync(url) as store:
+        assert len(store.events.read(KEYS[1])) == 6
+
+    [fault] = faults(perdure("doctor", "--quick"))
+
+    assert "line 4" in fault[2]
+
+
 def test_quick_reads_no_session_and_still_finds_a_damaged_journal(
     perdure: Perdure, url: str, folder: Path
 ) -> None:
@@ -282,11 +310,28 @@ def test_a_file_that_is_gone_and_one_that_is_not_ours_are_told(
     assert "of the same session" in faults(result)[0][2]
 
 
-def test_the_store_without_its_common_file_is_not_healthy(
+def test_a_session_whose_file_somebody_removed_is_no_fault_before_and_after_opening(
     perdure: Perdure, url: str, folder: Path
 ) -> None:
     fill(url)
+    with library.open_sync(url) as store:
+        store.index()
+    file_of(folder, "three").unlink()
+    before = perdure("doctor").code
+
+    with library.open_sync(url) as store:
+        assert store.sessions.find(KEYS[2]) is None
+    assert (before, perdure("doctor").code) == (0, 0)
+
+
+@pytest.mark.parametrize("index", [True, False])
+def test_the_store_without_its_common_file_is_not_healthy(
+    perdure: Perdure, url: str, folder: Path, index: bool
+) -> None:
+    fill(url)
     (folder / "store.jsonl").unlink()
+    if not index:
+        shutil.rmtree(folder / "index")
 
     assert [fault[0] for fault in faults(perdure("doctor"))] == ["store.jsonl"]
 
@@ -310,6 +355,20 @@ def test_a_damaged_index_is_told_with_what_to_do(perdure: Perdure, url: str, fol
 
     assert result.code == 8
     assert {fault[0] for fault in faults(result)} == {"index/index.db"}
+
+
+def test_on_a_terminal_it_tells_what_it_counted_and_what_is_wrong(url: str, folder: Path) -> None:
+    fill(url)
+    healthy = on_terminal(url, "doctor", columns=200)
+    flip(file_of(folder, "two"), 4)
+    damaged = on_terminal(url, "doctor", columns=200)
+
+    assert (healthy.code, damaged.code) == (0, 8)
+    assert "sessions       3" in healthy.out
+    assert "written by     nobody" in healthy.out
+    assert healthy.out.endswith("nothing is wrong\n")
+    assert ", line 4: it is not as it was written" in damaged.out
+    assert damaged.out.endswith("1 fault\n")
 
 
 # -- salvaging -------------------------------------------------------------------------------
@@ -376,7 +435,8 @@ def test_an_index_that_was_made_of_the_damaged_file_does_not_hide_what_follows_t
     fill(url)
     flip(file_of(folder, "two"), 4)
     shutil.rmtree(folder / "index")
-    assert texts(url, KEYS[1]) == said(KEYS[1], 1)
+    with pytest.raises(CorruptError, match="line 4"):
+        texts(url, KEYS[1])
 
     salvaged(perdure, tmp_path / "new")
 
@@ -423,8 +483,8 @@ def test_a_write_of_a_bad_journal_line_that_never_reached_its_file_comes_from_th
     path = file_of(folder, "one")
     lines = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(b"".join(lines[:-1]))
-    journal = (folder / "journal.jsonl").read_bytes().splitlines(keepends=True)
-    flip(folder / "journal.jsonl", len(journal))
+    journal = (folder / "journal.jsonl").read_bytes().splitlines()
+    flip(folder / "journal.jsonl", sum(not line.isspace() for line in journal))
 
     code, saved = salvaged(perdure, tmp_path / "new")
 

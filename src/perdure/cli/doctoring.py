@@ -71,11 +71,12 @@ def _laid_out(invocation: Invocation, found: Examination) -> Iterator[str]:
     width = max(map(len, facts))
     yield from (f"{name.ljust(width)}  {clean(value)}" for name, value in facts.items())
     yield ""
-    for sign, style, findings in (("✗", "bad", found.faults), ("·", "dim", found.notes)):
+    for sign, style, findings in (("!", "bad", found.faults), ("-", "dim", found.notes)):
         for one in findings:
             where = one.place if one.line is None else f"{one.place}, line {one.line}"
             yield paint(f"{sign} ", style, invocation.look) + clean(f"{where}: {one.what}")
-    yield "nothing is wrong" if found.healthy else f"{len(found.faults)} faults"
+    count = len(found.faults)
+    yield f"{count} {'fault' if count == 1 else 'faults'}" if count else "nothing is wrong"
 
 
 def _shown(facts: Mapping[str, Any]) -> dict[str, str]:

@@ -97,7 +97,7 @@ def picoclaw(invocation: Invocation, directory: str, app: str, user: str, dry_ru
 
 def _looking(invocation: Invocation) -> Invocation:
     """The invocation of a dry run: nothing is stored, and looking must not make the file."""
-    if invocation.file is None or invocation.file.exists():
+    if invocation.is_there:
         return invocation
     return Invocation("memory:", invocation.tenant, invocation.form, quiet=invocation.quiet)
 

@@ -26,6 +26,8 @@ def migrate(invocation: Invocation, check: bool, print_: bool) -> None:
     """
     if check and print_:
         raise click.UsageError("--check and --print are two things: say one of them")
+    if print_ and invocation.resolved.url.startswith("jsonl:"):
+        raise click.UsageError("plain files take no SQL: `perdure migrate` writes them anew")
     if print_:
         invocation.lines(script(invocation, _missing(invocation)))
     elif check:

@@ -46,6 +46,7 @@ def examine(path: str, asking: Operation[list[str]], quick: bool) -> Examination
     try:
         with closing(reading(path)) as connection:
             look(connection, path, found, asking, quick)
+            found.faults += hanging(connection, path)
     except apsw.Error as error:
         found.faults.append(Finding(path, str(translate(error, "it cannot be read"))))
     return found
@@ -63,14 +64,24 @@ def look(
     for (told,) in connection.execute(f"PRAGMA {check}({_MOST})").fetchall():
         if told != "ok":
             found.faults.append(Finding(path, f"{told}{RESTORE}"))
-    hanging = islice(connection.execute("PRAGMA foreign_key_check"), _MOST)
-    for table, row, parent, _ in hanging:
-        what = f"row {row} of {table} hangs on a row of {parent} that is gone"
-        found.faults.append(Finding(path, what))
     pragma = connection.pragma
     found.facts["journal_mode"] = pragma("journal_mode")
     found.facts["reclaimable"] = pragma("freelist_count") * pragma("page_size")
     ask(found, path, lambda: drive(connection, asking))
+
+
+def hanging(connection: apsw.Connection, path: str) -> list[Finding]:
+    """Rows that belong to another one which is gone."""
+    rows = islice(connection.execute("PRAGMA foreign_key_check"), _MOST)
+    return [
+        Finding(path, f"{_row(row)} of {table} hangs on a row of {parent} that is gone")
+        for table, row, parent, _ in rows
+    ]
+
+
+def _row(number: int | None) -> str:
+    # Where they have no numbers SQLite does not say which it is.
+    return "a row" if number is None else f"row {number}"
 
 
 def ask(found: Examination, place: str, asked: Callable[[], Any]) -> None:

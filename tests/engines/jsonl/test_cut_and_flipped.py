@@ -12,10 +12,11 @@ import msgspec
 import pytest
 
 from perdure.engines.jsonl import journal
+from perdure.engines.jsonl.lines import seal, seal_object
 from perdure.engines.jsonl.loading import Reading
 from tests.engines.jsonl.making import Images, copy, files_of, judge, make
 
-pytestmark = pytest.mark.faults
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(400)]
 
 _LONG = os.environ.get("PERDURE_LONG") == "1"
 
@@ -140,6 +141,42 @@ def test_a_line_that_is_missing_in_the_journal_is_damage(images: Images, tmp_pat
         found = journal.read(str(tmp_path))
         assert found is not None
         assert found.damage.startswith(f"journal.jsonl, line {number}: ")
+
+
+def journal_of(*records: tuple[int, int]) -> list[bytes]:
+    """The lines of a journal with these numbers of writes and batches."""
+    head = {"perdure": "journal", "format": 1, "base": 0, "schema": "", "durability": "full"}
+    lines = [seal(journal.encoded(lsn, batch, "op", {})) for lsn, batch in records]
+    return [seal_object(head), *lines]
+
+
+@pytest.mark.parametrize("bad", [b"\0", b" ", b"x"])
+def test_a_batch_of_which_a_power_cut_left_only_the_end_was_never_acknowledged(
+    bad: bytes, tmp_path: Path
+) -> None:
+    for first in (3, 4, 5):
+        lines = journal_of((1, 1), (2, 2), (3, 3), (4, 3), (5, 3))
+        lines[first] = lines[first][:20] + bad * (len(lines[first]) - 20)
+        (tmp_path / "journal.jsonl").write_bytes(b"".join(lines) + b" " * 50 + b"\n")
+
+        found = journal.read(str(tmp_path))
+
+        assert found is not None
+        assert (found.damage, found.last) == ("", first - 1)
+        assert found.torn is not None
+
+
+@pytest.mark.parametrize("bad", [b"\0", b" ", b"x"])
+def test_a_bad_line_before_a_later_batch_was_acknowledged(bad: bytes, tmp_path: Path) -> None:
+    for first in (1, 2, 3, 4):
+        lines = journal_of((1, 1), (2, 2), (3, 3), (4, 3), (5, 5))
+        lines[first] = lines[first][:20] + bad * (len(lines[first]) - 20)
+        (tmp_path / "journal.jsonl").write_bytes(b"".join(lines))
+
+        found = journal.read(str(tmp_path))
+
+        assert found is not None
+        assert found.damage.startswith(f"journal.jsonl, line {first + 1}: ")
 
 
 # -- a sample of them, opened, appended to and read ------------------------------------------

@@ -26,6 +26,7 @@ from tests.engines.jsonl.making import (
     say,
     url_of,
 )
+from tests.engines.plans import doing, engine_of, sql
 from tests.engines.processes import in_a_process
 
 pytestmark = pytest.mark.faults
@@ -258,6 +259,30 @@ def test_an_edited_store_file_is_refused_and_sessions_are_read(
     shutil.rmtree(work / "index")
     with pytest.raises(CorruptError, match=r"store\.jsonl, line 3: "):
         perdure.open_sync(url_of(work))
+
+
+def test_the_schema_is_not_changed_while_a_file_is_damaged(images: Images, tmp_path: Path) -> None:
+    work = copy(images.closed, tmp_path / "work")
+    whole = one(work).read_bytes()
+    one(work).write_bytes(edited(whole))
+    extra = "CREATE TABLE extra (part TEXT NOT NULL PRIMARY KEY)"
+    changing = doing(sql(extra), sql("INSERT INTO extra (part) VALUES ('x')"))
+
+    with perdure.open_sync(url_of(work)) as store:
+        with pytest.raises(CorruptError, match=r"one-.*, line 4: .*the schema cannot be changed"):
+            engine_of(store).run(changing)
+        assert heard(store, TWO) == SAID[TWO]
+        say(store, TWO, "more")
+    assert one(work).read_bytes() == edited(whole)
+    one(work).write_bytes(whole)
+    with perdure.open_sync(url_of(work)) as store:
+        engine_of(store).run(changing)
+    for _ in range(2):
+        with perdure.open_sync(url_of(work)) as store:
+            assert engine_of(store).run(doing(sql("SELECT part FROM extra"))) == [("x",)]
+            assert heard(store, ONE) == SAID[ONE]
+            assert heard(store, TWO) == [*SAID[TWO], "more"]
+        shutil.rmtree(work / "index")
 
 
 # -- what does not belong there --------------------------------------------------------------

@@ -20,7 +20,7 @@ from perdure.testing.contract.test_upkeep import live_a_life
 from perdure.testing.databases import Database
 from tests.engines.jsonl.making import ONE, SESSIONS, copy, say, url_of
 
-pytestmark = pytest.mark.faults
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(400)]
 
 Dumped = dict[str, list[Row]]
 

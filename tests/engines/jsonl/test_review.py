@@ -189,30 +189,6 @@ def test_a_journal_that_is_begun_anew_may_be_interrupted(
         assert _texts(again, key) == ["one", "two"]
 
 
-def test_a_change_of_the_schema_leaves_damaged_files_as_they_are(tmp_path: Path) -> None:
-    with perdure.open_sync(_url(tmp_path / "work")) as store:
-        key = store.sessions.create("app", "user", "one").key
-        store.events.append(key, "one")
-        store.events.append(key, "two")
-    [path] = (tmp_path / "work" / "sessions").rglob("one-*.jsonl")
-    path.write_bytes(path.read_bytes().replace(b'"text":"one"', b'"text":"own"'))
-    shutil.rmtree(tmp_path / "work" / "index")
-    before = path.read_bytes()
-    store = perdure.open_sync(_url(tmp_path / "work"))
-    store.sessions.create("app", "user", "two")
-    directory = directories.directory_at(str(tmp_path / "work"))
-    directories.give_back(directory, lambda: None)
-    connection = apsw.Connection(str(tmp_path / "work" / "index" / "index.db"))
-    connection.execute("BEGIN")
-    connection.execute(_ADDED)
-    with directory.mutex:
-        generations.commit_schema(directory, connection)
-    connection.close()
-    store.close()
-    assert path.read_bytes() == before
-    assert b"added" in (tmp_path / "work" / "schema.sql").read_bytes()
-
-
 def test_a_folder_of_something_else_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").touch()
     with pytest.raises(perdure.InvalidError, match="not empty"):

@@ -59,7 +59,8 @@ class Directory:
         self.appender = Appender(folder)
         self.shapes: Mapping[str, Shape] = {}
         self.schema = ""
-        self.durability = "full"
+        #: That of the first store, until one comes that is more careful.
+        self.durability = ""
         self.lsn = 0
         #: What is wrong with all of it; then nothing can be written.
         self.damage = ""

@@ -140,15 +140,18 @@ class JsonlEngine(SqliteEngine):
                 directory.writer.leave()
 
     def _recover(self, directory: Directory) -> None:
-        if self._syncs == "full":
+        if self._syncs == "full" or not directory.durability:
             # Of several stores of this process, the most careful one decides.
-            directory.durability, directory.journal.syncs = self._syncs, True
+            directory.durability, directory.journal.syncs = self._syncs, self._syncs == "full"
         if directory.trusted:
             return
         make(self._folder)
         try:
             directory.writer.say()
             Recovery(directory, self._connect_or_make).run()
+        except PerdureError:
+            # Some of ours are errors of the system as well.
+            raise
         except OSError as error:
             raise disk.failure(error, self._folder) from error
         except apsw.Error as error:

@@ -24,6 +24,7 @@ from perdure.engines.jsonl.paths import (
     NEXT,
     SCHEMA,
     SESSIONS,
+    STORE,
     session_files,
 )
 from perdure.engines.jsonl.scanning import NOT_AS_WRITTEN, JournalScan, Scan, scan, scan_journal
@@ -88,9 +89,12 @@ class Examining:
             time.sleep(_PAUSE)
             scans |= self._scans(doubtful)
             journal, index = scan_journal(self._folder), self._index()
-        self._tell_of_journal(journal)
+        self._writer = writer_of(self._folder) or self._writer
+        self._tell_of_journal(journal, index)
         for one in scans.values():
             self._tell_of_file(one, journal, index)
+        if quick:
+            self._tell_what_is_known(index)
         self._tell_of_missing(journal, index)
         self._tell_of_index(journal, index, quick, asking)
         self._tell_of_others()
@@ -171,18 +175,27 @@ class Examining:
         redone = part[0] if part is not None else sys.maxsize
         for bad in one.bad:
             if bad.at >= redone:
-                self._note(one.path, f"{bad.why}; the journal has what stood there", bad.number)
+                self._in_passing(
+                    one.path, f"{bad.why}; the journal has what stood there", bad.number
+                )
             else:
                 self._fault(one.path, bad.why, bad.number)
         short = self._short_of(one, journal, index)
         if "missing" in short:
             self._fault(one.path, short, one.lines)
         elif short and part is not None:
-            self._note(one.path, f"{short}: made so when the store is opened")
+            self._in_passing(one.path, f"{short}: made so when the store is opened")
         elif short:
             self._note(one.path, f"{short}: read again when the store is opened")
         if one.of is not None and one.path not in COMMON:
             self._tell_of_owner(one)
+
+    def _tell_what_is_known(self, index: _Index) -> None:
+        """The damage that was found when the store was opened, if the file is still the same."""
+        for path, noted in index.files.items():
+            size = sqlite_examining.size_of(self._path(path))
+            if noted.damage and (size == noted.length or path in COMMON):
+                self._fault(path, noted.damage.removeprefix(path).lstrip(",: "))
 
     def _tell_of_owner(self, one: Scan) -> None:
         of = one.of or ("", "")
@@ -193,37 +206,47 @@ class Examining:
         if other != one.path:
             self._fault(one.path, f"{other} is of the same session: remove one of the two", 1)
 
+    def _has(self, path: str) -> bool:
+        return os.path.exists(self._path(path))
+
     def _tell_of_missing(self, journal: JournalScan, index: _Index) -> None:
         for path, noted in index.files.items():
-            if os.path.exists(self._path(path)) or not noted.length or path in journal.files:
+            if self._has(path) or not noted.length or path in journal.files:
                 continue
             if path in COMMON:
                 self._fault(path, "it is gone: restore it, or see `perdure doctor --salvage`")
             else:
                 self._note(path, "it is gone: so is its session when the store is opened")
+        head, kept = journal.head, index.files
+        if head and head.schema and STORE not in {*kept, *journal.files} and not self._has(STORE):
+            self._fault(STORE, "it is gone: restore it")
         for path in journal.files:
             part = journal.part_of(path) or (0, 0)
-            if part[0] and not os.path.exists(self._path(path)):
+            if part[0] and not self._has(path):
                 self._fault(path, f"it is gone, and the journal goes on in it at byte {part[0]}")
 
-    def _tell_of_journal(self, journal: JournalScan) -> None:
+    def _tell_of_journal(self, journal: JournalScan, index: _Index) -> None:
         if not journal.there:
             self._fault(JOURNAL, "it is gone: what the files have is all there is")
             return
         if not journal.lines:
             self._fault(JOURNAL, "it is empty: it does not say what the file is", 1)
         for bad in journal.bad:
-            if bad == journal.torn:
-                cut = (
-                    "a write that was cut off, of which nobody was told; the next one takes it out"
-                )
-                self._note(JOURNAL, cut, bad.number)
+            if journal.cut and index.lsn > journal.lsn and self._is_full(journal):
+                self._fault(JOURNAL, f"{bad.why}, and it was acknowledged", bad.number)
+            elif journal.cut:
+                cut = "a write that was cut off, of which nobody was told; it goes with the next"
+                self._in_passing(JOURNAL, cut, bad.number)
             elif bad.why == NOT_AS_WRITTEN:
                 what = f"{bad.why}, and others follow it: nothing is written to this store"
                 self._fault(JOURNAL, what, bad.number)
             else:
                 self._fault(JOURNAL, bad.why, bad.number)
         self._tell_of_schema(journal)
+
+    @staticmethod
+    def _is_full(journal: JournalScan) -> bool:
+        return journal.head is None or journal.head.durability == "full"
 
     def _tell_of_schema(self, journal: JournalScan) -> None:
         if journal.head is None or journal.head.swap:
@@ -247,11 +270,13 @@ class Examining:
         behind = index.lsn < journal.lsn
         found.facts["index"] = "behind" if behind else "current"
         if behind:
-            self._note(INDEX, f"it lacks writes after number {index.lsn}; it catches up by itself")
+            self._in_passing(INDEX, f"it lacks writes after number {index.lsn}; it catches up")
         inner = Examination()
         try:
             with closing(sqlite_examining.reading(path)) as connection:
                 sqlite_examining.look(connection, INDEX, inner, asking, quick)
+                # People may remove the file of a session; what others say of it stays.
+                found.notes += sqlite_examining.hanging(connection, INDEX)
         except apsw.Error as error:
             inner.faults.append(Finding(INDEX, f"{error}{sqlite_examining.RESTORE}"))
         for one in inner.faults:
@@ -275,7 +300,7 @@ class Examining:
             self._note("writer.json", f"process {self._writer.get('pid')} was ended while it wrote")
 
     def _tell_of_leftover(self, path: str) -> None:
-        if not (self._writer and self._writer["runs"] is not False):
+        if not self._is_written_to:
             self._note(path, "left over by a crash: taken over or removed by the next who writes")
 
     def _count(
@@ -290,6 +315,15 @@ class Examining:
             facts |= {"files": len(scans), "lines": sum(one.lines for one in scans.values())}
         facts["worn_files"] = sum(1 for one in index.files.values() if one.dead or one.removed)
         self._found.facts = facts | self._found.facts | {"reclaimable": dead}
+
+    def _in_passing(self, place: str, what: str, line: int | None = None) -> None:
+        """A note; beside somebody who writes it is only the moment."""
+        if not self._is_written_to:
+            self._note(place, what, line)
+
+    @property
+    def _is_written_to(self) -> bool:
+        return bool(self._writer and self._writer["runs"] is not False)
 
     def _fault(self, place: str, what: str, line: int | None = None) -> None:
         self._found.faults.append(Finding(place, what, line))

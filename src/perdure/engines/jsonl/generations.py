@@ -34,9 +34,7 @@ def commit_schema(directory: Directory, connection: apsw.Connection) -> None:
     Until the journal says so the old files count: after a crash the index is made of them, and
     the schema is changed once more.
     """
-    if directory.needed:
-        # The journal is to begin anew, and a damaged file lacks what it has.
-        raise CorruptError(f"{directory.folder}: damaged files: see `perdure doctor`, then update")
+    _refuse_damage(connection)
     texts = [text for (text,) in run(connection, JSONL.schema())]
     schema = "".join(f"{text};\n" for text in texts)
     shapes = shapes_of(connection)
@@ -51,12 +49,25 @@ def commit_schema(directory: Directory, connection: apsw.Connection) -> None:
         directory.note(connection, files)
 
 
+def _refuse_damage(connection: apsw.Connection) -> None:
+    """A damaged file cannot be written anew, and its lines are of the old schema."""
+    for path, _, uid, _, _, _, _, damage in run(connection, JSONL.every_file()):
+        if damage and (uid or path in COMMON):
+            raise CorruptError(
+                f"{damage}; the schema cannot be changed until it is mended or removed: "
+                "see `perdure doctor`"
+            )
+
+
 def _write_all(directory: Directory, connection: apsw.Connection, schema: str) -> list[File]:
     files = [directory.common(path, connection) for path in COMMON]
     files += [_session(directory, connection, of) for of in _sessions(directory, connection)]
-    # A damaged one stays as it is: behind the damage may be what the index does not have.
-    whole = [file for file in files if not file.damage]
-    kept = [file for file in whole if _write_next(directory, connection, file)]
+    paths = {file.path for file in files}
+    # Nothing of the old schema stays: not what is left of sessions that are gone, either.
+    for path, part, uid, *_ in run(connection, JSONL.every_file()):
+        if uid and path not in paths:
+            files.append(File(path, (part, uid)))
+    kept = [file for file in files if _write_next(directory, connection, file, there=True)]
     disk.replace(directory.path(f"{SCHEMA}{NEXT}"), schema.encode())
     return kept
 
@@ -74,10 +85,8 @@ def _sessions(directory: Directory, connection: apsw.Connection) -> Iterator[tup
 def _session(directory: Directory, connection: apsw.Connection, of: tuple[str, str]) -> File:
     names = directory.names_of(of, (), connection)
     found = run(connection, JSONL.file_of(part=of[0], uid=of[1]))
-    if not found:
-        return File(session_file(*of, [name for name in names.values() if name]), of, names)
-    path, _, _, _, damage = found[0]
-    return File(path, of, names, damage=damage)
+    path = found[0][0] if found else session_file(*of, [name for name in names.values() if name])
+    return File(path, of, names)
 
 
 def to_rewrite(
@@ -87,8 +96,10 @@ def to_rewrite(
     found = []
     for path, part, uid, length, _, dead, removed, damage in run(connection, JSONL.every_file()):
         of = part, uid
+        # A copy that somebody made, say: what is in it is not known.
+        stray = of == NOBODY and path not in COMMON
         gone = of != NOBODY and not directory.names_of(of, (), connection)
-        if removed or gone or (everything and dead):
+        if removed or gone or stray or (everything and dead):
             found.append(File(path, of, {}, length, dead, bool(removed), damage))
     return found
 
@@ -138,8 +149,13 @@ def _swap_in(directory: Directory, paths: Iterable[str]) -> None:
     disk.sync_all(folders, disk.sync_folder)
 
 
-def _write_next(directory: Directory, connection: apsw.Connection, file: File) -> bool:
-    """Write the file that is to take its place; False if nothing would be in it."""
+def _write_next(
+    directory: Directory, connection: apsw.Connection, file: File, *, there: bool = False
+) -> bool:
+    """Write the file that is to take its place; False if nothing would be in it.
+
+    ``there``: one that is there is written anew even then.
+    """
     whole = directory.path(f"{file.path}{NEXT}")
     new_folders = disk.make_folders(os.path.dirname(whole))
     descriptor = disk.open_private(whole)
@@ -152,10 +168,16 @@ def _write_next(directory: Directory, connection: apsw.Connection, file: File) -
             line = record_line(directory.lsn, at, "snapshot", rows)
             disk.write_at(descriptor, at, line)
             at += len(line)
+        if at == len(head) and file.path == STORE:
+            # One that has its first line alone was cut.
+            line = record_line(directory.lsn, at, "snapshot", joined([]))
+            disk.write_at(descriptor, at, line)
+            at += len(line)
         disk.sync(descriptor)
     finally:
         os.close(descriptor)
-    if at == len(head) and file.path != STORE:
+    kept = there and os.path.exists(directory.path(file.path))
+    if at == len(head) and file.path != STORE and not kept:
         os.unlink(whole)
         return False
     disk.sync_all(new_folders, disk.sync_folder)

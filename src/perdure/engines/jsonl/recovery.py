@@ -6,6 +6,7 @@ Nothing is ever deleted to make it fit: what cannot be made whole is named, and 
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 
@@ -42,6 +43,7 @@ _steps = msgspec.json.Decoder(list[Step]).decode
 _UNFIT = (apsw.CorruptError, apsw.NotADBError, apsw.ConstraintError, CorruptError, KeyError)
 #: What may be there of others who are just beginning, or began and were killed.
 _BEGINNINGS = {LOCK, ".gitignore", ".gitignore.draft", f"{ABOUT}.draft"}
+_LOOKS, _LOOK_SECONDS = 25, 0.02
 _IGNORED = "/index/\n/lock\n/writer.json\n"
 
 
@@ -213,11 +215,19 @@ class Recovery:
         Also if it seems to: after a failed sync the kernel shows what is not on the disk.
         """
         whole = self._directory.path(path)
+        if not at:
+            # Who made the folders was killed, perhaps, before they were on the disk.
+            self._directory.appender.folders.update(self._folders_of(path))
         try:
             self._directory.appender.write(path, at, data)
             os.truncate(whole, end)
         except OSError as error:
             raise disk.failure(error, whole) from error
+
+    def _folders_of(self, path: str) -> Iterator[str]:
+        while path:
+            path = os.path.dirname(path)
+            yield self._directory.path(path)
 
     # -- the index -------------------------------------------------------------------------
 
@@ -383,19 +393,29 @@ class Recovery:
 
 
 def is_in_order(folder: str, connect: Connect) -> bool:
-    """Whether nothing needs to be done there before it is read."""
-    try:
-        found = read(folder)
-        connection = connect()
-    except (PerdureError, OSError):
-        return False
+    """Whether nothing needs to be done there before it is read; another process may write."""
+    for _ in range(_LOOKS):
+        try:
+            if _fits(folder, connect):
+                return True
+        except (PerdureError, OSError, apsw.Error, ValueError):
+            return False
+        time.sleep(_LOOK_SECONDS)
+    return False
+
+
+def _fits(folder: str, connect: Connect) -> bool:
+    before = read(folder)
+    connection = connect()
     try:
         [(lsn, _)] = run(connection, JSONL.state())
-    except (apsw.Error, ValueError):
-        return False
     finally:
         connection.close()
-    return found is not None and not found.damage and found.torn is None and lsn == found.last
+    after = read(folder)
+    # Who writes is first in the journal, then in the index.
+    whole = [found.last for found in (before, after) if found and not found.damage and found.head]
+    torn = after is None or after.torn is not None
+    return len(whole) == 2 and not torn and whole[0] <= lsn <= whole[1]  # noqa: PLR2004 - both
 
 
 def _owner(connection: apsw.Connection, path: str, group: Group) -> tuple[str, str] | None:

@@ -20,11 +20,11 @@ from perdure.engines.examinations import Salvaged
 from perdure.engines.jsonl import disk, generations
 from perdure.engines.jsonl.directory import Directory
 from perdure.engines.jsonl.examining import writer_of
-from perdure.engines.jsonl.files import COMMON, NOBODY, File
+from perdure.engines.jsonl.files import COMMON, NOBODY, File, joined, record_line
 from perdure.engines.jsonl.generations import digest_of
 from perdure.engines.jsonl.lines import seal_object
 from perdure.engines.jsonl.loading import Shapes, definitions
-from perdure.engines.jsonl.paths import INDEX, NEXT, SCHEMA, session_files
+from perdure.engines.jsonl.paths import INDEX, NEXT, SCHEMA, STORE, session_files
 from perdure.engines.jsonl.recovery import make, make_folder
 from perdure.engines.jsonl.scanning import Piece, Scan, scan, scan_journal
 from perdure.engines.jsonl.shapes import shapes_of
@@ -155,6 +155,7 @@ class Salvaging:
     def _paths(self) -> list[str]:
         found = {path for path, _ in session_files(self._folder)} | set(self._journal.files)
         found |= {path for path in COMMON if os.path.exists(os.path.join(self._folder, path))}
+        found.add(STORE)
         if self._index is not None:
             found |= {row[0] for row in run(self._index, JSONL.every_file()) if row[3]}
         return sorted(found, key=lambda path: (path not in COMMON, path))
@@ -170,7 +171,8 @@ class Salvaging:
         file = File(path, of)
         if not lines.head:
             lines = self._with_head(file, lines)
-        if lines.head and not lines.gaps and not self._index_says_more(file, lines):
+        cut = path == STORE and not lines.pieces
+        if lines.head and not (cut or lines.gaps or self._index_says_more(file, lines)):
             self._copy(path, lines)
             return Salvaged(path, lines.sources, len(lines.pieces) + 1)
         return self._save_rows(file, lines)
@@ -280,9 +282,16 @@ class Salvaging:
             adrift += self._apply(draft, file, later)
             sources = lines.sources
             lost = [f"what stood from byte {begin} to {end}" for begin, end in lines.gaps]
+            if not lines.head and not lines.pieces:
+                lost = ["all that was in it"]
         if adrift:
             lost.append(f"{adrift} changes of rows of which the rest is lost")
         rows = _count(draft, self._target.shapes, file)
+        if not rows and file.path == STORE:
+            # It has lines in every store: else it would be taken for one that was emptied.
+            head = seal_object(file.head)
+            line = record_line(self._target.lsn, len(head), "salvage", joined([]))
+            self._copy(file.path, _Lines(head, [Piece(len(head), line, 0, [])], 0, [], ()))
         if rows:
             file.names = self._target.names_of(file.of, (), draft)
             generations._write_next(self._target, draft, file)

@@ -14,10 +14,11 @@ from typing import Any, NamedTuple
 import msgspec
 
 from perdure.engines.jsonl.files import data_of
-from perdure.engines.jsonl.journal import Group, Head, Record
+from perdure.engines.jsonl.journal import Group, Head, Record, read
 from perdure.engines.jsonl.lines import FORMAT, Line, lines_of, unseal
 from perdure.engines.jsonl.paths import JOURNAL
 from perdure.engines.jsonl.shapes import Step
+from perdure.errors import PerdureError
 
 NOT_AS_WRITTEN = "it is not as it was written (length or checksum)"
 _BEGINNING = re.compile(rb'\{"len":\d{1,15},"crc":"')
@@ -25,15 +26,11 @@ _VERBS = {"put", "set", "del"}
 
 
 class Bad(NamedTuple):
-    """A line that something is wrong with: its number from 1, the byte it begins at, and what.
-
-    ``last``: nothing follows it in its file.
-    """
+    """A line that something is wrong with: its number from 1, the byte it begins at, and what."""
 
     number: int
     at: int
     why: str
-    last: bool = False
 
 
 class Piece(NamedTuple):
@@ -94,8 +91,6 @@ def scan(folder: str, path: str, *, keep: bool = False) -> Scan:
         for line in lines_of(file):
             found.lines, found.size = line.number, line.end
             _take(found, line, keep)
-    if found.bad and found.bad[-1].number == found.lines:
-        found.bad[-1] = found.bad[-1]._replace(last=True)
     return found
 
 
@@ -202,12 +197,8 @@ class JournalScan:
     lsn: int = 0
     bad: list[Bad] = field(default_factory=list)
     files: dict[str, list[Written]] = field(default_factory=dict)
-
-    @property
-    def torn(self) -> Bad | None:
-        """The last line, if it was cut off: nobody was told of it."""
-        bad = self.bad[-1] if self.bad else None
-        return bad if bad is not None and bad.last and bad.why == NOT_AS_WRITTEN else None
+    #: Whether the bad lines are of writes that were cut off: nobody was told of them.
+    cut: bool = False
 
     def part_of(self, path: str) -> tuple[int, int] | None:
         """From which byte to which it has a file."""
@@ -232,9 +223,24 @@ def scan_journal(folder: str) -> JournalScan:
             why = _wrong_in_journal(found, line)
             if why:
                 found.bad.append(Bad(line.number, line.at, why))
-    if found.bad and found.bad[-1].number == found.lines > 1:
-        found.bad[-1] = found.bad[-1]._replace(last=True)
+    if found.bad:
+        _leave_out_what_was_cut_off(found, folder)
     return found
+
+
+def _leave_out_what_was_cut_off(found: JournalScan, folder: str) -> None:
+    """What was written in one go with a line that is torn at the end, recovery takes out too."""
+    try:
+        whole = read(folder)
+    except (PerdureError, msgspec.DecodeError):
+        return
+    if whole is None or whole.damage or whole.torn is None:
+        return
+    found.cut, found.lsn = True, whole.last
+    for path, written in list(found.files.items()):
+        found.files[path] = [one for one in written if one.lsn <= whole.last]
+        if not found.files[path]:
+            del found.files[path]
 
 
 def _wrong_in_journal(found: JournalScan, line: Line) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from itertools import compress
 from operator import ne
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -202,5 +203,11 @@ def shapes_of(connection: apsw.Connection) -> Mapping[str, Shape]:
     found = {}
     for (name,) in run(connection, JSONL.tables()):
         if not name.startswith(OWN):
-            found[name] = Shape(name, run(connection, JSONL.columns(table=name)))
+            found[name] = _shape(name, tuple(run(connection, JSONL.columns(table=name))))
     return found
+
+
+@lru_cache(maxsize=256)
+def _shape(name: str, columns: tuple[Row, ...]) -> Shape:
+    """Made once: the classes of forty tables take longer than opening a directory does."""
+    return Shape(name, columns)

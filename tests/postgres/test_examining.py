@@ -1,0 +1,70 @@
+"""``perdure doctor`` and ``compact`` on a server."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import perdure as library
+from perdure.cli import main
+
+if TYPE_CHECKING:
+    import pytest
+
+
+def asked(
+    url: str, capsys: pytest.CaptureFixture[str], *command: str
+) -> tuple[int, dict[str, object]]:
+    capsys.readouterr()
+    code = main([*command, "--url", url, "--json"])
+    document: dict[str, object] = json.loads(capsys.readouterr().out)
+    return code, document
+
+
+def told(document: dict[str, object]) -> str:
+    return json.dumps(document["faults"])
+
+
+def test_a_server_tells_how_it_is_set_and_what_that_risks(
+    database: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with library.open_sync(database) as store:
+        store.sessions.create("shop", "ada")
+
+    code, document = asked(database, capsys, "doctor")
+
+    facts = document["facts"]
+    assert isinstance(facts, dict)
+    assert {"server_version", "synchronous_commit", "fsync", "full_page_writes"} <= facts.keys()
+    # The server of the tests is a fast one.
+    assert facts["fsync"] == "off"
+    assert "fsync is off" in told(document)
+    assert code == 8
+
+
+def test_a_schema_that_is_not_there_is_told_and_not_made(
+    database: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, before = asked(database, capsys, "doctor")
+    _, again = asked(database, capsys, "doctor")
+
+    assert "the schema lacks" in told(before)
+    assert told(again) == told(before)
+
+
+def test_a_server_that_does_not_answer_is_a_fault(capsys: pytest.CaptureFixture[str]) -> None:
+    code, document = asked("postgresql://nobody@127.0.0.1:1/none", capsys, "doctor")
+
+    assert code == 8
+    assert document["healthy"] is False
+
+
+def test_compacting_says_that_it_is_the_servers_business(
+    database: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, done = asked(database, capsys, "compact")
+    _, foreseen = asked(database, capsys, "compact", "--dry-run")
+
+    assert (code, done["before"], done["after"]) == (0, None, None)
+    assert "VACUUM" in json.dumps(done["remains"])
+    assert foreseen == {"before": None, "reclaimable": None}
