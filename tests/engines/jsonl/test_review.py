@@ -270,3 +270,27 @@ def test_a_file_whose_rows_cannot_be_is_damaged_and_the_others_go_on(
         two = SessionKey("app", "user", "two")
         store.events.append(two, "more")
         assert _texts(store, two) == ["two", "more"]
+
+
+def test_a_page_of_an_unsynced_journal_that_a_power_cut_lost_ends_it_and_nothing_more(
+    tmp_path: Path,
+) -> None:
+    work, cut = tmp_path / "work", tmp_path / "cut"
+    store = perdure.open_sync(_url(work), durability="normal")
+    key = store.sessions.create("app", "user").key
+    for number in range(60):
+        store.events.append(key, NewEvent("x" * 300, id=str(number)))
+    shutil.copytree(work, cut)
+    store.close()
+    journal = cut / "journal.jsonl"
+    data = bytearray(journal.read_bytes())
+    data[8192:12288] = b" " * 4096
+    journal.write_bytes(data)
+    for index in (True, False):
+        if not index:
+            shutil.rmtree(cut / "index")
+        with perdure.open_sync(_url(cut), durability="normal") as again:
+            found = [event.id for event in again.events.read(key)]
+            assert 0 < len(found) < 60
+            assert found == [str(number) for number in range(len(found))]
+            again.events.append(key, NewEvent("x", id=str(len(found))))

@@ -74,7 +74,8 @@ def read(folder: str) -> Found | None:
     """What the journal of a directory holds; None if there is none.
 
     Bad lines at the end are writes that were cut off: of the last batch, since who synced a later
-    one had those before it on the disk. With a line of a later batch behind them it is damage.
+    one had those before it on the disk. With a line of a later batch behind them it is damage,
+    unless nothing was synced: then all from there on is what the power cut cost.
     """
     found = Found()
     try:
@@ -105,6 +106,9 @@ def read(folder: str) -> Found | None:
 def _is_of_a_later_batch(found: Found, line: Line) -> bool:
     body = line.body or line.swallowed
     if body is None or found.head is None:
+        return False
+    if found.head.durability != "full":
+        # Not synced for each: a power cut may have kept later pages and not this one.
         return False
     try:
         record = _record(body)
