@@ -83,7 +83,7 @@ class JournaledBatch(Batch):
         super()._roll_back()
 
     def _commit(self) -> None:
-        with self._directory.doubted():
+        with self._directory.doubted(but=apsw.Error):
             self._commit_everywhere()
 
     def _commit_everywhere(self) -> None:

@@ -109,10 +109,15 @@ class Directory:
         self.appender.forget()
 
     @contextmanager
-    def doubted(self) -> Iterator[None]:
-        """If this fails, or Ctrl-C comes in between, nobody knows how far it went: `distrust`."""
+    def doubted(self, but: type[Exception] | tuple[()] = ()) -> Iterator[None]:
+        """If this fails, or Ctrl-C comes in between, nobody knows how far it went: `distrust`.
+
+        ``but``: what is raised while nothing is done yet, or all of it undone.
+        """
         try:
             yield
+        except but:
+            raise
         except OSError as error:
             self.distrust()
             raise disk.failure(error, self.folder) from error
@@ -271,7 +276,7 @@ class Directory:
         self._next_fold = self.journal.length + _FOLD_BYTES
         if self.needed or any(file.damage for file in self.touched.values()):
             return False
-        with self.doubted():
+        with self.doubted(but=apsw.Error):
             self.appender.sync(self.touched)
             self.note(connection, self.touched.values())
             with suppress(apsw.BusyError):
