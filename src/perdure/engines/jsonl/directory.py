@@ -25,7 +25,7 @@ from perdure.engines.jsonl.paths import SEARCH, STORE, session_file
 from perdure.engines.jsonl.shapes import Change, Shape, Values
 from perdure.engines.jsonl.statements import JSONL, run
 from perdure.engines.jsonl.writer import Writer
-from perdure.errors import CorruptError, UnknownOutcomeError
+from perdure.errors import CorruptError, PerdureError, UnknownOutcomeError
 from perdure.operation import Row
 
 _FOLD_BYTES = 16 * 1024 * 1024
@@ -118,11 +118,11 @@ class Directory:
             yield
         except but:
             raise
-        except OSError as error:
+        except BaseException as error:
             self.distrust()
-            raise disk.failure(error, self.folder) from error
-        except BaseException:
-            self.distrust()
+            # Some of ours are an OSError too.
+            if isinstance(error, OSError) and not isinstance(error, PerdureError):
+                raise disk.failure(error, self.folder) from error
             raise
 
     def path(self, name: str) -> str:
