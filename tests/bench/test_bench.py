@@ -28,7 +28,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     ran = bench(
         "--quick",
         "--rows",
-        "append,read,checkpoint",
+        "append,read,checkpoint,jsonl",
         "--dir",
         folder,
         "--json",
