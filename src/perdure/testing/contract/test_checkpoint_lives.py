@@ -93,7 +93,7 @@ async def test_prune_by_age_keeps_the_last_of_each_namespace(
 
 async def test_a_prune_of_named_checkpoints_meets_no_others(store: Store) -> None:
     await put_line(store, 5)
-    named = [CheckpointKey("graph", "", id) for id in ("001", "002", "004")]
+    named = [CheckpointKey("graph", "", one) for one in ("001", "002", "004")]
 
     done = await store.checkpoints.prune("graph", keep_last=1, only=named)
 
