@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from itertools import count
 from typing import Any
 
@@ -22,7 +23,8 @@ def made(values: dict[str, Any] | None = None, id: str | None = None, **versions
         "id": id or f"{number:08}",
         "ts": "2026-01-01T00:00:00+00:00",
         "channel_values": values,
-        "channel_versions": versions or dict.fromkeys(values, number),
+        # Two processes never make the same version, as with `get_next_version`.
+        "channel_versions": versions or dict.fromkeys(values, f"{number:032}.{os.getpid():016}"),
         "versions_seen": {"node": {"a": 1}},
         "updated_channels": None,
     }
