@@ -3,7 +3,8 @@
 The blocks of a page run in order, in one fresh namespace and an empty folder; they may await.
 What a block of docs/ prints is what its ``# -> …`` comments say, line by line, or the block of
 ``text`` that follows it at once; ``…`` in either stands for any text. A block marked
-``python notest`` is only compiled; one of ``python test_it.py`` is saved under that name, and
+``python notest`` is only compiled; a page with one of ``python langgraph`` is skipped where that
+framework is not installed; one of ``python test_it.py`` is saved under that name, and
 pytest runs what a page has saved. Where a page says `SERVER` it means a real PostgreSQL: the
 address of an empty database stands there when the page is run, and where there is no server the
 page is skipped.
@@ -185,6 +186,8 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_examples_of_a_page_run_and_print_what_it_shows(page: Path) -> None:
     with with_a_server(page.read_text(encoding="utf-8")) as text:
         told = examples(text)
+        if any(example.mark == "langgraph" for example in told):
+            pytest.importorskip("langgraph.graph", reason="needs langgraph: see .ci/adapters")
         run_the_blocks(told, page)
     if any(example.mark.endswith(".py") for example in told):
         run_the_tests_of_a_page()

@@ -45,13 +45,18 @@ class Outlined(NamedTuple):
 class Cut(NamedTuple):
     """Which checkpoints go: all but the last ones, all that are older; of both, those that are.
 
-    ``kept`` stay, whatever else.
+    ``kept`` stay, whatever else; with ``only`` nothing goes that is not in it.
     """
 
     keep_last: int
     before: int | None = None
     ns: str | None = None
     kept: Collection[Name] = ()
+    only: Collection[Name] | None = None
+
+    def spares(self, name: Name) -> bool:
+        """Whether that one stays, however old it is."""
+        return name in self.kept or (self.only is not None and name not in self.only)
 
 
 def outline(part: str) -> Plan[list[Outlined]]:
@@ -71,7 +76,7 @@ def chosen(rows: Sequence[Outlined], cut: Cut) -> list[Outlined]:
             continue
         left[row.ns] = left.get(row.ns, 0) + 1
         old = cut.before is None or row.created_at < cut.before
-        if left[row.ns] > cut.keep_last and old and row.name not in cut.kept:
+        if left[row.ns] > cut.keep_last and old and not cut.spares(row.name):
             doomed.append(row)
     return doomed
 

@@ -134,6 +134,7 @@ class LineageKeeping(Feature[M]):
         older_than: timedelta | None = None,
         namespace: str | AllType = ALL,
         keep: Collection[CheckpointKey] = (),
+        only: Collection[CheckpointKey] | None = None,
         dry_run: bool = False,
     ) -> Work[PrunedCheckpoints]:
         """Remove checkpoints on purpose, with the writes and values that only they needed.
@@ -141,11 +142,14 @@ class LineageKeeping(Feature[M]):
         ``keep_last``: all but the last so many puts of each namespace. ``older_than``: those
         put longer ago, but not the last ``keep_last`` (without it: 1) of a namespace. What stays
         loads as before; where its parent is removed it follows the next one before that.
-        ``keep`` are to stay in any case. ``dry_run=True`` only counts. `DeniedError` for what is
-        held; an unknown lineage has nothing to remove.
+        ``keep`` are to stay in any case; ``only``: of these, and no others, for who has looked at
+        them and does not want to meet those put since. ``dry_run=True`` only counts.
+        `DeniedError` for what is held; an unknown lineage has nothing to remove.
         """
         part = self._part(lineage)
         cut = self._cut(keep_last, older_than, namespace, keep)
+        if only is not None:
+            cut = cut._replace(only=_names(only))
         cache = self._settings.cache
         return lambda _: prune(
             part, lineage, lambda rows: chosen(rows, cut), cache, dry_run=dry_run
@@ -162,8 +166,7 @@ class LineageKeeping(Feature[M]):
         ns = None
         if namespace is not ALL:
             ns = namespace_key(drafts.check_namespace(settings, namespace))
-        kept = {(namespace_key(key.namespace), key.id) for key in keep}
-        return Cut(*kept_of(keep_last, older_than, settings.clock()), ns, kept)
+        return Cut(*kept_of(keep_last, older_than, settings.clock()), ns, _names(keep))
 
     # -- making others out of them -------------------------------------------------------------
 
@@ -263,6 +266,10 @@ class LineageKeeping(Feature[M]):
     def _part(self, lineage: str) -> str:
         settings = self._settings
         return lineage_part(settings.tenant, lineage, settings.limits.text)
+
+
+def _names(keys: Collection[CheckpointKey]) -> Collection[Name]:
+    return {(namespace_key(key.namespace), key.id) for key in keys}
 
 
 def kept_of(

@@ -91,6 +91,19 @@ async def test_prune_by_age_keeps_the_last_of_each_namespace(
     assert both.checkpoints == 1
 
 
+async def test_a_prune_of_named_checkpoints_meets_no_others(store: Store) -> None:
+    await put_line(store, 5)
+    named = [CheckpointKey("graph", "", one) for one in ("001", "002", "004")]
+
+    done = await store.checkpoints.prune("graph", keep_last=1, only=named)
+
+    assert done.checkpoints == 2
+    found = await store.checkpoints.list("graph")
+    assert [one.key.id for one in found] == ["004", "003", "000"]
+    assert found.items[1].parent == CheckpointKey("graph", "", "000")
+    assert complete(found.items[1], 3)
+
+
 async def test_what_is_to_be_kept_stays_and_is_followed(store: Store) -> None:
     await put_line(store, 10)
 

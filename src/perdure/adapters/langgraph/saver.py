@@ -1,0 +1,440 @@
+"""`PerdureSaver`: LangGraph's checkpoints in a perdure store."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple
+from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
+
+from perdure.adapters.colours import both
+from perdure.adapters.langgraph import plans
+from perdure.adapters.langgraph.encoding import (
+    CLEAR,
+    Config,
+    config_of,
+    put_arguments,
+    tuple_of,
+    where,
+    writes_of,
+)
+from perdure.adapters.langgraph.plans import Asked, Call, Found, Plan, call
+from perdure.errors import InvalidError, NotFoundError
+from perdure.opening import open_sync
+from perdure.records import Lineage, Page
+from perdure.store import Store, SyncStore
+
+#: Writes of one call of the store; LangGraph has no limit.
+_WRITES = 10_000
+_DIGITS = 32
+
+
+class PerdureSaver(BaseCheckpointSaver):
+    """A LangGraph checkpointer over ``store.checkpoints``.
+
+    ``PerdureSaver(store)`` takes a `Store` or a `SyncStore`, which stays the caller's to close;
+    `from_conn_string` opens one of its own. All methods are there with and without ``a``, for any
+    thread and any event loop; those without may be called where a loop runs, and block it then.
+
+    ``serde`` writes all values; it may be set at any time. Without one only types that LangGraph
+    knows as safe are made again when a checkpoint is read, and those that ``allowlist`` names
+    (types, or pairs of module and name); of others the caller gets plain data. With a serializer
+    that encrypts, say ``clear_metadata=`` what of the metadata may stay readable: it is
+    filtered by the store, the rest after it is read. ``order="put"`` takes for the latest what
+    was put last, whatever its id; LangGraph takes the greatest id. ``fenced=True`` refuses a put
+    behind anything but the checkpoint put last, and all that comes to a deleted thread, with
+    `ConflictError`. ``owner`` gives (app, user) of a config, so that erasing the person removes
+    the thread.
+    """
+
+    def __init__(
+        self,
+        store: Store | SyncStore,
+        *,
+        serde: Any = None,
+        allowlist: Sequence[type | tuple[str, ...]] = (),
+        clear_metadata: Sequence[str] | None = None,
+        order: str = "id",
+        fenced: bool = False,
+        owner: Callable[[Config], tuple[str, str] | None] | None = None,
+    ) -> None:
+        if order not in {"put", "id"}:
+            raise InvalidError(f"order is 'put' or 'id', not {order!r}", "order")
+        if serde is not None and allowlist:
+            raise InvalidError("give the allowlist to your serializer", "allowlist")
+        strict = JsonPlusSerializer(allowed_msgpack_modules=tuple(allowlist) or None)
+        super().__init__(serde=serde or strict)
+        self.store = store
+        self._sync, self._async = both(store)
+        self._clear = None if clear_metadata is None else (*CLEAR, *clear_metadata)
+        self._order = order
+        self._fenced = fenced
+        self._owner = owner
+
+    # -- opening and closing -----------------------------------------------------------------
+
+    @classmethod
+    def from_conn_string(cls, conn_string: str, **options: Any) -> Self:
+        """A saver with a store of its own, for ``with`` or ``async with``, or to be closed.
+
+        A URL of perdure, a path of an SQLite file, or ``:memory:``. The options are those of
+        `PerdureSaver`.
+        """
+        return cls(open_sync(_url(conn_string)), **options)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    def close(self) -> None:
+        """Finish what was accepted and close the store; idempotent."""
+        self._sync.close()
+
+    async def aclose(self) -> None:
+        """The same, without holding up the loop."""
+        await asyncio.to_thread(self.close)
+
+    def setup(self) -> Awaitable[None]:
+        """Bring the schema up to date; it is done when this returns, and may be awaited as well.
+
+        Not needed unless the store was opened with ``auto_migrate=False``. Any number of
+        processes may call it at once.
+        """
+        self._sync.migrate()
+        return _Done()
+
+    async def asetup(self) -> None:
+        """The same, without holding up the loop."""
+        await self._async.migrate()
+
+    # -- putting -----------------------------------------------------------------------------
+
+    def put(
+        self,
+        config: Config,
+        checkpoint: Mapping[str, Any],
+        metadata: Mapping[str, Any],
+        new_versions: Mapping[str, Any],
+    ) -> Any:
+        """Store a checkpoint behind that of the config; the config of the new one.
+
+        It is on disk when this returns. Of ``new_versions`` the values are stored, as far as there
+        are some; other channels are as they were.
+        """
+        return self._run(self._put(config, checkpoint, metadata, new_versions))
+
+    async def aput(
+        self,
+        config: Config,
+        checkpoint: Mapping[str, Any],
+        metadata: Mapping[str, Any],
+        new_versions: Mapping[str, Any],
+    ) -> Any:
+        """The same, awaited."""
+        return await self._arun(self._put(config, checkpoint, metadata, new_versions))
+
+    def _put(
+        self,
+        config: Config,
+        checkpoint: Mapping[str, Any],
+        metadata: Mapping[str, Any],
+        new_versions: Mapping[str, Any],
+    ) -> Plan:
+        args, options = put_arguments(
+            self.serde, config, checkpoint, metadata, new_versions, self._clear
+        )
+        key = yield call("put", *args, **options, **self._said(config))
+        return config_of(*key)
+
+    def put_writes(
+        self,
+        config: Config,
+        writes: Sequence[tuple[str, Any]],
+        task_id: str,
+        task_path: str = "",
+    ) -> None:
+        """Store what a task has written for a checkpoint, which need not be there yet.
+
+        A regular write that is there already stays, a special one (errors, interrupts, answers) is
+        replaced: each write by itself.
+        """
+        self._run(self._put_writes(config, writes, task_id, task_path))
+
+    async def aput_writes(
+        self,
+        config: Config,
+        writes: Sequence[tuple[str, Any]],
+        task_id: str,
+        task_path: str = "",
+    ) -> None:
+        """The same, awaited."""
+        await self._arun(self._put_writes(config, writes, task_id, task_path))
+
+    def _put_writes(
+        self, config: Config, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str
+    ) -> Plan:
+        at = where(config)
+        new = writes_of(self.serde, writes)
+        for start in range(0, len(new), _WRITES):
+            yield call(
+                "put_writes", at.lineage, at.id, task_id, new[start : start + _WRITES],
+                namespace=at.namespace, task_path=task_path, **self._said(config),
+            )  # fmt: skip
+
+    def _said(self, config: Config) -> dict[str, Any]:
+        """Whose the thread is, and who may write to it."""
+        owner = None if self._owner is None else self._owner(config)
+        return {"fence": self._fenced, **({} if owner is None else {"owner": owner})}
+
+    # -- reading -----------------------------------------------------------------------------
+
+    def get_tuple(self, config: Config) -> CheckpointTuple | None:
+        """The checkpoint of the config; without an id the latest; None if there is none."""
+        return self._run(self._get_tuple(config))
+
+    async def aget_tuple(self, config: Config) -> CheckpointTuple | None:
+        """The same, awaited."""
+        return await self._arun(self._get_tuple(config))
+
+    def _get_tuple(self, config: Config) -> Plan:
+        at = where(config)
+        found = yield call(
+            "find_tuple", at.lineage, at.id, namespace=at.namespace, order=self._order
+        )
+        return None if found is None else tuple_of(self.serde, found)
+
+    def list(
+        self,
+        config: Config | None,
+        *,
+        filter: Mapping[str, Any] | None = None,
+        before: Config | None = None,
+        limit: int | None = None,
+    ) -> Iterator[CheckpointTuple]:
+        """Checkpoints, newest first; nothing is locked while you look at them.
+
+        ``filter``: those whose metadata has an equal value under each key; keys as they are, True
+        is not 1, and a missing key has no value, not even None.
+        """
+        steps = plans.listed(self._asked(config, filter, before, limit), self.serde)
+        step = next(steps, None)
+        while step is not None:
+            if isinstance(step, Found):
+                yield from step.items
+                step = next(steps, None)
+            else:
+                step = _told(steps, self._outcome(step))
+
+    async def alist(
+        self,
+        config: Config | None,
+        *,
+        filter: Mapping[str, Any] | None = None,
+        before: Config | None = None,
+        limit: int | None = None,
+    ) -> AsyncIterator[CheckpointTuple]:
+        """The same, awaited."""
+        steps = plans.listed(self._asked(config, filter, before, limit), self.serde)
+        step = next(steps, None)
+        while step is not None:
+            if isinstance(step, Found):
+                for item in step.items:
+                    yield item
+                step = next(steps, None)
+            else:
+                step = _told(steps, await self._aoutcome(step))
+
+    def _asked(
+        self,
+        config: Config | None,
+        filter: Mapping[str, Any] | None,
+        before: Config | None,
+        limit: int | None,
+    ) -> Asked:
+        known = where(before).id if before and before["configurable"].get("thread_id") else None
+        if before and known is None:
+            known = before["configurable"].get("checkpoint_id")
+        return Asked(config, filter or {}, known, limit, self._order, self._clear)
+
+    def get_delta_channel_history(self, *, config: Config, channels: Sequence[str]) -> Any:
+        """For each channel what was written since its last stored value, and that value.
+
+        Along the parents; a hundred of them take two statements.
+        """
+        return self._run(plans.history(config, channels, self._order, self.serde))
+
+    async def aget_delta_channel_history(self, *, config: Config, channels: Sequence[str]) -> Any:
+        """The same, awaited."""
+        return await self._arun(plans.history(config, channels, self._order, self.serde))
+
+    def list_threads(self, *, cursor: str | None = None, limit: int = 100) -> Page[Lineage]:
+        """A page of threads by id: how much each holds, and when it was last written to."""
+        return self._sync.checkpoints.lineages(cursor=cursor, limit=limit)
+
+    async def alist_threads(self, *, cursor: str | None = None, limit: int = 100) -> Page[Lineage]:
+        """The same, awaited."""
+        return await self._async.checkpoints.lineages(cursor=cursor, limit=limit)
+
+    # -- whole threads -----------------------------------------------------------------------
+
+    def delete_thread(self, thread_id: str) -> None:
+        """Remove everything of a thread; its id may be used again."""
+        self._run(_each("delete_lineage", [thread_id]))
+
+    async def adelete_thread(self, thread_id: str) -> None:
+        """The same, awaited."""
+        await self._arun(_each("delete_lineage", [thread_id]))
+
+    def delete_for_runs(self, run_ids: Sequence[str]) -> None:
+        """Remove the checkpoints of these runs, in every thread, in one transaction.
+
+        What followed one of them follows then what that followed.
+        """
+        self._run(_for_runs(run_ids))
+
+    async def adelete_for_runs(self, run_ids: Sequence[str]) -> None:
+        """The same, awaited."""
+        await self._arun(_for_runs(run_ids))
+
+    def copy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
+        """Everything of a thread under another id, in one transaction.
+
+        Nothing happens if there is no such thread; `AlreadyExistsError` if the other has
+        checkpoints.
+        """
+        self._run(_copied(source_thread_id, target_thread_id))
+
+    async def acopy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
+        """The same, awaited."""
+        await self._arun(_copied(source_thread_id, target_thread_id))
+
+    def prune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
+        """Of each thread keep the newest checkpoint of each namespace, or nothing (``delete``).
+
+        Of channels that are stored as what was written to them, what the newest checkpoint is made
+        of stays as well. What is put meanwhile is not met.
+        """
+        self._run(self._prune(thread_ids, strategy))
+
+    async def aprune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
+        """The same, awaited."""
+        await self._arun(self._prune(thread_ids, strategy))
+
+    def _prune(self, thread_ids: Sequence[str], strategy: str) -> Plan:
+        if plans.strategy_of(strategy) == "delete":
+            yield from _each("delete_lineage", thread_ids)
+            return
+        for thread in thread_ids:
+            yield from plans.pruned(str(thread), self._order)
+
+    # -- versions ----------------------------------------------------------------------------
+
+    def get_next_version(self, current: Any, channel: None = None) -> str:
+        """A version above the current one; two forks never make the same."""
+        del channel
+        number = int(current.split(".")[0]) if isinstance(current, str) else int(current or 0)
+        return f"{number + 1:0{_DIGITS}}.{random.getrandbits(53):016}"
+
+    # -- both colours ------------------------------------------------------------------------
+
+    def _run(self, plan: Plan) -> Any:
+        outcome: tuple[Any, Exception | None] = (None, None)
+        while True:
+            try:
+                step = _next(plan, outcome)
+            except StopIteration as done:
+                return done.value
+            outcome = self._outcome(step)
+
+    async def _arun(self, plan: Plan) -> Any:
+        outcome: tuple[Any, Exception | None] = (None, None)
+        while True:
+            try:
+                step = _next(plan, outcome)
+            except StopIteration as done:
+                return done.value
+            outcome = await self._aoutcome(step)
+
+    def _outcome(self, step: Call) -> tuple[Any, Exception | None]:
+        method = getattr(self._sync.checkpoints, step.method)
+        try:
+            return method(*step.args, **step.options), None
+        except Exception as error:  # noqa: BLE001 - the plan decides what it means
+            return None, error
+
+    async def _aoutcome(self, step: Call) -> tuple[Any, Exception | None]:
+        method = getattr(self._async.checkpoints, step.method)
+        try:
+            return await method(*step.args, **step.options), None
+        except Exception as error:  # noqa: BLE001 - the plan decides what it means
+            return None, error
+
+
+class _Done:
+    """What was done already, for those who await it."""
+
+    def __await__(self) -> Any:
+        return iter(())
+
+
+def _next(plan: Plan, outcome: tuple[Any, Exception | None]) -> Any:
+    result, error = outcome
+    return plan.send(result) if error is None else plan.throw(error)
+
+
+def _told(plan: Plan, outcome: tuple[Any, Exception | None]) -> Any:
+    """The next step of a plan that may end now."""
+    try:
+        return _next(plan, outcome)
+    except StopIteration:
+        return None
+
+
+def _each(method: str, thread_ids: Sequence[str]) -> Plan:
+    for thread in thread_ids:
+        yield call(method, str(thread))
+
+
+def _for_runs(run_ids: Sequence[str]) -> Plan:
+    yield call("delete_for_runs", [str(run) for run in run_ids])
+
+
+def _copied(source: str, target: str) -> Plan:
+    try:
+        yield call("copy_lineage", str(source), str(target))
+    except NotFoundError:
+        return
+
+
+def _url(conn_string: str) -> str:
+    if conn_string == ":memory:":
+        return "memory:"
+    scheme, mark, _ = conn_string.partition(":")
+    # A drive of Windows has one letter.
+    is_url = "://" in conn_string or (mark and scheme == "memory")
+    return conn_string if is_url else f"sqlite:///{conn_string}"
+
+
+__all__ = ["PerdureSaver"]
