@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import atexit
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import cache
@@ -13,6 +13,7 @@ from inspect import iscoroutinefunction
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
+from zlib import crc32
 
 import pytest
 
@@ -36,6 +37,7 @@ OWN_URLS = {
     "jsonl": "jsonl:///{folder}/agent",
     **{form: f"{form}:{{schema}}" for form in FORMS},
 }
+OTHER_FORMS = {form for form in FORMS if form != "postgres"}
 
 
 def _urls() -> dict[str, str]:
@@ -45,9 +47,24 @@ def _urls() -> dict[str, str]:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "database" in metafunc.fixturenames:
-        cases = [(url, sync) for url in _urls().values() for sync in (False, True)]
-        names = [f"{name}-{colour}" for name in _urls() for colour in ("async", "sync")]
-        metafunc.parametrize("database", cases, ids=names, indirect=True)
+        test = f"{metafunc.module.__name__}.{metafunc.function.__name__}"
+        cases = {
+            f"{name}-{'sync' if sync else 'async'}": (url, sync)
+            for name, url in _urls().items()
+            for sync in _colours(name, test)
+        }
+        metafunc.parametrize("database", list(cases.values()), ids=list(cases), indirect=True)
+
+
+def _colours(name: str, test: str) -> Sequence[bool]:
+    """Whether a test is run async, sync or both on this engine.
+
+    The other forms of PostgreSQL differ from the first below the colours, so each test meets
+    them in one, as many in the one as in the other; in both with PERDURE_LONG.
+    """
+    if name not in OTHER_FORMS or "PERDURE_LONG" in os.environ:
+        return (False, True)
+    return (bool(crc32(f"{name} {test}".encode()) & 1),)
 
 
 @pytest.hookimpl(tryfirst=True)
