@@ -14,6 +14,7 @@ from perdure import NotFoundError, SessionKey
 from perdure.config import Config, resolve
 from perdure.engines.examinations import Examination
 from perdure.examining import examine_store, salvage_store
+from tests.effort import effort
 from tests.engines.processes import in_a_process
 
 KEYS = [SessionKey("shop", "ada", name) for name in ("one", "two", "three")]
@@ -88,7 +89,7 @@ def test_damage_is_told_and_what_is_salvaged_is_what_was_written(
     whole: Path, tmp_path: Path, seed: int
 ) -> None:
     chance = random.Random(seed)
-    for attempt in range(6):
+    for attempt in range(effort(3, 6)):
         folder, into = tmp_path / f"old {attempt}", tmp_path / f"new {attempt}"
         shutil.copytree(whole, folder)
         if chance.random() < 0.5:
@@ -118,7 +119,7 @@ def test_each_single_bit_of_a_line_is_told(whole: Path, tmp_path: Path) -> None:
     [path] = (folder / "sessions").rglob("two-*.jsonl")
     good = path.read_bytes()
     chance = random.Random(5)
-    for at in chance.sample(range(len(good) * 8), 150):
+    for at in chance.sample(range(len(good) * 8), effort(20, 150)):
         data = bytearray(good)
         data[at // 8] ^= 1 << at % 8
         path.write_bytes(data)

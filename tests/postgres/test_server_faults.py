@@ -24,7 +24,7 @@ from tests.postgres.writers import Writer, started, wrong_with
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
 
-ROUNDS = rounds(effort(5, 50))
+ROUNDS = rounds(effort(3, 50))
 #: From the end of the fault; a pause between two attempts is never longer than a second.
 SECONDS = 3.0
 

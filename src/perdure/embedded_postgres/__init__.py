@@ -194,6 +194,18 @@ class EmbeddedPostgres:
         self._check_version(programs)
         self._launch(programs)
 
+    @staticmethod
+    def _put_folder(folder: Path, account: Account) -> None:
+        """Make it as it is to be: another one that starts there must not meet it half made."""
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+        account.open_for_search(draft)
+        try:
+            draft.rename(folder)
+        except OSError:
+            # Somebody else was quicker, and has begun in it.
+            draft.rmdir()
+
     def _make_folder(self, account: Account) -> None:
         # For root the folder stays root's own, and only the data are the account's: root writes
         # the log, and must not do so where somebody else can put a link in its place.
@@ -202,8 +214,7 @@ class EmbeddedPostgres:
             self._folder = Path(tempfile.mkdtemp(prefix="perdure-postgres-run-", dir=parent))
             account.open_for_search(self._folder)
         elif not self._folder.exists():
-            self._folder.mkdir(mode=0o700, parents=True)
-            account.open_for_search(self._folder)
+            self._put_folder(self._folder, account)
         if self._folder.stat().st_uid != os.geteuid():
             raise InvalidError(f"the folder {str(self._folder)!r} belongs to another account")
         if (closed := account.obstacle(self._folder)) is not None:
