@@ -11,17 +11,16 @@ import subprocess
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 
 import perdure
-from perdure import NewEvent, PerdureError, SessionKey, SyncStore
+from perdure import NewEvent, PerdureError
 from tests.engines.patience import in_time
 from tests.engines.processes import in_a_process, python
+from tests.faults.filling import KEY, Filled, fill
 from tests.faults.mounts import ALONE, mounted, refusal
-
-KEY = SessionKey("app", "user", "chat")
 
 pytestmark = pytest.mark.faults
 
@@ -43,42 +42,6 @@ def made(path: Path, count: int = 3) -> str:
 
 
 # -- full ------------------------------------------------------------------------------------
-
-
-class Filled(NamedTuple):
-    """What a store said on a disk that became full, and was made free again."""
-
-    told: list[str]
-    errors: list[str]
-    read_while_full: list[str]
-    stored: list[str]
-
-
-def fill(store: SyncStore, free: Callable[[], None]) -> Filled:
-    """Append until it is refused, some more, make room, go on."""
-    told: list[str] = []
-    errors: list[str] = []
-
-    def append(name: str, size: int) -> bool:
-        try:
-            store.events.append(KEY, NewEvent("x" * size, id=name))
-        except PerdureError as error:
-            errors.append(type(error).__name__)
-            return False
-        told.append(name)
-        return True
-
-    number = 0
-    while append(f"event {number}", 30_000) and number < 500:
-        number += 1
-    for more in range(5):
-        append(f"another {more}", 30_000)
-    read_while_full = [str(event.id) for event in store.events.read(KEY)]
-    free()
-    # The very same call, on the very same store.
-    assert append(f"event {number}", 30_000)
-    assert append("the last", 1)
-    return Filled(told, errors, read_while_full, [str(e.id) for e in store.events.read(KEY)])
 
 
 def check_filled(filled: Filled, stored_in_the_end: list[str]) -> None:
