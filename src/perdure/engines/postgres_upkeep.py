@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 from perdure.engines.examinations import Examination, Finding
@@ -28,12 +29,12 @@ _RISKS = {
 }
 
 
-class Upkeep:
+class Upkeep(ABC):
     """What the engine of PostgreSQL offers beyond running operations."""
 
+    @abstractmethod
     def run(self, op: Operation[Any]) -> Any:
         """Run one operation; the engine does."""
-        raise NotImplementedError
 
     def settle(self, thorough: bool | None) -> list[str]:
         """What a server keeps of removed rows, as sentences: cleaning up is the server's work."""
