@@ -3,8 +3,8 @@
 The blocks of a page run in order, in one fresh namespace and an empty folder; they may await.
 What a block of docs/ prints is what its ``# -> …`` comments say, line by line, or the block of
 ``text`` that follows it at once; ``…`` in either stands for any text. A block marked
-``python notest`` is only compiled; a page with one of ``python langgraph`` is skipped where that
-framework is not installed; one of ``python test_it.py`` is saved under that name, and
+``python notest`` is only compiled; a page with one that names a framework, ``python langgraph``,
+is skipped where that is not installed; one of ``python test_it.py`` is saved under that name, and
 pytest runs what a page has saved. Where a page says `SERVER` it means a real PostgreSQL: the
 address of an empty database stands there when the page is run, and where there is no server the
 page is skipped.
@@ -34,6 +34,16 @@ ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 #: How a page writes the address of a PostgreSQL server.
 SERVER = "postgresql://app:secret@db.example/agents"
+#: What is imported of each framework that a block may name.
+FRAMEWORKS = {
+    "adk": "google.adk.sessions",
+    "claude": "claude_agent_sdk",
+    "langgraph": "langgraph.graph",
+    "openai_agents": "agents",
+    "pydantic_ai": "pydantic_ai",
+    "strands": "strands",
+    "trpc": "trpc_agent_sdk",
+}
 #: Blocks that cannot run here, by page: they need another package or another machine.
 NOT_RUN: dict[str, int] = {}
 
@@ -186,8 +196,8 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_examples_of_a_page_run_and_print_what_it_shows(page: Path) -> None:
     with with_a_server(page.read_text(encoding="utf-8")) as text:
         told = examples(text)
-        if any(example.mark == "langgraph" for example in told):
-            pytest.importorskip("langgraph.graph", reason="needs langgraph: see .ci/adapters")
+        for mark in {example.mark for example in told} & FRAMEWORKS.keys():
+            pytest.importorskip(FRAMEWORKS[mark], reason=f"needs {mark}: see .ci/adapters")
         run_the_blocks(told, page)
     if any(example.mark.endswith(".py") for example in told):
         run_the_tests_of_a_page()

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from perdure.errors import MissingExtraError
+from perdure.adapters.extras import missing
 
 try:
     import langgraph.checkpoint.base  # noqa: F401 - it may be missing
 except ImportError as error:
-    message = f"perdure.adapters.langgraph needs {error.name}: pip install 'perdure[langgraph]'"
-    raise MissingExtraError(message) from error
+    raise missing(__name__, "langgraph", error) from error
 
 from perdure.adapters.langgraph.saver import PerdureSaver
 

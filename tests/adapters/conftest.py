@@ -1,4 +1,4 @@
-"""Stores for the tests of LangGraph's checkpointer: one of each engine."""
+"""Stores for the tests of every adapter: one of each engine."""
 
 from __future__ import annotations
 
