@@ -65,7 +65,7 @@ def _at_once(call: Append) -> Statement:
     preview = preview_of([draft.row for draft in drafts])
     last = drafts[-1].row.timestamp
     head = (at.now, len(drafts), last, preview, at.part, at.key.id, call.expected, at.fence)
-    rows = [(draft.row[3], draft.digest, *draft.row[4:]) for draft in drafts]
+    rows = [draft.columns for draft in drafts]
     # Ids of our own are new: looking for them would cost as much as storing them.
     known = "named" if any(draft.named for draft in drafts) else "new"
     brought, state = _brought(call)
@@ -275,8 +275,7 @@ def _reread(part: str, uid: str, placed: Sequence[EventRow]) -> Plan[list[EventR
 
 def _write(part: str, uid: str, placed: Sequence[EventRow], drafts: Sequence[Draft]) -> Plan[None]:
     values = [
-        (part, uid, *row[:4], draft.digest, *row[4:])
-        for row, draft in zip(placed, drafts, strict=True)
+        (part, uid, *row[:3], *draft.columns) for row, draft in zip(placed, drafts, strict=True)
     ]
     yield EVENTS.insert.many(values)
 

@@ -16,7 +16,7 @@ from msgspec.json import Decoder
 from perdure.errors import CorruptError, InvalidError, TooLargeError
 from perdure.features import hooks
 from perdure.features.scopes import Scoped, split
-from perdure.formats import Projection, project, role_of
+from perdure.formats import Projection, project, role_of, words_of
 from perdure.operation import Rows, Settings
 from perdure.records import JSON, Event, EventError, EventInput, Marker, NewEvent, Opaque
 from perdure.values import (
@@ -34,6 +34,10 @@ from perdure.values import (
 )
 
 PREVIEW_CHARACTERS = 200
+#: The format of messages whose words need not be stored a second time, as their text.
+_CHAT = "openai.chat"
+#: Of a longer content the text is stored as well: search reads no more than its beginning.
+_WITHIN = 16_384
 _decode = Decoder().decode
 _SEVERAL = {"calls", "results"}
 
@@ -73,6 +77,8 @@ class EventRow(NamedTuple):
         try:
             if name == "content":
                 return _content_of(self)
+            if name == "text":
+                return _text_of(self.text, self.content if self.format == _CHAT else None)
             value = getattr(self, name)
             decoder = _decoders.get(name)
             if decoder is None:
@@ -98,6 +104,13 @@ class Draft(NamedTuple):
     named: bool
     """Whether the caller chose the id: only then can it be stored already."""
     partial: bool
+    text: str
+    """What is stored of the row's text: nothing, where it stands in the content."""
+
+    @property
+    def columns(self) -> tuple[Any, ...]:
+        """What is stored beside seq, prev and version, in the order of `insert`."""
+        return (self.row[3], self.digest, *self.row[4:-1], self.text)
 
 
 def draft(given: EventInput, settings: Settings, now: int) -> Draft:
@@ -143,7 +156,8 @@ def draft(given: EventInput, settings: Settings, now: int) -> Draft:
     )
     given_fields = (*names, event.format, *content, error, *extras, delta.text, timestamp)
     named = event.id is not None
-    return Draft(row, _fingerprint(given_fields), delta, named, event.partial)
+    kept = "" if _is_within(event.content, content[0], seen) else seen.text
+    return Draft(row, _fingerprint(given_fields), delta, named, event.partial, kept)
 
 
 def as_event(given: EventInput) -> NewEvent:
@@ -207,6 +221,31 @@ def _projection(event: NewEvent, error: str | None, delta: Scoped) -> Projection
         # A bare text says nothing of who speaks: the author does, else it is the user.
         return replace(seen, role=role_of(event.author) or "user")
     return seen
+
+
+def _is_within(content: JSON | Opaque, stored: str | None, seen: Projection) -> bool:
+    """Whether `_text_of` finds the text in the content."""
+    short = stored is not None and len(stored) <= _WITHIN
+    return short and seen.format == _CHAT and words_of(content) is not None
+
+
+def _text_of(text: str, content: str | None) -> str:
+    """The text of an event, from beside its content or from within it."""
+    if text or content is None or len(content) > _WITHIN:
+        return text
+    return words_of(_decode(content)) or ""
+
+
+def shown_text(text: str, content: str | None) -> str:
+    """The same for what shows or indexes many events: nothing, where the content is damaged.
+
+    ``content`` is that of a chat message of no more than 16,384 characters, else None: `in_content`
+    of the SQL. Who reads the event itself is told of the damage.
+    """
+    try:
+        return _text_of(text, content)
+    except (DecodeError, ValueError):
+        return ""
 
 
 def _fingerprint(given: tuple[object, ...]) -> str:

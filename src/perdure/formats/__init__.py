@@ -57,12 +57,14 @@ __all__ = [
     "role_of",
     "system_text",
     "window_start",
+    "words_of",
 ]
 
 Item: TypeAlias = tuple[str, object, str]
 """An event as far as conversion goes: format, content, author."""
 
 _SAID = frozenset({"role", "content"})
+_CHAT = (None, openai_chat.NAME)
 _SPOKEN = frozenset({"user", "assistant", "system", "developer"})
 
 # In the order in which they are asked whether they recognise a content.
@@ -83,13 +85,24 @@ def project(content: object, format: str | None = None) -> Projection:
     A content no format recognises is of format and kind "other". A name that is not registered
     is kept, and the content projected like "other". Never raises for a JSON value.
     """
-    if type(content) is dict and content.keys() == _SAID and format in (None, openai_chat.NAME):
+    if format in _CHAT and (words := words_of(content)) is not None:
         # Most events by far are this, and this takes a tenth of the time of reading it.
-        role, text = content.get("role"), content.get("content")
-        if type(text) is str and type(role) is str and role in _SPOKEN and "\0" not in text:
-            return Projection("message", role, text, (), (), openai_chat.NAME)
+        role: str = content["role"]  # type: ignore[index]
+        return Projection("message", role, words, (), (), openai_chat.NAME)
     known = _recognised(content) if format is None else _formats.get(format)
     return known.project(content) if known else other(content, format or "other")
+
+
+def words_of(content: object) -> str | None:
+    """The text of a chat message that is a role and words alone; None for every other content.
+
+    It is the text of its projection.
+    """
+    if type(content) is dict and content.keys() == _SAID:
+        role, text = content["role"], content["content"]
+        if type(text) is str and type(role) is str and role in _SPOKEN and "\0" not in text:
+            return text
+    return None
 
 
 def _recognised(content: object) -> Format | None:
