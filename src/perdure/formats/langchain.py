@@ -282,7 +282,8 @@ def _block(part: Part) -> dict[str, JSON]:
     match part:
         case Image():
             detail = {"detail": part.detail} if part.detail else {}
-            return {"type": "image_url", "image_url": {"url": url_of(part), **detail}}
+            image: JSON = {"url": url_of(part), **detail}
+            return {"type": "image_url", "image_url": image}
         case Thinking(text=text, signature=signature):
             return {"type": "thinking", "thinking": text, "signature": signature}
         case _:
