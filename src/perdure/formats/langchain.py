@@ -253,14 +253,13 @@ def _called(calls: Sequence[ToolCall]) -> dict[str, JSON]:
     valid: list[JSON] = []
     invalid: list[JSON] = []
     for call in calls:
+        one: dict[str, JSON] = {"name": call.name, "id": call.id}
         given = json_object(call.arguments)
         if given is None:
-            text = json_text(call.arguments)
-            one = {"name": call.name, "args": text, "id": call.id, "error": None}
+            one |= {"args": json_text(call.arguments), "error": None}
             invalid.append({**one, "type": "invalid_tool_call"})
         else:
-            one = {"name": call.name, "args": given, "id": call.id}
-            valid.append({**one, "type": "tool_call"})
+            valid.append({**one, "args": given, "type": "tool_call"})
     return {"tool_calls": valid, "invalid_tool_calls": invalid}
 
 
