@@ -15,7 +15,17 @@ import perdure
 from tests.engines.processes import in_a_process
 from tests.faults.mounts import ALONE, Disk, refusal
 from tests.faults.rounds import rounds
-from tests.faults.writing import ONE, TASKS, Writer, look, make, sleep_until
+from tests.faults.writing import (
+    ONE,
+    TASKS,
+    Writer,
+    as_tasks,
+    errors_in,
+    look,
+    make,
+    one_by_one,
+    sleep_until,
+)
 
 pytestmark = pytest.mark.faults
 
@@ -54,18 +64,18 @@ def cut_once(disk: Disk, name: str, durability: str, chance: random.Random) -> C
     with disk.running() as mounted:
         url = f"sqlite:///{mounted}/store.db"
         before, _ = look(url)
-        writer = Writer(url, name, tasks=chance.random() < 0.5, durability=durability)
+        writer = Writer(url, name, chance.choice([one_by_one, as_tasks]), durability)
         writer.wait_for_the_first()
         sleep_until(time.monotonic() + chance.random() * 0.04)
         # Only what was heard before counts: an fsync that the cut has interrupted may report
         # success to a process that a real power cut would not have left alive.
-        acknowledged = writer.heard()
+        acknowledged = set(writer.heard())
         disk.cut_power()
-        late, errors = writer.kill()
+        late = writer.kill()
     with disk.running() as mounted:
         stored, wrong = look(f"sqlite:///{mounted}/store.db")
     lost = len((before | acknowledged) - stored)
-    return Cut(len(acknowledged), len(stored - before - late), lost, wrong + errors)
+    return Cut(len(acknowledged), len(stored - before - {*late}), lost, wrong + errors_in(late))
 
 
 def test_twenty_power_cuts_lose_nothing_acknowledged(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from perdure.features.scopes import Scoped, split
 from perdure.formats import Projection, project, role_of, words_of
 from perdure.operation import Rows, Settings
 from perdure.records import JSON, Event, EventError, EventInput, Marker, NewEvent, Opaque
+from perdure.records.conversations import keep_stored
 from perdure.values import (
     Limits,
     check_text,
@@ -273,17 +274,13 @@ def preview_of(rows: Sequence[EventRow]) -> str | None:
 
 
 _new = object.__new__
-#: A frozen dataclass sets its fields twice as slowly as its slots do, and a read makes many.
-_keep = Event._stored.__set__  # type: ignore[attr-defined]
-
-
 Event._row_of = staticmethod(row_of)
 
 
 def event_of(row: EventRow) -> Event:
     """The record of a row, which it reads when it is looked at."""
     event: Event = _new(Event)
-    _keep(event, row)
+    keep_stored(event, row)
     return event
 
 
@@ -293,7 +290,7 @@ def events_of(rows: Rows) -> list[Event]:
     No line of Python is run for each: there may be many, and they may all be looked at by few.
     """
     events: list[Event] = list(map(_new, repeat(Event, len(rows))))
-    deque(map(_keep, events, rows), maxlen=0)
+    deque(map(keep_stored, events, rows), maxlen=0)
     return events
 
 

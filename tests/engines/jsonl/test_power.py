@@ -13,17 +13,17 @@ from typing import NamedTuple
 import pytest
 
 import perdure
-from tests.engines.jsonl import lives
-from tests.engines.jsonl.lives import ONE, TASKS, Writer, look, lost, make
+from tests.effort import effort
+from tests.engines.jsonl.lives import WORKS, look, lost
 from tests.engines.processes import in_a_process
 from tests.faults.mounts import ALONE, Disk, refusal
 from tests.faults.rounds import rounds
-from tests.faults.writing import sleep_until
+from tests.faults.writing import ONE, TASKS, Writer, make, sleep_until
 
 pytestmark = [pytest.mark.faults, pytest.mark.slow, pytest.mark.timeout(900)]
 
-CUTS = 150 if os.environ.get("PERDURE_LONG") == "1" else 40
-HOW = ["append_and_turn", "as_tasks", "fold_all_the_time", "compact_all_the_time"]
+CUTS = rounds(effort(30, 150))
+HOW = ["one_by_one", "as_tasks", "fold_all_the_time", "compact_all_the_time"]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -65,7 +65,7 @@ def cut_once(disk: Disk, number: int, durability: str, chance: random.Random) ->
     with disk.running() as mounted:
         url = f"jsonl:///{mounted}/agent"
         before, _ = look(url)
-        writer = Writer(url, f"{how}{number}", getattr(lives, how), durability)
+        writer = Writer(url, f"{how}{number}", WORKS[how], durability)
         writer.wait_for_the_first()
         sleep_until(time.monotonic() + chance.random() * 0.04)
         # Only what was heard before counts: an fsync that the cut has interrupted may report
@@ -85,7 +85,7 @@ def cut_once(disk: Disk, number: int, durability: str, chance: random.Random) ->
     return Cut(len(told), unheard, missing, wrong)
 
 
-def test_forty_power_cuts_lose_nothing_acknowledged(tmp_path: Path) -> None:
+def test_power_cuts_lose_nothing_acknowledged(tmp_path: Path) -> None:
     seed = random.randrange(2**32)
     cuts = in_a_process(cut_power, str(tmp_path), "full", CUTS, seed, under=ALONE, seconds=600)
 

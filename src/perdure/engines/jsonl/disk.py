@@ -47,13 +47,15 @@ def write_at(descriptor: int, at: int, data: bytes) -> None:
         view = view[os.write(descriptor, view) :]
 
 
-def sync(descriptor: int) -> None:
-    """Have the file's data on the disk."""
+def sync(descriptor: int, *, times: bool = False) -> None:
+    """Have the file's data on the disk, and if need be the time when it was changed."""
     if sys.platform == "darwin":
         # There fsync leaves them in the cache of the drive.
         import fcntl  # noqa: PLC0415 - not on every platform
 
         fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
+    elif times:
+        os.fsync(descriptor)
     else:
         _sync_data(descriptor)
 
@@ -80,7 +82,8 @@ def sync_path(path: str) -> None:
     except FileNotFoundError:
         return
     try:
-        os.fsync(descriptor)
+        # The index knows a file by it.
+        sync(descriptor, times=True)
     finally:
         os.close(descriptor)
 
