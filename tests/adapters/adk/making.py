@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from google.adk.events import Event, EventActions
 from google.adk.sessions import BaseSessionService, InMemorySessionService, Session
+from google.adk.sessions.base_session_service import GetSessionConfig
 from google.adk.sessions.database_session_service import DatabaseSessionService
 from google.adk.sessions.sqlite_session_service import SqliteSessionService
 from google.genai import types
@@ -45,22 +43,6 @@ def texts(session: Session | None) -> list[str]:
     return found
 
 
-def run(what: Callable[[], Awaitable[Any]]) -> Any:
-    """The result of a coroutine function, in a loop of its own."""
-
-    async def main() -> Any:
-        return await what()
-
-    return asyncio.run(main())
-
-
-@contextmanager
-def in_loop() -> Iterator[asyncio.Runner]:
-    """A loop that several coroutines of one test run in."""
-    with asyncio.Runner() as runner:
-        yield runner
-
-
 def theirs(kind: str, folder: Path) -> BaseSessionService:
     """A session service of ADK's own."""
     if kind == "memory":
@@ -86,8 +68,6 @@ async def filled(service: BaseSessionService, *said: str, **create: Any) -> Sess
 
 async def got(service: BaseSessionService, **config: Any) -> Session:
     """The session again, from the store."""
-    from google.adk.sessions.base_session_service import GetSessionConfig
-
     found = await service.get_session(**AT, config=GetSessionConfig(**config) if config else None)
     assert found is not None
     return found
@@ -95,5 +75,5 @@ async def got(service: BaseSessionService, **config: Any) -> Session:
 
 __all__ = [
     "APP", "AT", "ID", "USER", "WHERE", "PerdureSessionService", "closed", "content", "event",
-    "filled", "got", "in_loop", "run", "texts", "theirs",
+    "filled", "got", "texts", "theirs",
 ]  # fmt: skip

@@ -48,7 +48,7 @@ def case(url: str) -> Iterator[Callable[[Body], None]]:
 
         asyncio.run(main())
 
-    yield run
+    return run
 
 
 Case = Callable[[Body], None]
@@ -100,8 +100,8 @@ def test_blanks_around_an_id_are_not_part_of_it(case: Case) -> None:
         await service.append_event(made, event("hi"))
 
         assert made.id == "padded"
-        for id in ("padded", " padded", "padded\n"):
-            assert texts(await service.get_session(**WHERE, session_id=id)) == ["hi"]
+        for name in ("padded", " padded", "padded\n"):
+            assert texts(await service.get_session(**WHERE, session_id=name)) == ["hi"]
         with pytest.raises(AlreadyExistsError):
             await service.create_session(**WHERE, session_id="padded ")
         await service.delete_session(**WHERE, session_id=" padded")
@@ -571,10 +571,10 @@ def test_a_negative_number_of_events_is_refused() -> None:
 def test_a_list_is_oldest_first_and_has_no_events(case: Case) -> None:
     async def body(service: PerdureSessionService) -> None:
         now = time.time()
-        for number, id in enumerate(("late", "early", "middle")):
-            made = await service.create_session(**WHERE, session_id=id, state={"n": number})
-            stamp = now + {"late": 300, "early": 100, "middle": 200}[id]
-            await service.append_event(made, event(timestamp=stamp, delta={"user:last": id}))
+        for number, name in enumerate(("late", "early", "middle")):
+            made = await service.create_session(**WHERE, session_id=name, state={"n": number})
+            stamp = now + {"late": 300, "early": 100, "middle": 200}[name]
+            await service.append_event(made, event(timestamp=stamp, delta={"user:last": name}))
 
         found = (await service.list_sessions(**WHERE)).sessions
         assert [one.id for one in found] == ["early", "middle", "late"]
@@ -589,8 +589,8 @@ def test_a_list_is_oldest_first_and_has_no_events(case: Case) -> None:
 
 def test_of_equal_times_user_and_id_decide(case: Case) -> None:
     async def body(service: PerdureSessionService) -> None:
-        for user, id in (("b", "1"), ("a", "2"), ("a", "10"), ("b", "0")):
-            made = await service.create_session(app_name=APP, user_id=user, session_id=id)
+        for user, name in (("b", "1"), ("a", "2"), ("a", "10"), ("b", "0")):
+            made = await service.create_session(app_name=APP, user_id=user, session_id=name)
             await service.append_event(made, event(timestamp=50.0))
 
         found = (await service.list_sessions(app_name=APP)).sessions

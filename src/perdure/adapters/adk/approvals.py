@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from google.adk.events.event import Event
 from google.adk.flows.llm_flows.functions import REQUEST_CONFIRMATION_FUNCTION_CALL_NAME
 from google.adk.sessions.session import Session
 from google.genai import types
@@ -18,6 +17,9 @@ from perdure.errors import ApprovalPendingError, ConflictError, NotFoundError
 from perdure.records import Approval, Opaque, SessionKey
 from perdure.store import Store, SyncStore
 from perdure.values import decode, encode_bytes
+
+if TYPE_CHECKING:
+    from google.adk.events.event import Event
 
 _CODEC = "adk.confirmation"
 _HALF_AN_HOUR = timedelta(minutes=30)

@@ -29,7 +29,6 @@ _TEMP = "temp:"
 _APART = {"actions": {"state_delta"}}
 _NO_NODE = {"path": ""}
 _MOST = Limits().text
-_FIRST, _LAST = datetime.min.year, datetime.max.year
 
 
 # -- there -----------------------------------------------------------------------------------

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from google.adk.events.event import Event
 from google.adk.memory.base_memory_service import BaseMemoryService, SearchMemoryResponse
 from google.adk.memory.memory_entry import MemoryEntry
-from google.adk.sessions.session import Session
 from google.genai import types
 
 from perdure.adapters.adk.encoding import fits, moment, plain_state
@@ -18,6 +16,10 @@ from perdure.errors import InvalidError
 from perdure.records import Memory, NewMemory
 from perdure.store import Store, SyncStore
 from perdure.values import digest
+
+if TYPE_CHECKING:
+    from google.adk.events.event import Event
+    from google.adk.sessions.session import Session
 
 _KEY = "adk"
 #: Where events come from that belong to no session, and memories that name an id of their own.

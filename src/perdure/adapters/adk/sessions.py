@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from google.adk.errors._stale_session_error import StaleSessionError
 from google.adk.errors.already_exists_error import AlreadyExistsError
 from google.adk.errors.session_not_found_error import SessionNotFoundError
-from google.adk.events.event import Event
 from google.adk.sessions.base_session_service import (
     BaseSessionService,
     GetSessionConfig,
@@ -32,6 +30,9 @@ from perdure.adapters.snapshots import snapshot
 from perdure.handles import Loaded
 from perdure.records import ALL, DELETE, Appended, NewEvent, SessionKey, UserScope
 from perdure.store import Store, SyncStore
+
+if TYPE_CHECKING:
+    from google.adk.events.event import Event
 
 _STALE = (
     "The session has been modified in storage since it was loaded: get it again before you "
