@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from perdure.errors import InvalidError
 
-from . import anthropic, langchain, openai_chat, openai_responses, plain
+from . import adk, anthropic, langchain, openai_chat, openai_responses, plain
 from .format import Format
 from .message import (
     JSON,
@@ -69,10 +69,9 @@ _SPOKEN = frozenset({"user", "assistant", "system", "developer"})
 
 # In the order in which they are asked whether they recognise a content.
 _formats: dict[str, Format] = {
-    known.name: known
-    for known in (plain.FORMAT, openai_responses.FORMAT, anthropic.FORMAT, openai_chat.FORMAT)
+    known.NAME: known.FORMAT
+    for known in (plain, openai_responses, anthropic, openai_chat, adk, langchain)
 }
-_formats[langchain.NAME] = langchain.FORMAT
 
 
 def register(format: Format) -> None:
