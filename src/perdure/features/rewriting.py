@@ -82,7 +82,8 @@ class Rewriting(Feature[M]):
         """Take the last ``n`` events off the active line; they come back newest first.
 
         The same as a `rewind` by n: fewer come back if there are fewer. With a ``format`` only
-        events of it are taken off: if another is among them it is a `ConflictError`.
+        events of it are taken off: if another is among them it is a `ConflictError`, and if one
+        is damaged a `CorruptError`.
         """
         at = self._at(key, fence)
         positive(n, "n")
@@ -98,6 +99,7 @@ class Rewriting(Feature[M]):
             if found.format != format:
                 message = f"event {found.id!r} is of format {found.format!r}, not {format!r}"
                 raise ConflictError(message)
+            found.value_of("content")
         if rows:
             row = yield from claim(at, expected, bumps)
             prev = rows[-1].prev

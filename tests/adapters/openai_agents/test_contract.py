@@ -534,8 +534,9 @@ async def test_a_damaged_item_is_told_of_and_never_passed_over(tmp_path: Path) -
             await session.get_items()
         with pytest.raises(CorruptError, match="seq 3"):
             await session.get_items(limit=1)
-        with pytest.raises(CorruptError, match="seq 3"):
-            await session.pop_item()
+        for _ in range(2):
+            with pytest.raises(CorruptError, match="seq 3"):
+                await session.pop_item()
 
 
 # -- what the protocol has no word for -------------------------------------------------------
