@@ -35,8 +35,8 @@ from perdure.values import (
 )
 
 PREVIEW_CHARACTERS = 200
-#: The format of messages whose words need not be stored a second time, as their text.
-_CHAT = "openai.chat"
+#: Formats of messages whose words need not be stored a second time, as their text.
+_BRIEF = frozenset({"openai.chat", "openai.responses"})
 #: Of a longer content the text is stored as well: search reads no more than its beginning.
 _WITHIN = 16_384
 _decode = Decoder().decode
@@ -79,7 +79,7 @@ class EventRow(NamedTuple):
             if name == "content":
                 return _content_of(self)
             if name == "text":
-                return _text_of(self.text, self.content if self.format == _CHAT else None)
+                return _text_of(self.text, self.content if self.format in _BRIEF else None)
             value = getattr(self, name)
             decoder = _decoders.get(name)
             if decoder is None:
@@ -227,7 +227,7 @@ def _projection(event: NewEvent, error: str | None, delta: Scoped) -> Projection
 def _is_within(content: JSON | Opaque, stored: str | None, seen: Projection) -> bool:
     """Whether `_text_of` finds the text in the content."""
     short = stored is not None and len(stored) <= _WITHIN
-    return short and seen.format == _CHAT and words_of(content) is not None
+    return short and seen.format in _BRIEF and words_of(content) is not None
 
 
 def _text_of(text: str, content: str | None) -> str:

@@ -7,8 +7,8 @@ e.metadata, e.extra, e.content, e.codec, e.data, e.text
 
 -- define: in_content
 -- Where an event has no text of its own, it may be that of its content: see drafts.py.
-CASE WHEN e.text = '' AND e.format = 'openai.chat' AND LENGTH(e.content) <= 16384
-    THEN e.content END
+CASE WHEN e.text = '' AND e.format IN ('openai.chat', 'openai.responses')
+    AND LENGTH(e.content) <= 16384 THEN e.content END
 
 -- name: insert
 INSERT INTO events (part, uid, seq, prev, version, id, digest, timestamp, created_at, author,
@@ -222,7 +222,7 @@ ORDER BY e.seq DESC LIMIT :limit
 -- name: last_message
 SELECT e.seq, e.text, {in_content} FROM events e
 WHERE e.part = :part AND e.uid = :uid AND e.seq BETWEEN :low AND :high
-  AND e.kind = 'message' AND (e.text <> '' OR e.format = 'openai.chat')
+  AND e.kind = 'message' AND (e.text <> '' OR e.format IN ('openai.chat', 'openai.responses'))
 ORDER BY e.seq DESC LIMIT 1
 
 -- name: first_since

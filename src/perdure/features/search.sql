@@ -5,8 +5,8 @@ s.deleted_at IS NULL AND (s.expires_at IS NULL OR s.expires_at > :now)
 
 -- define: in_content
 -- Where an event has no text of its own, it may be that of its content: see drafts.py.
-CASE WHEN e.text = '' AND e.format = 'openai.chat' AND LENGTH(e.content) <= 16384
-    THEN e.content END
+CASE WHEN e.text = '' AND e.format IN ('openai.chat', 'openai.responses')
+    AND LENGTH(e.content) <= 16384 THEN e.content END
 
 -- name: lacking
 -- for: scope = user: s.part = :owner | app: s.app_part = :owner | tenant: s.tenant = :owner

@@ -64,8 +64,10 @@ Item: TypeAlias = tuple[str, object, str]
 """An event as far as conversion goes: format, content, author."""
 
 _SAID = frozenset({"role", "content"})
-_CHAT = (None, openai_chat.NAME)
 _SPOKEN = frozenset({"user", "assistant", "system", "developer"})
+
+#: Formats in which a role and a text are a message, and nothing else.
+_BRIEF = frozenset({None, openai_chat.NAME, openai_responses.NAME})
 
 # In the order in which they are asked whether they recognise a content.
 _formats: dict[str, Format] = {
@@ -85,10 +87,10 @@ def project(content: object, format: str | None = None) -> Projection:
     A content no format recognises is of format and kind "other". A name that is not registered
     is kept, and the content projected like "other". Never raises for a JSON value.
     """
-    if format in _CHAT and (words := words_of(content)) is not None:
+    if format in _BRIEF and (words := words_of(content)) is not None:
         # Most events by far are this, and this takes a tenth of the time of reading it.
         role: str = content["role"]  # type: ignore[index]
-        return Projection("message", role, words, (), (), openai_chat.NAME)
+        return Projection("message", role, words, (), (), format or openai_chat.NAME)
     known = _recognised(content) if format is None else _formats.get(format)
     return known.project(content) if known else other(content, format or "other")
 

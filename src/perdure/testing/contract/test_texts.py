@@ -35,6 +35,10 @@ TEXTS: dict[str, tuple[EventInput, str]] = {
     "call": (_CALL, "look({})"),
     "plain": ("heron", "heron"),
     "of-another-format": (NewEvent(_SECOND, format="mine"), "second"),
+    "of-the-responses-api": (
+        NewEvent({"role": "user", "content": "heron"}, format="openai.responses"),
+        "heron",
+    ),
     "opaque": (NewEvent(Opaque("raw", b"heron")), ""),
 }
 
