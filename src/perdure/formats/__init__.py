@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from perdure.errors import InvalidError
 
-from . import anthropic, openai_chat, openai_responses, plain
+from . import anthropic, claude_code, openai_chat, openai_responses, plain
 from .format import Format
 from .message import (
     JSON,
@@ -68,7 +68,10 @@ _SPOKEN = frozenset({"user", "assistant", "system", "developer"})
 # In the order in which they are asked whether they recognise a content.
 _formats: dict[str, Format] = {
     known.name: known
-    for known in (plain.FORMAT, openai_responses.FORMAT, anthropic.FORMAT, openai_chat.FORMAT)
+    for known in (
+        plain.FORMAT, openai_responses.FORMAT, anthropic.FORMAT, openai_chat.FORMAT,
+        claude_code.FORMAT,
+    )
 }
 
 

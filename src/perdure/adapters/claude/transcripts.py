@@ -1,0 +1,156 @@
+"""Lines of Claude Code's transcripts as events, and events as lines."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from perdure.errors import InvalidError, TooLargeError
+from perdure.formats import convert
+from perdure.records import JSON, Event, NewEvent, Opaque, SessionKey
+from perdure.values import Limits, encode
+
+Key = Mapping[str, str]
+Entry = dict[str, Any]
+
+FORMAT = "claude-code"
+#: The state key of a session that holds what the SDK has folded of it.
+SUMMARY = "claude_summary"
+_CODEC = "json"
+_LONGEST_ID = Limits().text
+_LARGEST = Limits().event
+#: Under which lines that were not written by Claude Code get their uuids.
+_SPACE = uuid.UUID("5f0c2a3e-7c52-4d2c-9f0b-6f3a8b1d9e44")
+
+
+def main_id(session_id: str) -> str:
+    """The id of a session's main transcript; one that is a UUID stays as it is."""
+    return session_id.replace("%", "%25").replace("/", "%2F")
+
+
+def session_of(id: str) -> str:
+    """The session id of a main transcript."""
+    return id.replace("%2F", "/").replace("%25", "%")
+
+
+def key_of(key: Key, owner: tuple[str, str]) -> SessionKey:
+    """Where a transcript is kept: no two keys in the same place.
+
+    A main transcript's id has no slash, so the first one parts session and subpath.
+    """
+    subpath = key.get("subpath")
+    if subpath == "":
+        raise InvalidError("subpath is empty: leave it out for the main transcript", "subpath")
+    id = main_id(key["session_id"])
+    return SessionKey(*owner, id if subpath is None else f"{id}/{subpath}")
+
+
+def is_main(key: Key) -> bool:
+    """Whether the key names a main transcript."""
+    return key.get("subpath") is None
+
+
+def id_of(entry: Mapping[str, Any]) -> str | None:
+    """What makes storing an entry twice the same as once; None: nothing does."""
+    given = entry.get("uuid")
+    if not isinstance(given, str) or not given.strip() or "\0" in given:
+        return None
+    try:
+        return given if len(given.encode()) <= _LONGEST_ID else None
+    except UnicodeEncodeError:
+        return None
+
+
+def once(entries: Sequence[Entry]) -> list[Entry]:
+    """The entries, of each uuid the first one."""
+    seen: set[str] = set()
+    kept = []
+    for entry in entries:
+        id = id_of(entry)
+        if id is not None and id in seen:
+            continue
+        if id is not None:
+            seen.add(id)
+        kept.append(entry)
+    return kept
+
+
+def event_of(entry: Entry, *, packed: bool) -> NewEvent:
+    """The event of an entry; ``packed`` once the store has refused one of the batch."""
+    kind = entry.get("type")
+    return NewEvent(
+        kept(entry) if packed else entry,
+        id=id_of(entry),
+        author=kind if kind in {"user", "assistant", "system"} else FORMAT,
+        format=FORMAT,
+        timestamp=_moment(entry.get("timestamp")),
+    )
+
+
+def _moment(text: object) -> datetime | None:
+    if not isinstance(text, str):
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else None
+
+
+def kept(value: JSON) -> JSON | Opaque:
+    """The value, or its text where Python's JSON says what JSON cannot: half a surrogate pair."""
+    try:
+        encode(value, "entry", _LARGEST)
+    except TooLargeError:
+        return value
+    except InvalidError:
+        return Opaque(_CODEC, json.dumps(value).encode())
+    return value
+
+
+def told(value: JSON) -> JSON:
+    """What was kept."""
+    return json.loads(value.data) if isinstance(value, Opaque) else value
+
+
+def entries_of(events: Sequence[Event], session_id: str) -> list[Entry]:
+    """The lines of a transcript; what another framework has written becomes lines of Claude Code.
+
+    Such a line follows the one before it, and has the same uuid each time it is read.
+    """
+    entries: list[Entry] = []
+    last: str | None = None
+    for event in events:
+        if event.format == FORMAT and (own := _own(event.content)) is not None:
+            entries.append(own)
+        else:
+            entries.extend(_converted(event, session_id, last))
+        last = next((id for id in (id_of(one) for one in entries[-1:]) if id), last)
+    return entries
+
+
+def _own(content: JSON) -> Entry | None:
+    if isinstance(content, Opaque) and content.codec != _CODEC:
+        return None
+    value = told(content)
+    return value if isinstance(value, dict) else None
+
+
+def _converted(event: Event, session_id: str, parent: str | None) -> Iterator[Entry]:
+    said, _ = convert([(event.format, event.content, event.author)], FORMAT)
+    moment = event.timestamp.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    for number, line in enumerate(said):
+        id = str(uuid.uuid5(_SPACE, f"{event.id}/{number}"))
+        yield {
+            "parentUuid": parent,
+            "isSidechain": False,
+            "userType": "external",
+            "sessionId": session_id,
+            **line,
+            "uuid": id,
+            "timestamp": moment,
+        }
+        parent = id
