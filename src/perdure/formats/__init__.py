@@ -69,7 +69,10 @@ _SPOKEN = frozenset({"user", "assistant", "system", "developer"})
 _formats: dict[str, Format] = {
     known.name: known
     for known in (
-        plain.FORMAT, openai_responses.FORMAT, anthropic.FORMAT, openai_chat.FORMAT,
+        plain.FORMAT,
+        openai_responses.FORMAT,
+        anthropic.FORMAT,
+        openai_chat.FORMAT,
         claude_code.FORMAT,
     )
 }

@@ -16,22 +16,19 @@ if TYPE_CHECKING:
 NAME = "claude-code"
 
 _SPEAKERS = frozenset({"user", "assistant"})
-_MARKS = ("uuid", "parentUuid", "sessionId")
+_MARKS = frozenset({"uuid", "parentUuid", "sessionId"})
 #: Where lines that are no messages have what a person can read.
 _WORDS = ("summary", "customTitle", "aiTitle", "lastPrompt", "content")
 
 
 def recognises(content: object) -> bool:
     """True for a message of a user or the assistant inside a line with Claude Code's marks."""
-    return _is_said(content) and any(mark in content for mark in _MARKS)
+    return isinstance(content, dict) and _is_said(content) and not _MARKS.isdisjoint(content)
 
 
-def _is_said(content: object) -> bool:
-    return (
-        isinstance(content, dict)
-        and text_in(content.get("type")) in _SPEAKERS
-        and isinstance(content.get("message"), dict)
-    )
+def _is_said(content: dict[str, JSON]) -> bool:
+    said = isinstance(content.get("message"), dict)
+    return said and text_in(content.get("type")) in _SPEAKERS
 
 
 def project(content: object) -> Projection:
@@ -72,8 +69,10 @@ def write(messages: Sequence[Message]) -> tuple[list[dict[str, JSON]], list[str]
     losses: list[str] = []
     for message in messages:
         said, lost = anthropic.write([message])
-        losses.extend(f"{loss.removesuffix(anthropic.NAME)}{NAME}" if loss.endswith(anthropic.NAME)
-                      else loss for loss in lost)
+        losses.extend(
+            f"{loss.removesuffix(anthropic.NAME)}{NAME}" if loss.endswith(anthropic.NAME) else loss
+            for loss in lost
+        )
         written.extend({"type": one["role"], "message": _spoken(one)} for one in said)
     return written, losses
 

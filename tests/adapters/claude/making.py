@@ -16,7 +16,7 @@ def key(session: str = "s", subpath: str | None = None, project: str = PROJECT) 
     return named if subpath is None else {**named, "subpath": subpath}
 
 
-def line(text: str = "Hi", type: str = "user", **fields: Any) -> dict[str, Any]:
+def line(text: Any = "Hi", type: str = "user", **fields: Any) -> dict[str, Any]:
     """A line with a message and a uuid of its own."""
     number = next(_numbers)
     return {

@@ -52,5 +52,6 @@ def test_no_contract_is_skipped() -> None:
         for name in OPTIONAL
         if not session_store_conformance._has_optional(store, name, frozenset())
     ] == []
-    assert all(getattr(PerdureSessionStore, name) is not getattr(SessionStore, name)
-               for name in OPTIONAL)
+    assert all(
+        getattr(PerdureSessionStore, name) is not getattr(SessionStore, name) for name in OPTIONAL
+    )

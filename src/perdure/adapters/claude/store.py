@@ -194,8 +194,8 @@ class PerdureSessionStore(SessionStore):
         """Those that are not stored. What comes meanwhile makes the version stale."""
         new = []
         for entry in entries:
-            id = id_of(entry)
-            if id is None or await self.store.events.find(at, id) is None:
+            named = id_of(entry)
+            if named is None or await self.store.events.find(at, named) is None:
                 new.append(entry)
         return new
 

@@ -44,8 +44,8 @@ def key_of(key: Key, owner: tuple[str, str]) -> SessionKey:
     subpath = key.get("subpath")
     if subpath == "":
         raise InvalidError("subpath is empty: leave it out for the main transcript", "subpath")
-    id = main_id(key["session_id"])
-    return SessionKey(*owner, id if subpath is None else f"{id}/{subpath}")
+    main = main_id(key["session_id"])
+    return SessionKey(*owner, main if subpath is None else f"{main}/{subpath}")
 
 
 def is_main(key: Key) -> bool:
@@ -69,11 +69,11 @@ def once(entries: Sequence[Entry]) -> list[Entry]:
     seen: set[str] = set()
     kept = []
     for entry in entries:
-        id = id_of(entry)
-        if id is not None and id in seen:
+        named = id_of(entry)
+        if named is not None and named in seen:
             continue
-        if id is not None:
-            seen.add(id)
+        if named is not None:
+            seen.add(named)
         kept.append(entry)
     return kept
 
@@ -128,7 +128,7 @@ def entries_of(events: Sequence[Event], session_id: str) -> list[Entry]:
             entries.append(own)
         else:
             entries.extend(_converted(event, session_id, last))
-        last = next((id for id in (id_of(one) for one in entries[-1:]) if id), last)
+        last = (id_of(entries[-1]) if entries else None) or last
     return entries
 
 
@@ -143,14 +143,14 @@ def _converted(event: Event, session_id: str, parent: str | None) -> Iterator[En
     said, _ = convert([(event.format, event.content, event.author)], FORMAT)
     moment = event.timestamp.isoformat(timespec="milliseconds").replace("+00:00", "Z")
     for number, line in enumerate(said):
-        id = str(uuid.uuid5(_SPACE, f"{event.id}/{number}"))
+        own = str(uuid.uuid5(_SPACE, f"{event.id}/{number}"))
         yield {
             "parentUuid": parent,
             "isSidechain": False,
             "userType": "external",
             "sessionId": session_id,
             **line,
-            "uuid": id,
+            "uuid": own,
             "timestamp": moment,
         }
-        parent = id
+        parent = own
