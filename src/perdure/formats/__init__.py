@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from perdure.errors import InvalidError
 
-from . import anthropic, claude_code, openai_chat, openai_responses, plain
+from . import anthropic, claude_code, openai_chat, openai_responses, plain, pydantic
 from .format import Format
 from .message import (
     JSON,
@@ -74,6 +74,7 @@ _formats: dict[str, Format] = {
         anthropic.FORMAT,
         openai_chat.FORMAT,
         claude_code.FORMAT,
+        pydantic.FORMAT,
     )
 }
 

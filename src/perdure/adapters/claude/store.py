@@ -23,14 +23,13 @@ from perdure.adapters.claude.transcripts import (
     event_of,
     id_of,
     is_main,
-    kept,
     key_of,
     main_id,
     once,
     session_of,
-    told,
 )
 from perdure.adapters.colours import both
+from perdure.adapters.packing import packed, unpacked
 from perdure.errors import (
     ConflictError,
     InvalidError,
@@ -124,7 +123,7 @@ class PerdureSessionStore(SessionStore):
                     await self._append_beside(key, at, batch)
 
     async def _append_main(self, key: Key, at: SessionKey, entries: list[Entry]) -> None:
-        looked = packed = False
+        looked = pack = False
         tries = 0
         while True:
             known = self._known.pop(at, None) or await self._look(at)
@@ -132,7 +131,7 @@ class PerdureSessionStore(SessionStore):
             if not new:
                 return
             try:
-                await self._add(key, at, known, new, packed=packed)
+                await self._add(key, at, known, new, pack=pack)
             except (StaleSessionError, NotFoundError):
                 # Somebody else has written, or deleted it: fold anew what is there now.
                 tries += 1
@@ -142,36 +141,36 @@ class PerdureSessionStore(SessionStore):
                     raise
                 looked = True
             except InvalidError as error:
-                if packed or isinstance(error, TooLargeError):
+                if pack or isinstance(error, TooLargeError):
                     raise
-                packed = True
+                pack = True
             else:
                 return
 
     async def _add(
-        self, key: Key, at: SessionKey, known: _Known, entries: Sequence[Entry], *, packed: bool
+        self, key: Key, at: SessionKey, known: _Known, entries: Sequence[Entry], *, pack: bool
     ) -> None:
         summary = _folded(key, known.summary, entries)
-        events = [event_of(entry, packed=packed) for entry in entries]
+        events = [event_of(entry, pack=pack) for entry in entries]
         if summary != known.summary:
-            delta = {SUMMARY: kept(summary) if packed else summary}
+            delta = {SUMMARY: packed(summary) if pack else summary}
             events[-1] = replace(events[-1], state_delta=delta)
         done = await self.store.events.append(at, *events, expected_version=known.version)
         if not done.duplicate:
             self._remember(at, _Known(done.version, summary))
 
     async def _append_beside(self, key: Key, at: SessionKey, entries: list[Entry]) -> None:
-        packed = False
+        pack = False
         while True:
-            events = [event_of(entry, packed=packed) for entry in entries]
+            events = [event_of(entry, pack=pack) for entry in entries]
             try:
                 await self.store.events.append(at, *events, on_duplicate="ignore")
             except NotFoundError:
                 await self._open_beside(key, at)
             except InvalidError as error:
-                if packed or isinstance(error, TooLargeError):
+                if pack or isinstance(error, TooLargeError):
                     raise
-                packed = True
+                pack = True
             else:
                 return
 
@@ -181,7 +180,7 @@ class PerdureSessionStore(SessionStore):
         if not session.last_seq:
             return _Known(session.version, None)
         seen = await self.store.session(*at, recent=0)
-        return _Known(seen.version, told(seen.state.get(SUMMARY)))
+        return _Known(seen.version, unpacked(seen.state.get(SUMMARY)))
 
     async def _open_beside(self, key: Key, at: SessionKey) -> None:
         main = SessionKey(at.app, at.user, main_id(key["session_id"]))
@@ -280,7 +279,7 @@ def _folded(key: Key, before: JSON, entries: Sequence[Entry]) -> JSON:
 
 
 def _summary_of(session: Session) -> JSON:
-    return told((session.state or {}).get(SUMMARY))
+    return unpacked((session.state or {}).get(SUMMARY))
 
 
 def _millis(moment: datetime) -> int:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from perdure.errors import InvalidError, TooLargeError
+from perdure.adapters.packing import packed, unpacked
+from perdure.errors import InvalidError
 from perdure.formats import convert
-from perdure.records import JSON, Event, NewEvent, Opaque, SessionKey
-from perdure.values import Limits, encode
+from perdure.records import JSON, Event, NewEvent, SessionKey
+from perdure.values import Limits
 
 Key = Mapping[str, str]
 Entry = dict[str, Any]
@@ -19,9 +19,7 @@ Entry = dict[str, Any]
 FORMAT = "claude-code"
 #: The state key of a session that holds what the SDK has folded of it.
 SUMMARY = "claude_summary"
-_CODEC = "json"
 _LONGEST_ID = Limits().text
-_LARGEST = Limits().event
 #: Under which lines that were not written by Claude Code get their uuids.
 _SPACE = uuid.UUID("5f0c2a3e-7c52-4d2c-9f0b-6f3a8b1d9e44")
 
@@ -78,11 +76,11 @@ def once(entries: Sequence[Entry]) -> list[Entry]:
     return kept
 
 
-def event_of(entry: Entry, *, packed: bool) -> NewEvent:
-    """The event of an entry; ``packed`` once the store has refused one of the batch."""
+def event_of(entry: Entry, *, pack: bool) -> NewEvent:
+    """The event of an entry; ``pack`` once the store has refused one of the batch."""
     kind = entry.get("type")
     return NewEvent(
-        kept(entry) if packed else entry,
+        packed(entry) if pack else entry,
         id=id_of(entry),
         author=kind if kind in {"user", "assistant", "system"} else FORMAT,
         format=FORMAT,
@@ -98,22 +96,6 @@ def _moment(text: object) -> datetime | None:
     except ValueError:
         return None
     return moment if moment.tzinfo else None
-
-
-def kept(value: JSON) -> JSON | Opaque:
-    """The value, or its text where Python's JSON says what JSON cannot: half a surrogate pair."""
-    try:
-        encode(value, "entry", _LARGEST)
-    except TooLargeError:
-        return value
-    except InvalidError:
-        return Opaque(_CODEC, json.dumps(value).encode())
-    return value
-
-
-def told(value: JSON) -> JSON:
-    """What was kept."""
-    return json.loads(value.data) if isinstance(value, Opaque) else value
 
 
 def entries_of(events: Sequence[Event], session_id: str) -> list[Entry]:
@@ -133,9 +115,7 @@ def entries_of(events: Sequence[Event], session_id: str) -> list[Entry]:
 
 
 def _own(content: JSON) -> Entry | None:
-    if isinstance(content, Opaque) and content.codec != _CODEC:
-        return None
-    value = told(content)
+    value = unpacked(content)
     return value if isinstance(value, dict) else None
 
 
