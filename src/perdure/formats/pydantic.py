@@ -95,19 +95,22 @@ def _part(part: JSON, responds: bool) -> list[Part]:
             return [_result(part, failed=text_in(part.get("outcome")) in _FAILED)]
         case "retry-prompt" if part.get("tool_name"):
             return [_result(part, failed=True)]
-        case "text":
-            return [Text(text_in(part.get("content")))]
-        case "tool-call":
-            args = part.get("args")
-            name = text_in(part.get("tool_name"))
-            return [ToolCall(text_in(part.get("tool_call_id")), name, "" if args is None else args)]
-        case "thinking":
-            words, proof = text_in(part.get("content")), text_in(part.get("signature"))
-            return [Thinking(words, proof, text_in(part.get("provider_name")))]
         case "file" if responds:
             return [_shown(part.get("content"))]
         case kind:
-            return [_unknown(text_in(kind), part)]
+            return [_spoken(text_in(kind), part)]
+
+
+def _spoken(kind: str, part: dict[str, JSON]) -> Part:
+    if kind == "text":
+        return Text(text_in(part.get("content")))
+    if kind == "tool-call":
+        args, name = part.get("args"), text_in(part.get("tool_name"))
+        return ToolCall(text_in(part.get("tool_call_id")), name, "" if args is None else args)
+    if kind == "thinking":
+        words, proof = text_in(part.get("content")), text_in(part.get("signature"))
+        return Thinking(words, proof, text_in(part.get("provider_name")))
+    return _unknown(kind, part)
 
 
 def _prompt(content: JSON) -> list[Part]:
