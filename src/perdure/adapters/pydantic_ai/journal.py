@@ -224,7 +224,7 @@ def _named(journal: _Journal, name: str, *context: str) -> str:
     if len(told.encode()) <= _LONGEST_NAME:
         return told
     digest = hashlib.sha256(told.encode()).hexdigest()
-    return f"{name.encode()[:_LONGEST_NAME - 80].decode(errors='ignore')}#{digest}"
+    return f"{name.encode()[: _LONGEST_NAME - 80].decode(errors='ignore')}#{digest}"
 
 
 async def _now() -> str:
