@@ -13,7 +13,16 @@ from hypothesis import strategies as st
 from perdure.formats import convert, project, system_text
 from tests.formats.samples import unhurried
 
-NAMES = ["openai.chat", "openai.responses", "anthropic", "adk", "langchain", "plain"]
+NAMES = [
+    "openai.chat",
+    "openai.responses",
+    "anthropic",
+    "adk",
+    "claude-code",
+    "langchain",
+    "pydantic",
+    "plain",
+]
 KINDS = {"message", "tool_call", "tool_result", "thinking", "summary", "other"}
 ROLES = {"user", "assistant", "system", "developer", "tool", ""}
 

@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from perdure.errors import InvalidError
 
-from . import adk, anthropic, langchain, openai_chat, openai_responses, plain
+from . import (
+    adk,
+    anthropic,
+    claude_code,
+    langchain,
+    openai_chat,
+    openai_responses,
+    plain,
+    pydantic,
+)
 from .format import Format
 from .message import (
     JSON,
@@ -72,7 +81,16 @@ _BRIEF = frozenset({None, openai_chat.NAME, openai_responses.NAME})
 # In the order in which they are asked whether they recognise a content.
 _formats: dict[str, Format] = {
     known.NAME: known.FORMAT
-    for known in (plain, openai_responses, anthropic, openai_chat, adk, langchain)
+    for known in (
+        plain,
+        openai_responses,
+        anthropic,
+        openai_chat,
+        adk,
+        claude_code,
+        langchain,
+        pydantic,
+    )
 }
 
 
