@@ -143,7 +143,8 @@ class Directory:
             steps = list(shape.steps(before, after, short=file.of != NOBODY))
             if steps:
                 groups.setdefault(file, []).extend(steps)
-                _weigh(file, before, after, steps)
+                if before is not None:
+                    _weigh(file, before, after, steps)
         for file in groups:
             if file.damage:
                 raise CorruptError(f"{file.damage}; it is read-only: see `perdure doctor`")
@@ -335,9 +336,7 @@ def _group(at: int, head: dict[str, object] | None, rows: bytes) -> bytes:
     return b'{"at":%d,%b"rows":%b}' % (at, first, rows)
 
 
-def _weigh(file: File, before: Values | None, after: Values | None, steps: Sequence[bytes]) -> None:
-    if before is None:
-        return
+def _weigh(file: File, before: Values, after: Values | None, steps: Sequence[bytes]) -> None:
     file.dead += sum(map(len, steps))
     if after is None:
         file.removed = True
