@@ -32,6 +32,7 @@ _FOLD_BYTES = 16 * 1024 * 1024
 _WORN_BYTES = 1024 * 1024
 _CACHED = 20_000
 _encode = msgspec.json.Encoder().encode
+_REACH = JSONL.reach.texts["sqlite"]
 log = logging.getLogger("perdure")
 
 
@@ -119,11 +120,15 @@ class Directory:
         except but:
             raise
         except BaseException as error:
-            self.distrust()
-            # Some of ours are an OSError too.
-            if isinstance(error, OSError) and not isinstance(error, PerdureError):
-                raise disk.failure(error, self.folder) from error
+            self.doubt(error)
             raise
+
+    def doubt(self, error: BaseException) -> None:
+        """`distrust` after this; raises what there is to say of it, if that is something else."""
+        self.distrust()
+        # Some of ours are an OSError too.
+        if isinstance(error, OSError) and not isinstance(error, PerdureError):
+            raise disk.failure(error, self.folder) from error
 
     def path(self, name: str) -> str:
         """The whole path of a file of the directory."""
@@ -212,7 +217,7 @@ class Directory:
         for file in lengths:
             if not file.length:
                 file.note(connection, 0)
-        run(connection, JSONL.reach(lsn=lsn))
+        connection.execute(_REACH, (lsn,))
         self._to_journal(lines)
         self._pending = _Pending(lsn, lengths, writes)
 
