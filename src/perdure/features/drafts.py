@@ -129,32 +129,29 @@ def draft(given: EventInput, settings: Settings, now: int) -> Draft:
     seen = _projection(event, error, delta)
     timestamp = None if event.timestamp is None else to_micros(event.timestamp, "timestamp")
     author, run_id, branch, filter_key = names
-    row = EventRow(
-        seq=0,
-        prev=0,
-        version=0,
-        id=settings.ids() if event.id is None else _event_id(event.id, limits),
-        timestamp=now if timestamp is None else timestamp,
-        created_at=now,
-        author=author or seen.role,
-        run_id=run_id,
-        branch=branch,
-        filter_key=filter_key,
-        kind=seen.kind,
-        role=seen.role,
-        calls=encode_trusted(seen.calls) if seen.calls else None,
-        results=encode_trusted(seen.results) if seen.results else None,
-        format=seen.format,
-        state_delta=delta.text,
-        error=error,
-        usage=extras[0],
-        metadata=extras[1],
-        extra=extras[2],
-        content=None if event.content is None else content[0],
-        codec=content[1],
-        data=content[2],
-        text=seen.text,
-    )
+    # By place, not by name: that takes a quarter of the time, for each event that is stored.
+    row = row_of((
+        0, 0, 0,  # seq, prev, version
+        settings.ids() if event.id is None else _event_id(event.id, limits),
+        now if timestamp is None else timestamp,
+        now,
+        author or seen.role,
+        run_id,
+        branch,
+        filter_key,
+        seen.kind,
+        seen.role,
+        encode_trusted(seen.calls) if seen.calls else None,
+        encode_trusted(seen.results) if seen.results else None,
+        seen.format,
+        delta.text,
+        error,
+        *extras,
+        None if event.content is None else content[0],
+        content[1],
+        content[2],
+        seen.text,
+    ))  # fmt: skip
     given_fields = (*names, event.format, *content, error, *extras, delta.text, timestamp)
     named = event.id is not None
     kept = "" if _is_within(event.content, content[0], seen) else seen.text
@@ -259,6 +256,8 @@ def check_batch(drafts: Sequence[Draft], limits: Limits) -> None:
     if len(drafts) > limits.records:
         message = f"{len(drafts)} events in one call, the limit is {limits.records}"
         raise TooLargeError(message, "records", "events")
+    if len(drafts) < 2:  # noqa: PLR2004 - one is never twice
+        return
     ids = [draft.row.id for draft in drafts if not draft.partial]
     if len(set(ids)) != len(ids):
         twice = next(event_id for event_id in ids if ids.count(event_id) > 1)

@@ -41,10 +41,19 @@ def make_folders(path: str) -> list[str]:
 
 def write_at(descriptor: int, at: int, data: bytes) -> None:
     """Write all of the data at that place."""
+    written = _write_once(descriptor, data, at)
+    while written < len(data):
+        # Cut short by a signal, or by a disk that is full: the next one says so.
+        written += _write_once(descriptor, data[written:], at + written)
+
+
+def _seek_and_write(descriptor: int, data: bytes, at: int) -> int:
     os.lseek(descriptor, at, os.SEEK_SET)
-    view = memoryview(data)
-    while view:
-        view = view[os.write(descriptor, view) :]
+    return os.write(descriptor, data)
+
+
+#: Windows has no `pwrite`.
+_write_once = getattr(os, "pwrite", _seek_and_write)
 
 
 def sync(descriptor: int, *, times: bool = False) -> None:
