@@ -21,7 +21,7 @@ from tests.adapters.adk.making import APP, AT, ID, USER, content, got
 from tests.engines.processes import ran
 
 pytestmark = pytest.mark.filterwarnings("default")
-OF = {"app": APP, "user": USER, "session": ID}
+OF: dict[str, Any] = {"app": APP, "user": USER, "session": ID}
 MAIL = ("send_mail", {"to": "bob"})
 LEAVE = ("book_leave", {"days": 3})
 
@@ -176,7 +176,7 @@ def test_sessions_may_be_kept_elsewhere(url: str) -> None:
     from google.adk.sessions import InMemorySessionService  # noqa: PLC0415 - only here
 
     async def main() -> None:
-        theirs = InMemorySessionService()  # type: ignore[no-untyped-call]
+        theirs = InMemorySessionService()
         async with perdure.open(url) as store:
             [one] = await ask(store, await paused(theirs), **OF)
             assert (one.session, one.thread_id, one.user) == (None, ID, USER)

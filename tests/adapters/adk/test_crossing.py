@@ -15,10 +15,9 @@ import perdure
 from perdure import NewEvent
 from perdure.adapters.adk import PerdureSessionService
 from tests.adapters.adk.agents import runner_of
-from tests.adapters.adk.making import APP, AT, ID, USER, content, event, got, texts
+from tests.adapters.adk.making import AT, ID, KEY, USER, content, event, got, texts
 
 pytestmark = pytest.mark.filterwarnings("default")
-KEY = (APP, USER, ID)
 CHAT: list[dict[str, Any]] = [
     {"role": "user", "content": "Where is my parcel?"},
     {

@@ -18,7 +18,7 @@ from perdure.adapters.adk import (
     PerdureSessionService,
 )
 from tests.adapters.adk.agents import remember, runner_of
-from tests.adapters.adk.making import APP, AT, ID, USER, WHERE, content, got, texts
+from tests.adapters.adk.making import AT, ID, KEY, USER, WHERE, content, got, texts
 
 pytestmark = pytest.mark.filterwarnings("default")
 
@@ -54,7 +54,7 @@ def test_a_conversation_goes_on_after_a_restart(url: str) -> None:
             [answer] = [one.function_response for one in said if one.function_response]
             # ADK takes the ids that it makes itself away from what the model sees.
             assert (call.name, answer.response) == ("remember", {"result": "noted"})
-            stored = await service.store.events.read((APP, USER, ID))
+            stored = await service.store.events.read(KEY)
             kinds = ["message", "tool_call", "tool_result", "message", "message", "message"]
             assert [one.kind for one in stored] == kinds
             assert stored[1].calls == stored[2].results != ()
@@ -141,8 +141,8 @@ def test_the_services_take_a_store_of_either_colour(url: str) -> None:
         asyncio.run(main())
         # The store is the caller's: closing the service has left it open, and another loop will do.
         asyncio.run(main_again(service))
-        assert store.sessions.get((APP, USER, ID)).event_count == 0
-        assert store.state.merged((APP, USER, ID)) == {"k": 1}
+        assert store.sessions.get(KEY).event_count == 0
+        assert store.state.merged(KEY) == {"k": 1}
 
 
 async def main_again(service: PerdureSessionService) -> None:
