@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from types import TracebackType
-from typing import Any, Self
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
-from perdure.adapters.colours import both
 from perdure.adapters.langgraph import plans
 from perdure.adapters.langgraph.encoding import (
     CLEAR,
@@ -22,9 +19,9 @@ from perdure.adapters.langgraph.encoding import (
     where,
     writes_of,
 )
+from perdure.adapters.langgraph.owning import Owning
 from perdure.adapters.langgraph.plans import Asked, Call, Found, Plan, call
 from perdure.errors import InvalidError, NotFoundError
-from perdure.opening import open_sync
 from perdure.records import Lineage, Page
 from perdure.store import Store, SyncStore
 
@@ -33,7 +30,7 @@ _WRITES = 10_000
 _DIGITS = 32
 
 
-class PerdureSaver(BaseCheckpointSaver):
+class PerdureSaver(Owning, BaseCheckpointSaver):
     """A LangGraph checkpointer over ``store.checkpoints``.
 
     ``PerdureSaver(store)`` takes a `Store` or a `SyncStore`, which stays the caller's to close;
@@ -67,67 +64,11 @@ class PerdureSaver(BaseCheckpointSaver):
         if serde is not None and allowlist:
             raise InvalidError("give the allowlist to your serializer", "allowlist")
         strict = JsonPlusSerializer(allowed_msgpack_modules=tuple(allowlist) or None)
-        super().__init__(serde=serde or strict)
-        self.store = store
-        self._sync, self._async = both(store)
+        super().__init__(store, serde=serde or strict)
         self._clear = None if clear_metadata is None else (*CLEAR, *clear_metadata)
         self._order = order
         self._fenced = fenced
         self._owner = owner
-
-    # -- opening and closing -----------------------------------------------------------------
-
-    @classmethod
-    def from_conn_string(cls, conn_string: str, **options: Any) -> Self:
-        """A saver with a store of its own, for ``with`` or ``async with``, or to be closed.
-
-        A URL of perdure, a path of an SQLite file, or ``:memory:``. The options are those of
-        `PerdureSaver`.
-        """
-        return cls(open_sync(_url(conn_string)), **options)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self.aclose()
-
-    def close(self) -> None:
-        """Finish what was accepted and close the store; idempotent."""
-        self._sync.close()
-
-    async def aclose(self) -> None:
-        """The same, without holding up the loop."""
-        await asyncio.to_thread(self.close)
-
-    def setup(self) -> Awaitable[None]:
-        """Bring the schema up to date; it is done when this returns, and may be awaited as well.
-
-        Not needed unless the store was opened with ``auto_migrate=False``. Any number of
-        processes may call it at once.
-        """
-        self._sync.migrate()
-        return _Done()
-
-    async def asetup(self) -> None:
-        """The same, without holding up the loop."""
-        await self._async.migrate()
 
     # -- putting -----------------------------------------------------------------------------
 
@@ -392,13 +333,6 @@ class PerdureSaver(BaseCheckpointSaver):
             return None, error
 
 
-class _Done:
-    """What was done already, for those who await it."""
-
-    def __await__(self) -> Any:
-        return iter(())
-
-
 def _next(plan: Plan, outcome: tuple[Any, Exception | None]) -> Any:
     result, error = outcome
     return plan.send(result) if error is None else plan.throw(error)
@@ -426,15 +360,6 @@ def _copied(source: str, target: str) -> Plan:
         yield call("copy_lineage", str(source), str(target))
     except NotFoundError:
         return
-
-
-def _url(conn_string: str) -> str:
-    if conn_string == ":memory:":
-        return "memory:"
-    scheme, mark, _ = conn_string.partition(":")
-    # A drive of Windows has one letter.
-    is_url = "://" in conn_string or (mark and scheme == "memory")
-    return conn_string if is_url else f"sqlite:///{conn_string}"
 
 
 __all__ = ["PerdureSaver"]
