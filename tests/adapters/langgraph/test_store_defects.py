@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 import time
 import uuid
@@ -256,7 +257,7 @@ def test_a_read_begins_the_time_to_live_again_if_it_is_to(
         if read == "get":
             return [store.get(NS, "k", refresh_ttl=asked)]
         query = "v" if read == "near" else None
-        return store.search(NS, filter={"v": 1}, query=query, refresh_ttl=asked)
+        return list(store.search(NS, filter={"v": 1}, query=query, refresh_ttl=asked))
 
     clock.on(seconds=40)
     assert keys(look()) == ["k"]
@@ -427,6 +428,22 @@ def test_an_index_without_an_embedder_looks_for_words(base: perdure.SyncStore) -
     assert len(store.search(NS, query="parcel", limit=1, offset=1)) == 1
     assert asyncio.run(store.asearch((), query="zebra")) == []
     assert len(store.search(())) == 5
+
+
+def test_without_numpy_the_scores_are_the_same(
+    base: perdure.SyncStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = PerdureStore(base, index={"embed": Letters(50), "fields": ["t[*]"]})
+    for number in range(5):
+        store.put(NS, f"k{number}", {"t": ["apple" * number + "pie", "zebra"]})
+
+    with_it = [(one.key, one.score) for one in store.search(NS, query="apple")]
+    monkeypatch.setitem(sys.modules, "numpy", None)
+    without = [(one.key, one.score) for one in store.search(NS, query="apple")]
+
+    assert [key for key, _ in with_it] == [key for key, _ in without]
+    for (_, one), (_, other) in zip(with_it, without, strict=True):
+        assert one == pytest.approx(other, abs=1e-6)
 
 
 # -- everything at once --------------------------------------------------------------------------

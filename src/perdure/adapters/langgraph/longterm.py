@@ -122,7 +122,7 @@ class PerdureStore(Owning, BaseStore):
 
     # -- what has expired --------------------------------------------------------------------
 
-    def sweep_ttl(self) -> int:
+    def sweep_ttl(self) -> Said:
         """Remove what has expired from the disk: how many rows; may be awaited as well.
 
         Of all that is kept in ``store.kv``. The vectors of an item are a row of their own.
@@ -144,7 +144,7 @@ class PerdureStore(Owning, BaseStore):
         told = self.ttl_config.get("sweep_interval_minutes")
         return self._sweeper.start(sweep_interval_minutes or told or _MINUTES)
 
-    def stop_ttl_sweeper(self, timeout: float | None = None) -> int:
+    def stop_ttl_sweeper(self, timeout: float | None = None) -> Said:
         """Whether the sweeper has ended, in that many seconds; may be awaited as well."""
         return Said(self._sweeper.stop(timeout))
 
