@@ -84,7 +84,8 @@ class PerdureSaver(Owning, BaseCheckpointSaver):
         It is on disk when this returns. Of ``new_versions`` the values are stored, as far as there
         are some; other channels are as they were.
         """
-        return self._run(self._put(config, checkpoint, metadata, new_versions))
+        args, options = self._put(config, checkpoint, metadata, new_versions)
+        return config_of(*self._sync.checkpoints.put(*args, **options))
 
     async def aput(
         self,
@@ -94,7 +95,8 @@ class PerdureSaver(Owning, BaseCheckpointSaver):
         new_versions: Mapping[str, Any],
     ) -> Any:
         """The same, awaited."""
-        return await self._arun(self._put(config, checkpoint, metadata, new_versions))
+        args, options = self._put(config, checkpoint, metadata, new_versions)
+        return config_of(*await self._async.checkpoints.put(*args, **options))
 
     def _put(
         self,
@@ -102,12 +104,11 @@ class PerdureSaver(Owning, BaseCheckpointSaver):
         checkpoint: Mapping[str, Any],
         metadata: Mapping[str, Any],
         new_versions: Mapping[str, Any],
-    ) -> Plan:
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         args, options = put_arguments(
             self.serde, config, checkpoint, metadata, new_versions, self._clear
         )
-        key = yield call("put", *args, **options, **self._said(config))
-        return config_of(*key)
+        return args, options | self._said(config)
 
     def put_writes(
         self,
@@ -121,7 +122,8 @@ class PerdureSaver(Owning, BaseCheckpointSaver):
         A regular write that is there already stays, a special one (errors, interrupts, answers) is
         replaced: each write by itself.
         """
-        self._run(self._put_writes(config, writes, task_id, task_path))
+        for args, options in self._put_writes(config, writes, task_id, task_path):
+            self._sync.checkpoints.put_writes(*args, **options)
 
     async def aput_writes(
         self,
@@ -131,18 +133,17 @@ class PerdureSaver(Owning, BaseCheckpointSaver):
         task_path: str = "",
     ) -> None:
         """The same, awaited."""
-        await self._arun(self._put_writes(config, writes, task_id, task_path))
+        for args, options in self._put_writes(config, writes, task_id, task_path):
+            await self._async.checkpoints.put_writes(*args, **options)
 
     def _put_writes(
         self, config: Config, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str
-    ) -> Plan:
+    ) -> Iterator[tuple[tuple[Any, ...], dict[str, Any]]]:
         at = where(config)
         new = writes_of(self.serde, writes)
+        options = {"namespace": at.namespace, "task_path": task_path, **self._said(config)}
         for start in range(0, len(new), _WRITES):
-            yield call(
-                "put_writes", at.lineage, at.id, task_id, new[start : start + _WRITES],
-                namespace=at.namespace, task_path=task_path, **self._said(config),
-            )  # fmt: skip
+            yield (at.lineage, at.id, task_id, new[start : start + _WRITES]), options
 
     def _said(self, config: Config) -> dict[str, Any]:
         """Whose the thread is, and who may write to it."""
@@ -153,18 +154,19 @@ class PerdureSaver(Owning, BaseCheckpointSaver):
 
     def get_tuple(self, config: Config) -> CheckpointTuple | None:
         """The checkpoint of the config; without an id the latest; None if there is none."""
-        return self._run(self._get_tuple(config))
+        args, options = self._asked_for(config)
+        found = self._sync.checkpoints.find_tuple(*args, **options)
+        return None if found is None else tuple_of(self.serde, found)
 
     async def aget_tuple(self, config: Config) -> CheckpointTuple | None:
         """The same, awaited."""
-        return await self._arun(self._get_tuple(config))
-
-    def _get_tuple(self, config: Config) -> Plan:
-        at = where(config)
-        found = yield call(
-            "find_tuple", at.lineage, at.id, namespace=at.namespace, order=self._order
-        )
+        args, options = self._asked_for(config)
+        found = await self._async.checkpoints.find_tuple(*args, **options)
         return None if found is None else tuple_of(self.serde, found)
+
+    def _asked_for(self, config: Config) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        at = where(config)
+        return (at.lineage, at.id), {"namespace": at.namespace, "order": self._order}
 
     def list(
         self,
