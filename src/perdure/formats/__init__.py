@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from perdure.errors import InvalidError
 
-from . import anthropic, openai_chat, openai_responses, plain, strands
+from . import adk, anthropic, openai_chat, openai_responses, plain, strands
 from .format import Format
 from .message import (
     JSON,
@@ -71,6 +71,7 @@ _formats: dict[str, Format] = {
     for known in (plain.FORMAT, openai_responses.FORMAT, anthropic.FORMAT, openai_chat.FORMAT)
 }
 _formats[strands.NAME] = strands.FORMAT
+_formats[adk.NAME] = adk.FORMAT
 
 
 def register(format: Format) -> None:
