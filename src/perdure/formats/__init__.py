@@ -21,6 +21,7 @@ from . import (
     openai_responses,
     plain,
     pydantic,
+    strands,
 )
 from .format import Format
 from .message import (
@@ -90,6 +91,7 @@ _formats: dict[str, Format] = {
         claude_code,
         langchain,
         pydantic,
+        strands,
     )
 }
 
