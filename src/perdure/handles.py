@@ -233,19 +233,29 @@ def _with_delta(given: list[NewEvent], pending: dict[str, JSON | Marker]) -> lis
     return [merged if event is first else event for event in given]
 
 
-def load(runner: Runner, settings: Settings, key: SessionKey, recent: int | None) -> Flow[Loaded]:
-    """What a handle needs: the session, its merged state, its events."""
-    op: Operation[Loaded] = _loading(runner, settings, key, recent)
+def load(
+    runner: Runner,
+    settings: Settings,
+    key: SessionKey,
+    recent: int | None,
+    after_time: datetime | None = None,
+) -> Flow[Loaded]:
+    """What a handle needs: the session, its merged state, its events as `events.read` has them."""
+    op: Operation[Loaded] = _loading(runner, settings, key, recent, after_time)
     return (yield from run(op))
 
 
 def _loading(
-    runner: Runner, settings: Settings, key: SessionKey, recent: int | None
+    runner: Runner,
+    settings: Settings,
+    key: SessionKey,
+    recent: int | None,
+    after_time: datetime | None,
 ) -> Operation[Loaded]:
     # One operation, so that version, state and events are of one snapshot.
     session = Sessions.get.of(Sessions(runner, settings), key)
     state = State.merged.of(State(runner, settings), key)
-    events = Events.read.of(Events(runner, settings), key, recent=recent)
+    events = Events.read.of(Events(runner, settings), key, recent=recent, after_time=after_time)
 
     def work(bumps: Any) -> Any:
         return Loaded(

@@ -13,7 +13,16 @@ from hypothesis import strategies as st
 from perdure.formats import convert, project, system_text
 from tests.formats.samples import unhurried
 
-NAMES = ["openai.chat", "openai.responses", "anthropic", "plain"]
+NAMES = [
+    "openai.chat",
+    "openai.responses",
+    "anthropic",
+    "adk",
+    "claude-code",
+    "langchain",
+    "pydantic",
+    "plain",
+]
 KINDS = {"message", "tool_call", "tool_result", "thinking", "summary", "other"}
 ROLES = {"user", "assistant", "system", "developer", "tool", ""}
 
@@ -24,7 +33,9 @@ KEYS = st.sampled_from(
         """role content type text tool_calls tool_call_id function function_call id call_id name
         arguments input output image_url url source data media_type detail thinking signature
         summary encrypted_content tool_use_id is_error refusal custom reasoning_content action
-        title""",
+        title data args additional_kwargs status invalid_tool_calls base64 reasoning
+        parts function_response response inline_data mime_type file_data file_uri thought
+        thought_signature functionCall""",
     )
 )
 VALUES = st.sampled_from(
@@ -33,6 +44,7 @@ VALUES = st.sampled_from(
         """user assistant system tool function text input_text output_text tool_use tool_result
         thinking redacted_thinking image document base64 function_call function_call_output
         reasoning custom_tool_call message url computer_call computer_call_output compaction
+        human ai chat AIMessageChunk error
         image_url input_image refusal server_tool_use web_search_tool_result {} [ 1e999
         data:;base64, data:a/b;base64,AA""",
     )
@@ -55,7 +67,13 @@ anything = st.recursive(
 )
 shaped = st.fixed_dictionaries(
     {"role": VALUES | anything, "content": anything},
-    optional={"type": VALUES, "tool_calls": anything, "call_id": anything, "output": anything},
+    optional={
+        "parts": anything,
+        "type": VALUES,
+        "tool_calls": anything,
+        "call_id": anything,
+        "output": anything,
+    },
 )
 contents = shaped | anything
 
@@ -71,7 +89,7 @@ def checked(content: Any, format: str | None) -> None:
 
 
 @unhurried
-@given(content=contents, name=st.sampled_from([None, "other", "adk", *NAMES]))
+@given(content=contents, name=st.sampled_from([None, "other", "desk", *NAMES]))
 def test_any_value_has_a_projection(content: Any, name: str | None) -> None:
     checked(content, name)
 
@@ -79,7 +97,7 @@ def test_any_value_has_a_projection(content: Any, name: str | None) -> None:
 @unhurried
 @given(
     items=st.lists(
-        st.tuples(st.sampled_from(["other", "adk", *NAMES]), contents, st.text(max_size=3))
+        st.tuples(st.sampled_from(["other", "desk", *NAMES]), contents, st.text(max_size=3))
     ),
     target=st.sampled_from(NAMES),
 )

@@ -165,7 +165,7 @@ SHAPES: list[tuple[Any, tuple[Any, ...]]] = [
     ),
     (
         {"role": "model", "parts": [{"text": "hi"}, {"text": "ho"}]},
-        ("other", "", "hi\nho", (), (), "other"),
+        ("message", "assistant", "hi\nho", (), (), "adk"),
     ),
     ({"a": ["x", {"b": "y"}], "n": 1}, ("other", "", "x\ny", (), (), "other")),
     (["x", ["y"]], ("other", "", "x\ny", (), (), "other")),
@@ -192,9 +192,9 @@ def test_naming_the_recognised_format_changes_nothing(
 
 
 def test_an_unknown_name_is_kept_and_projected_like_other() -> None:
-    projected = project({"role": "model", "parts": [{"text": "hi"}]}, "adk")
+    projected = project({"role": "model", "parts": [{"text": "hi"}]}, "desk")
 
-    assert projected == Projection("other", "", "hi", (), (), "adk")
+    assert projected == Projection("other", "", "hi", (), (), "desk")
 
 
 def test_a_name_wins_over_the_shape() -> None:

@@ -26,7 +26,7 @@ from tests.formats.samples import (
 )
 
 AIRLINE = Path(__file__).parents[3] / "shared" / "data" / "airline-conversations.jsonl"
-THROUGH = ["openai.responses", "anthropic"]
+THROUGH = ["openai.responses", "anthropic", "adk", "langchain"]
 
 words = st.text(min_size=1).filter(str.strip)
 ids = st.text("abcdefghij_-0123456789", min_size=1)
@@ -81,7 +81,8 @@ def test_the_sample_comes_back_equal(through: str) -> None:
     there, lost = moved(CONVERSATION, through)
     back, lost_too = moved(there, "openai.chat", through)
 
-    assert back == CONVERSATION
+    # Through ADK a result comes back with the name of its tool.
+    assert [{k: v for k, v in one.items() if k != "name"} for one in back] == CONVERSATION
     assert lost + lost_too == []
 
 

@@ -1,0 +1,176 @@
+"""Tool confirmations of ADK in the inbox of approvals: asked for, answered anywhere, resumed."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from google.adk.flows.llm_flows.functions import REQUEST_CONFIRMATION_FUNCTION_CALL_NAME
+from google.adk.sessions.session import Session
+from google.genai import types
+
+from perdure.adapters.adk.encoding import FORMAT, plain_state
+from perdure.adapters.adk.service import async_store
+from perdure.errors import ApprovalPendingError, ConflictError, NotFoundError
+from perdure.records import Approval, Opaque, SessionKey
+from perdure.store import Store, SyncStore
+from perdure.values import decode, encode_bytes
+
+if TYPE_CHECKING:
+    from google.adk.events.event import Event
+
+_CODEC = "adk.confirmation"
+_HALF_AN_HOUR = timedelta(minutes=30)
+_NAME = REQUEST_CONFIRMATION_FUNCTION_CALL_NAME
+
+
+async def ask(
+    store: Store | SyncStore | str,
+    paused: Session | Iterable[Event],
+    *,
+    app: str,
+    user: str,
+    session: str,
+    ttl: timedelta | None = _HALF_AN_HOUR,
+) -> list[Approval]:
+    """An approval for each tool call that waits for a confirmation, in their order.
+
+    ``paused`` are the events of a run, or the session that has them. Asked again, after a crash
+    say, it gives the same approvals, whatever has become of them. ``ttl``: how long there is to
+    answer and to resume; None: for ever. The agent that wants to call the tool may not answer.
+    """
+    events = paused.events if isinstance(paused, Session) else list(paused)
+    key = SessionKey(app, user, session)
+    async with _opened(store) as opened:
+        return [await _asked(opened, key, event, call, ttl) for event, call in _waiting(events)]
+
+
+def _waiting(events: Iterable[Event]) -> Iterator[tuple[Event, types.FunctionCall]]:
+    """The confirmations that nobody has answered yet."""
+    events = list(events)
+    answered = {one.id for event in events for one in event.get_function_responses()}
+    for event in events:
+        if not event.partial:
+            for call in event.get_function_calls():
+                if call.name == _NAME and call.id and call.id not in answered:
+                    yield event, call
+
+
+async def _asked(
+    store: Store,
+    key: SessionKey,
+    event: Event,
+    call: types.FunctionCall,
+    ttl: timedelta | None,
+) -> Approval:
+    told = plain_state(call.args or {})
+    tool = told.get("originalFunctionCall") or {}
+    wanted = told.get("toolConfirmation") or {}
+    options: dict[str, Any] = {
+        "run_id": event.invocation_id,
+        "tool_call_id": call.id,
+        "question": wanted.get("hint") or "",
+        "agent": event.author,
+        "payload": wanted.get("payload"),
+        "resume": Opaque(_CODEC, encode_bytes({"id": call.id, "wanted": wanted})),
+        "ttl": ttl,
+    }
+    request = store.approvals.request
+    name, args = tool.get("name") or "", tool.get("args") or {}
+    try:
+        return await request(name, args, session=key, **options)
+    except NotFoundError:
+        # The session is kept by another service.
+        return await request(name, args, app=key.app, user=key.user, thread_id=key.id, **options)
+
+
+async def resume(
+    store: Store | SyncStore | str, *, app: str, user: str, session: str
+) -> types.Content:
+    """The answers as the message with which ADK goes on: ``run_async(new_message=…)``.
+
+    All that wait in the session have to be answered: `ApprovalPendingError` names those that are
+    not. Only what is approved, has not expired and was not used before is confirmed, and this
+    uses it: another call does not confirm it again. All else is a no, with the feedback as its
+    hint. Edited arguments are the payload of a confirmation that asked for one; ADK calls a tool
+    with its own arguments only, so without a payload edited arguments are a no. `ConflictError`
+    if nothing waits.
+    """
+    key = SessionKey(app, user, session)
+    async with _opened(store) as opened:
+        answered = await _answered(opened, key)
+        waiting = [one async for one in _approvals(opened, key) if one.tool_call_id not in answered]
+        _check_answered(waiting, key)
+        # Oldest first, as they were asked for.
+        parts = [await _response(opened, one) for one in reversed(waiting)]
+    return types.Content(role="user", parts=parts)
+
+
+def _check_answered(waiting: list[Approval], key: SessionKey) -> None:
+    if not waiting:
+        raise ConflictError(f"no tool call of session {key.id!r} waits for a confirmation")
+    pending = [one for one in waiting if one.status == "pending"]
+    if pending:
+        named = ", ".join(f"{one.id} ({one.tool_name})" for one in reversed(pending))
+        message = f"nobody has answered yet: {named}"
+        raise ApprovalPendingError(message, pending[-1].id)
+
+
+async def _answered(store: Store, key: SessionKey) -> set[str]:
+    """The confirmations whose answers ADK has got: they are in its events."""
+    found: set[str] = set()
+    try:
+        async for event in store.events.iter(key):
+            if event.format == FORMAT and event.role == "tool":
+                found.update(event.results)
+    except NotFoundError:
+        # Kept by another service: what was used once counts as handed over.
+        async for one in _approvals(store, key):
+            if one.status == "consumed":
+                found.add(one.tool_call_id)
+    return found
+
+
+async def _approvals(store: Store, key: SessionKey) -> AsyncIterator[Approval]:
+    try:
+        found = [one async for one in store.approvals.iter(session=key)]
+    except NotFoundError:
+        found = []
+    if not found:
+        iterated = store.approvals.iter(app=key.app, user=key.user, thread=key.id)
+        found = [one async for one in iterated]
+    for one in found:
+        if one.resume is not None and one.resume.codec == _CODEC:
+            yield one
+
+
+async def _response(store: Store, approval: Approval) -> types.Part:
+    told = decode(approval.resume.data if approval.resume else b"{}", f"approval {approval.id!r}")
+    wanted = told.get("wanted") or {}
+    response: dict[str, Any] = {"confirmed": False}
+    edited = approval.edited_args is not None
+    usable = approval.status == "approved" and (not edited or wanted.get("payload") is not None)
+    if usable and await store.approvals.consume(approval.id, approval.approved_args):
+        response["confirmed"] = True
+        payload = approval.edited_args if edited else wanted.get("payload")
+        if payload is not None:
+            response["payload"] = payload
+    if approval.feedback:
+        response["hint"] = approval.feedback
+    answer = types.FunctionResponse(id=told["id"], name=_NAME, response=response)
+    return types.Part(function_response=answer)
+
+
+@asynccontextmanager
+async def _opened(store: Store | SyncStore | str) -> AsyncIterator[Store]:
+    opened = async_store(store)
+    try:
+        yield opened
+    finally:
+        if isinstance(store, str):
+            await opened.close()
+
+
+__all__ = ["ask", "resume"]

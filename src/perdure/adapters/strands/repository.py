@@ -1,0 +1,305 @@
+"""`PerdureSessionRepository`: sessions, agents and messages of strands in a perdure store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from strands.session import SessionRepository
+from strands.types.exceptions import SessionException
+from strands.types.session import Session, SessionAgent, SessionMessage, SessionType
+
+from perdure.adapters.opened import opened
+from perdure.adapters.strands.encoding import (
+    as_now,
+    event_id,
+    event_of,
+    found,
+    messages_of,
+    number_of,
+    stored,
+)
+from perdure.errors import AlreadyExistsError, ConflictError, InvalidError, NotFoundError
+from perdure.records import SessionKey
+from perdure.store import Store, SyncStore
+
+#: In the session's metadata, and before the names of what strands keeps in its state.
+_STRANDS = "strands"
+#: Where a number is looked for first: among the last so many events.
+_RECENT = 50
+
+
+class PerdureSessionRepository(SessionRepository):
+    """A `strands.session.SessionRepository` over the sessions of a store.
+
+    A session of strands is the store's session of that id (of ``app`` and ``user``), each message
+    an event of it, and what an agent is stands in its state; so it forks, rewinds, expires and is
+    erased with the session. Takes a `Store` or a `SyncStore`, which stays the caller's to close,
+    or a URL: a store of its own then, closed by `close`.
+
+    For any thread and process. A message whose number another process has taken meanwhile keeps
+    its place behind: it gets the next number, in ``session_message.message_id`` too.
+    """
+
+    def __init__(self, store: Store | SyncStore | str, *, app: str = "", user: str = "") -> None:
+        self._opened = opened(store)
+        self._store = self._opened.sync
+        self._app, self._user = app, user
+        # When each agent that is known to be there was made.
+        self._made: dict[tuple[str, str], str] = {}
+
+    @property
+    def store(self) -> SyncStore:
+        """The store below."""
+        return self._store
+
+    def key(self, session_id: str) -> SessionKey:
+        """The key of a session in the store."""
+        return SessionKey(self._app, self._user, session_id)
+
+    def close(self) -> None:
+        """Close the store, if it is the repository's own."""
+        if self._opened.own:
+            self._store.close()
+
+    # -- sessions ----------------------------------------------------------------------------
+
+    def create_session(self, session: Session, **_: Any) -> Session:
+        """Make a session; `SessionException` if it is there."""
+        told = {**session.to_dict(), "session_type": SessionType(session.session_type).value}
+        try:
+            self._store.sessions.create(
+                *self.key(session.session_id), agent_type=_STRANDS, metadata={_STRANDS: told}
+            )
+        except AlreadyExistsError as error:
+            raise SessionException(f"Session {session.session_id} already exists") from error
+        return session
+
+    def read_session(self, session_id: str, **_: Any) -> Session | None:
+        """The session, whoever made it, or None."""
+        there = self._store.sessions.find(self.key(session_id))
+        if there is None:
+            return None
+        told = there.metadata.get(_STRANDS)
+        if isinstance(told, dict):
+            return Session.from_dict({**told, "session_id": session_id})
+        times = there.created_at.isoformat(), there.updated_at.isoformat()
+        return Session(session_id, SessionType.AGENT, *times)
+
+    def delete_session(self, session_id: str, **_: Any) -> None:
+        """Remove the session and all that hangs on it; `SessionException` if it is not there."""
+        if not self._store.sessions.delete(self.key(session_id)):
+            raise SessionException(f"Session {session_id} does not exist")
+        for known in [one for one in self._made if one[0] == session_id]:
+            del self._made[known]
+
+    # -- agents ------------------------------------------------------------------------------
+
+    def create_agent(self, session_id: str, session_agent: SessionAgent, **_: Any) -> None:
+        """Store an agent; `SessionException` if there is no such session."""
+        agent_id = session_agent.agent_id
+        self._put(session_id, _name("agent", agent_id), session_agent.to_dict())
+        self._made[session_id, agent_id] = session_agent.created_at
+
+    def read_agent(self, session_id: str, agent_id: str, **_: Any) -> SessionAgent | None:
+        """The agent, or None."""
+        told = self._get(session_id, _name("agent", agent_id))
+        if told is None:
+            return None
+        agent = SessionAgent.from_dict(told)
+        self._made[session_id, agent_id] = agent.created_at
+        return agent
+
+    def update_agent(self, session_id: str, session_agent: SessionAgent, **_: Any) -> None:
+        """Store the agent anew, made when it was; `SessionException` if it is not there."""
+        self._see(session_id, session_agent.agent_id)
+        session_agent.created_at = self._made[session_id, session_agent.agent_id]
+        self._put(session_id, _name("agent", session_agent.agent_id), session_agent.to_dict())
+
+    # -- messages ----------------------------------------------------------------------------
+
+    def create_message(
+        self, session_id: str, agent_id: str, session_message: SessionMessage, **_: Any
+    ) -> None:
+        """Store a message behind all others of the session.
+
+        If its number is taken by another message, it gets the next one, and
+        ``session_message.message_id`` says so. The same message again is stored once.
+        """
+        _check_number(session_message.message_id)
+        self._see(session_id, agent_id)
+        message = session_message.to_message()
+        with _told(f"Session {session_id} does not exist"):
+            while True:
+                try:
+                    return stored(
+                        lambda content: self._append(
+                            session_id, agent_id, session_message, content
+                        ),
+                        message,
+                    )
+                except ConflictError:
+                    session_message.message_id = self._last(session_id, agent_id) + 1
+
+    def _append(self, session_id: str, agent_id: str, message: SessionMessage, said: Any) -> None:
+        self._store.events.append(self.key(session_id), event_of(agent_id, message, said))
+
+    def _last(self, session_id: str, agent_id: str) -> int:
+        """The highest number of a message of the agent, on whatever branch."""
+        for recent in (_RECENT, None):
+            events = self._store.events.read(self.key(session_id), recent=recent, all_lines=True)
+            numbers = [number_of(event, agent_id) for event in events]
+            if known := [number for number in numbers if number is not None]:
+                return max(known)
+        return -1
+
+    def read_message(
+        self, session_id: str, agent_id: str, message_id: int, **_: Any
+    ) -> SessionMessage | None:
+        """The message of that number, or None."""
+        _check_number(message_id)
+        return next(
+            (
+                message
+                for message, _ in self._messages(session_id, agent_id)
+                if message.message_id == message_id
+            ),
+            None,
+        )
+
+    def update_message(
+        self, session_id: str, agent_id: str, session_message: SessionMessage, **_: Any
+    ) -> None:
+        """Put the message, or what redacts it, in the place of what is stored under its number.
+
+        What was there is gone, in forks of the session as well. `SessionException` if there is
+        none of that number.
+        """
+        number = _check_number(session_message.message_id)
+        key = self.key(session_id)
+        missing = f"Message {number} does not exist"
+        with _told(missing):
+            at = event_id(agent_id, number)
+            if self._store.events.find(key, at) is None:
+                at = self._foreign(session_id, agent_id, number)
+            stored(
+                lambda content: self._store.events.redact(key, at, content),
+                session_message.to_message(),
+            )
+        changed = self.changed(session_id, agent_id)
+        if changed.pop(str(number), None) is not None:
+            self.keep_changed(session_id, agent_id, changed)
+
+    def _foreign(self, session_id: str, agent_id: str, number: int) -> str:
+        """The event behind a message that another framework wrote."""
+        for message, at in self._messages(session_id, agent_id):
+            if message.message_id == number:
+                return at
+        raise SessionException(f"Message {number} does not exist")
+
+    def list_messages(
+        self,
+        session_id: str,
+        agent_id: str,
+        limit: int | None = None,
+        offset: int = 0,
+        **_: Any,
+    ) -> list[SessionMessage]:
+        """What the agent sees of the session, oldest first.
+
+        Its own messages, and what other frameworks have added to the session, converted.
+        `SessionException` if there is no such agent.
+        """
+        messages = [message for message, _ in self._messages(session_id, agent_id)]
+        if not messages:
+            self._see(session_id, agent_id)
+        end = None if limit is None else offset + limit
+        return messages[offset:end]
+
+    def has_messages(self, session_id: str) -> bool:
+        """Whether a new agent would find messages in the session: those of other frameworks."""
+        return bool(self._messages(session_id, ""))
+
+    def _messages(self, session_id: str, agent_id: str) -> list[tuple[SessionMessage, str]]:
+        try:
+            events = self._store.events.read(self.key(session_id))
+        except NotFoundError:
+            return []
+        messages = messages_of(events, agent_id)
+        changed = self.changed(session_id, agent_id) if messages else {}
+        return [(as_now(message, changed), at) for message, at in messages]
+
+    # -- what agents have changed of their messages ------------------------------------------
+
+    def changed(self, session_id: str, agent_id: str) -> dict[str, Any]:
+        """The messages, by number, that the agent has shortened or marked for itself."""
+        told = self._get(session_id, _name("changed", agent_id))
+        return dict(told or {})
+
+    def keep_changed(self, session_id: str, agent_id: str, changed: Mapping[str, Any]) -> None:
+        """Store them: they come back with the agent, and the events stay what they were."""
+        self._put(session_id, _name("changed", agent_id), dict(changed))
+
+    # -- graphs and swarms -------------------------------------------------------------------
+
+    def create_multi_agent(self, session_id: str, multi_agent: Any, **_: Any) -> None:
+        """Store the state of a graph or swarm; `SessionException` if there is no session."""
+        self._put(session_id, _name("multi_agent", multi_agent.id), multi_agent.serialize_state())
+
+    def read_multi_agent(
+        self, session_id: str, multi_agent_id: str, **_: Any
+    ) -> dict[str, Any] | None:
+        """The state of a graph or swarm, or None."""
+        told = self._get(session_id, _name("multi_agent", multi_agent_id))
+        return None if told is None else dict(found(told))
+
+    def update_multi_agent(self, session_id: str, multi_agent: Any, **_: Any) -> None:
+        """Store its state anew; `SessionException` if it is not there."""
+        name = _name("multi_agent", multi_agent.id)
+        if (session_id, name) not in self._made:
+            if self._get(session_id, name) is None:
+                message = (
+                    f"MultiAgent state {multi_agent.id} in session {session_id} does not exist"
+                )
+                raise SessionException(message)
+            self._made[session_id, name] = ""
+        self._put(session_id, name, multi_agent.serialize_state())
+
+    # -- below -------------------------------------------------------------------------------
+
+    def _see(self, session_id: str, agent_id: str) -> None:
+        """`SessionException` unless the agent is there; looked up once."""
+        if (session_id, agent_id) not in self._made and not self.read_agent(session_id, agent_id):
+            message = f"Agent {agent_id} in session {session_id} does not exist"
+            raise SessionException(message)
+
+    def _get(self, session_id: str, name: str) -> Any:
+        try:
+            entry = self._store.state.find(self.key(session_id), name)
+        except NotFoundError:
+            return None
+        return None if entry is None else entry.value
+
+    def _put(self, session_id: str, name: str, value: Any) -> None:
+        with _told(f"Session {session_id} does not exist"):
+            stored(lambda told: self._store.state.set(self.key(session_id), {name: told}), value)
+
+
+def _name(kind: str, id: str) -> str:
+    return f"{_STRANDS}:{kind}:{id}"
+
+
+def _check_number(number: Any) -> int:
+    if not isinstance(number, int):
+        raise InvalidError(f"message id must be an integer, not {number!r}", "message_id")
+    return number
+
+
+@contextmanager
+def _told(what: str) -> Iterator[None]:
+    """That something is not there, as strands' own error."""
+    try:
+        yield
+    except NotFoundError as error:
+        raise SessionException(what) from error
