@@ -1,4 +1,4 @@
-"""The OpenAI Agents SDK's SQLiteSession, as shipped: it has neither versions nor state."""
+"""The OpenAI Agents SDK's own sessions, as shipped: they have neither versions nor state."""
 
 from __future__ import annotations
 
@@ -47,3 +47,44 @@ class OpenAISQLite:
     async def stop(self) -> None:
         for session in self._sessions:
             session.close()
+
+
+class OpenAIAlchemy:
+    """One SQLAlchemySession object a session, all on one engine: SQLite's, or PostgreSQL's."""
+
+    def __init__(self, url: str) -> None:
+        module = load("agents.extensions.memory.sqlalchemy_session", "openai-agents")
+        engines = load("sqlalchemy.ext.asyncio", "sqlalchemy[asyncio]")
+        self.failures = (load("sqlalchemy.exc", "sqlalchemy").OperationalError,)
+        self._session = module.SQLAlchemySession
+        self._engine = engines.create_async_engine(url)
+        self._sessions: list[Any] = []
+
+    @classmethod
+    def on_file(cls, folder: Path) -> OpenAIAlchemy:
+        """A file in the folder."""
+        return cls(f"sqlite+aiosqlite:///{folder / 'openai.db'}")
+
+    async def start(self, sessions: int) -> str:
+        self._sessions = [self._new(id_of(number)) for number in range(sessions)]
+        await self._sessions[0].get_items()
+        async with self._engine.connect() as connection:
+            journal = (await connection.exec_driver_sql("PRAGMA journal_mode")).scalar()
+            synchronous = (await connection.exec_driver_sql("PRAGMA synchronous")).scalar()
+        return durability(journal, synchronous)
+
+    def _new(self, name: str) -> Any:
+        return self._session(name, engine=self._engine, create_tables=True)
+
+    async def append(self, session: int, number: int) -> object:
+        await self._sessions[session].add_items([message_of(number)])
+        return None
+
+    async def renew(self, session: int) -> None:
+        self._sessions[session] = self._new(str(uuid4()))
+
+    async def read(self, session: int, recent: int | None) -> int:
+        return len(await self._sessions[session].get_items(recent))
+
+    async def stop(self) -> None:
+        await self._engine.dispose()

@@ -9,8 +9,17 @@ try:
 except ImportError as error:
     raise missing(__name__, "openai-agents", error) from error
 
+from perdure.adapters.openai_agents.approvals import ask, ask_sync, resume, resume_sync
 from perdure.adapters.openai_agents.opened import SessionClosedError
 from perdure.adapters.openai_agents.session import PerdureSession
 from perdure.adapters.openai_agents.sessions import PerdureSessions
 
-__all__ = ["PerdureSession", "PerdureSessions", "SessionClosedError"]
+__all__ = [
+    "PerdureSession",
+    "PerdureSessions",
+    "SessionClosedError",
+    "ask",
+    "ask_sync",
+    "resume",
+    "resume_sync",
+]

@@ -1,0 +1,40 @@
+"""The OpenAI Agents SDK with perdure's session, beside its own ones: items added and read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from bench.contest import Contestant, Options, Row
+from bench.peers.openai_agents import OpenAIAlchemy, OpenAISQLite
+from bench.peers.ours import url_of
+from bench.peers.perdure_openai import PerdureOpenAI
+from bench.rows.append import MANY, by_clients
+from bench.rows.read import LAST, of_peer
+
+
+def rows(options: Options) -> Sequence[Row]:
+    """On a file."""
+    history = options.size(660, 60)
+    name = "OpenAI Agents: "
+    return [
+        Row("adapters", f"{name}add_items, 1 client", "call", _adding(1)),
+        Row("adapters", f"{name}add_items, {MANY} concurrent", "call", _adding(MANY)),
+        Row("adapters", f"{name}get_items, last {LAST} of {history}", "call", [
+            Contestant("perdure, PerdureSession", of_peer(_ours, history, LAST), ours=True),
+            Contestant("OpenAI SQLiteSession", of_peer(OpenAISQLite, history, LAST)),
+            Contestant("OpenAI SQLAlchemySession", of_peer(OpenAIAlchemy.on_file, history, LAST)),
+        ], as_time=True),
+    ]  # fmt: skip
+
+
+def _adding(clients: int) -> Sequence[Contestant]:
+    return [
+        Contestant("perdure, PerdureSession", by_clients(_ours, clients), ours=True),
+        Contestant("OpenAI SQLiteSession", by_clients(OpenAISQLite, clients)),
+        Contestant("OpenAI SQLAlchemySession", by_clients(OpenAIAlchemy.on_file, clients)),
+    ]
+
+
+def _ours(folder: Path) -> PerdureOpenAI:
+    return PerdureOpenAI(url_of(folder))
