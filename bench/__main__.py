@@ -40,7 +40,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument(
         "--rows", type=_families, default=list(_USUAL), metavar="A,B",
-        help=f"of {', '.join(FAMILIES)}; usually all but memory",
+        help=f"of {', '.join(FAMILIES)}; usually all but adapters and memory",
     )  # fmt: skip
     parser.add_argument("--rounds", type=int, help="turns of each contestant (default 7)")
     parser.add_argument("--seconds", type=float, help="length of a turn (default 1)")

@@ -1,4 +1,4 @@
-"""LangGraph's checkpoint savers, as shipped."""
+"""LangGraph's checkpoint savers, as shipped, and perdure's."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.peers import durability, load
+from bench.peers.ours import settings_of, url_of
 from bench.peers.postgres import durability_of, fresh_url, size_of
 from bench.threads import CHANNEL, Step
 
@@ -97,3 +98,37 @@ class PostgresSaver(_Saver):
 
     async def stop(self) -> None:
         await self._pool.close()
+
+
+class Adapter(_Saver):
+    """PerdureSaver, awaited."""
+
+    def __init__(self, url: str) -> None:
+        self._module = load("perdure.adapters.langgraph", "perdure[langgraph]")
+        self._url = url
+
+    @classmethod
+    def on_file(cls, folder: Path) -> Adapter:
+        """On SQLite."""
+        return cls(url_of(folder))
+
+    @classmethod
+    def on_postgres(cls, _folder: Path) -> Adapter:
+        """On PostgreSQL."""
+        return cls(fresh_url())
+
+    async def start(self) -> str:
+        self._saver = self._module.PerdureSaver.from_conn_string(self._url)
+        await self._saver.asetup()
+        return await asyncio.to_thread(settings_of, self._url)
+
+    async def size(self) -> int:
+        of = size_of if self._url.startswith("postgresql:") else _size_of
+        return await asyncio.to_thread(of, self._url)
+
+    async def stop(self) -> None:
+        await self._saver.aclose()
+
+
+def _size_of(url: str) -> int:
+    return Path(url.removeprefix("sqlite:///")).stat().st_size

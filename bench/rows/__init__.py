@@ -5,13 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from bench.contest import Options, Row
-from bench.rows import append, checkpoint, jsonl, memory, postgres, processes, read, startup
+from bench.rows import (
+    adapters,
+    append,
+    checkpoint,
+    jsonl,
+    memory,
+    postgres,
+    processes,
+    read,
+    startup,
+)
 
 FAMILIES: Mapping[str, Callable[[Options], Sequence[Row]]] = {
     "append": lambda options: [*append.rows(options), *postgres.appends()],
     "read": lambda options: [*read.rows(options), *postgres.reads(options)],
     "list": read.lists,
     "checkpoint": checkpoint.rows,
+    "adapters": adapters.rows,
     "jsonl": jsonl.appends,
     "processes": processes.rows,
     "import": startup.rows,

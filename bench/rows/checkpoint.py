@@ -50,11 +50,11 @@ def _rows(
         return Row("checkpoint", f"{what}{where}", unit, contestants, **how)
 
     return [
-        row("put and put_writes, 1 client", "step", partial(_stepping, 1)),
-        row(f"put and put_writes, {MANY} concurrent", "step", partial(_stepping, MANY)),
-        row(f"latest of {steps} checkpoints", "read", partial(_reading, steps, whole=False),
+        row("put and put_writes, 1 client", "step", partial(stepping, 1)),
+        row(f"put and put_writes, {MANY} concurrent", "step", partial(stepping, MANY)),
+        row(f"latest of {steps} checkpoints", "read", partial(reading, steps, whole=False),
             as_time=True),
-        row(f"list of {steps} checkpoints", "read", partial(_reading, steps, whole=True),
+        row(f"list of {steps} checkpoints", "read", partial(reading, steps, whole=True),
             as_time=True),
         row(f"growth over {turns} turns", "turn", partial(_growing, turns), once=True),
     ]  # fmt: skip
@@ -71,7 +71,7 @@ def _on_postgres(_folder: Path, **how: bool) -> Checkpoints:
 _POSTGRES = (" on PostgreSQL", _on_postgres, PostgresSaver)
 
 
-def _stepping(clients: int, make: Make) -> Setup:
+def stepping(clients: int, make: Make) -> Setup:
     """So many tasks, each with a conversation of its own, and then with the next one."""
 
     @contextmanager
@@ -100,7 +100,7 @@ def _conversation(peer: CheckpointPeer, client: int) -> Callable[[int], Awaitabl
     return step
 
 
-def _reading(steps: int, make: Make, *, whole: bool) -> Setup:
+def reading(steps: int, make: Make, *, whole: bool) -> Setup:
     """The last of a long conversation, or all of it."""
 
     @contextmanager

@@ -160,6 +160,7 @@ def _all(
         try:
             values.append((yield from op.work(bumps)))
         except Exception as error:
+            # On errors of any class, as docs/turns.md says: ours, of the driver, of what is stored.
             error.operation = (index, op.name)  # type: ignore[attr-defined]
             raise
     return values

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import apsw
@@ -10,6 +9,7 @@ import pytest
 
 import perdure
 from perdure import UserScope
+from tests.cli.command import wait_for
 from tests.effort import effort
 from tests.engines import asking_people
 from tests.engines.patience import begun, outcome
@@ -46,7 +46,8 @@ def test_an_answer_is_given_though_the_file_is_locked_when_it_is_seen(
     with perdure.open_sync(url, busy_timeout=0.2) as store:
         asked = store.clarifications.ask(UserScope("shop", "ada"), "Which?")
         waiting = begun(lambda: store.clarifications.wait(asked.id, timeout=20))
-        time.sleep(0.5)
+        # Under its lease: from there on it looks, and looks again.
+        wait_for(lambda: store.clarifications.recover_pending().waited_for)
         other = apsw.Connection(str(tmp_path / "store.db"))
         other.execute("UPDATE clarifications SET status = 'answered', answer = 'x'")
         other.execute("BEGIN IMMEDIATE")

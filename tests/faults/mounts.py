@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from shutil import which
+from tempfile import TemporaryDirectory
 
 #: The command under which a test process may mount what it likes.
 ALONE = ("unshare", "--mount", "--propagation", "private")
@@ -31,15 +32,16 @@ mount -t tmpfs -o size=1m small "$1/mounted"
 
 
 @cache
-def refusal(folder: str) -> str:
-    """Why nothing can be mounted here, or nothing."""
+def refusal() -> str:
+    """Why nothing can be mounted here, or nothing; tried once in a process."""
     needed = ("unshare", "mkfs.ext4", "mount", "umount", "truncate")
     missing = [tool for tool in needed if which(tool) is None]
     if missing:
         return f"needs {', '.join(missing)}"
     if os.geteuid() != 0:
         return "needs root, to mount file systems"
-    tried = _run(*ALONE, "sh", "-c", _TRIES, "sh", folder, check=False)
+    with TemporaryDirectory() as folder:
+        tried = _run(*ALONE, "sh", "-c", _TRIES, "sh", folder, check=False)
     return tried.stderr.strip().replace("\n", "; ") if tried.returncode else ""
 
 

@@ -7,55 +7,33 @@ import os
 import resource
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import apsw
 import pytest
 
 import perdure
 from perdure import (
-    NewEvent,
     PerdureError,
 )
 from tests.engines.patience import in_time
 from tests.engines.processes import in_a_process, python
-from tests.faults.filling import KEY, Filled, fill
-from tests.faults.mounts import ALONE, mounted, refusal
+from tests.faults import filling
+from tests.faults.filling import KEY, Filled, check_filled, fill
+from tests.faults.mounts import ALONE, mounted
 
 NOBODY = 65534
 
 pytestmark = pytest.mark.faults
 
 
-@pytest.fixture
-def _mounts(tmp_path_factory: pytest.TempPathFactory) -> None:
-    why_not = refusal(str(tmp_path_factory.mktemp("tried")))
-    if why_not:
-        pytest.skip(why_not)
-
-
 def made(path: Path, count: int = 3) -> str:
-    """The URL of a store that was closed, with so many events."""
-    with perdure.open_sync(f"sqlite:///{path}") as store:
-        store.sessions.create(*KEY)
-        if count:
-            store.events.append(
-                KEY, *[NewEvent(f"text {n}", id=f"event {n}") for n in range(count)]
-            )
-    return f"sqlite:///{path}"
+    return filling.made(f"sqlite:///{path}", count)
 
 
 # -- full ------------------------------------------------------------------------------------
-
-
-def check_filled(filled: Filled, stored_in_the_end: list[str]) -> None:
-    assert filled.errors.count("StorageFullError") == len(filled.errors) > 1
-    assert filled.told == filled.stored == stored_in_the_end
-    assert filled.read_while_full == filled.told[: len(filled.read_while_full)]
-    assert filled.told[-1] == "the last"
 
 
 def reopened(url: str) -> list[str]:
@@ -78,56 +56,32 @@ def fill_a_small_disk(folder: str) -> tuple[Filled, list[str]]:
         return filled, reopened(url)
 
 
-@pytest.mark.usefixtures("_mounts")
+@pytest.mark.usefixtures("mounts")
 def test_a_full_disk_refuses_and_loses_nothing_and_a_freed_one_goes_on(tmp_path: Path) -> None:
-    check_filled(*in_a_process(fill_a_small_disk, str(tmp_path), under=ALONE))
+    check_filled(*in_a_process(fill_a_small_disk, str(tmp_path), under=ALONE), refused=2)
 
 
 def fill_a_limited_file(folder: str) -> tuple[Filled, list[str]]:
-    def limit(size: int) -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
-
-    url = made(Path(folder) / "store.db", 0)
-    with perdure.open_sync(url) as store:
-        limit(1_000_000)
-        filled = fill(store, lambda: limit(resource.RLIM_INFINITY))
+    url = f"sqlite:///{folder}/store.db"
+    filled = filling.fill_a_limited_file(url, 1_000_000)
     return filled, reopened(url)
 
 
 def test_a_file_that_may_not_grow_is_like_a_full_disk(tmp_path: Path) -> None:
-    check_filled(*in_a_process(fill_a_limited_file, str(tmp_path)))
+    check_filled(*in_a_process(fill_a_limited_file, str(tmp_path)), refused=2)
 
 
 def fill_with_tasks(folder: str) -> tuple[list[str], list[str], list[str]]:
-    """Batches that do not fit: who was told what, and what is stored."""
-
-    async def work(url: str, free: Callable[[], None]) -> tuple[list[str], list[str]]:
-        told: list[str] = []
-        errors: list[str] = []
-        async with perdure.open(url) as store:
-            for start in range(0, 300, 10):
-                names = [f"event {number}" for number in range(start, start + 10)]
-                calls = [store.events.append(KEY, NewEvent("x" * 30_000, id=n)) for n in names]
-                results: list[Any] = await asyncio.gather(*calls, return_exceptions=True)
-                failures = [result for result in results if isinstance(result, Exception)]
-                errors += [type(failure).__name__ for failure in failures]
-                good = [r for r in results if not isinstance(r, Exception)]
-                told += [result.event.id for result in good]
-                if len(errors) > 30:
-                    break
-            free()
-            told.append((await store.events.append(KEY, NewEvent("x", id="the last"))).event.id)
-        return told, errors
-
+    """Who was told what, and what is stored."""
     with mounted(Path(folder) / "small", "-t", "tmpfs", "-o", "size=4m", "small") as disk:
         ballast = disk / "ballast"
         ballast.write_bytes(bytes(1_500_000))
         url = made(disk / "store.db", 0)
-        told, errors = asyncio.run(work(url, ballast.unlink))
+        told, errors = filling.fill_with_tasks(url, ballast.unlink)
         return told, errors, reopened(url)
 
 
-@pytest.mark.usefixtures("_mounts")
+@pytest.mark.usefixtures("mounts")
 def test_of_batches_that_do_not_fit_everybody_is_told_the_truth(tmp_path: Path) -> None:
     told, errors, stored = in_a_process(fill_with_tasks, str(tmp_path), under=ALONE)
 
@@ -157,7 +111,7 @@ def open_on_a_full_disk(folder: str) -> list[str]:
     return seen
 
 
-@pytest.mark.usefixtures("_mounts")
+@pytest.mark.usefixtures("mounts")
 def test_a_new_store_on_a_full_disk_is_refused_until_there_is_room(tmp_path: Path) -> None:
     seen = in_a_process(open_on_a_full_disk, str(tmp_path), under=ALONE)
 
@@ -241,7 +195,7 @@ def read_on_a_read_only_disk(folder: str) -> list[str]:
         return use_read_only(url)
 
 
-@pytest.mark.usefixtures("_mounts")
+@pytest.mark.usefixtures("mounts")
 def test_on_a_read_only_disk_reads_are_served_and_writes_are_refused(tmp_path: Path) -> None:
     seen = in_a_process(read_on_a_read_only_disk, str(tmp_path), under=ALONE)
 
@@ -272,7 +226,7 @@ def read_beside_a_writer(folder: str) -> list[str]:
         return use_read_only(f"sqlite:///{view}/store.db")
 
 
-@pytest.mark.usefixtures("_mounts")
+@pytest.mark.usefixtures("mounts")
 def test_a_read_only_view_of_a_store_that_others_write_is_current(tmp_path: Path) -> None:
     seen = in_a_process(read_beside_a_writer, str(tmp_path), under=ALONE)
 

@@ -16,7 +16,18 @@ from perdure import SessionKey
 from perdure.migrations import migrations
 from tests.engines.processes import in_a_process, side_by_side
 from tests.faults.rounds import rounds
-from tests.faults.writing import ONE, TASKS, Writer, look, make, sleep_until
+from tests.faults.writing import (
+    ONE,
+    TASKS,
+    Writer,
+    as_tasks,
+    errors_in,
+    look,
+    make,
+    one_by_one,
+    reopening,
+    sleep_until,
+)
 
 pytestmark = [
     pytest.mark.faults,
@@ -47,14 +58,15 @@ def kill_writers(folder: str, count: int, tasks: bool, seed: int) -> list[Kill]:
 
 def kill_one(url: str, name: str, tasks: bool, before: set[str], chance: random.Random) -> Kill:
     begun = time.monotonic()
-    writer = Writer(url, name, tasks=tasks)
+    writer = Writer(url, name, as_tasks if tasks else one_by_one)
     if chance.random() < 0.85:
         writer.wait_for_the_first()
         begun = time.monotonic()
     sleep_until(begun + chance.random() * 0.015)
-    acknowledged, errors = writer.kill()
+    told = writer.kill()
     stored, wrong = look(url)
-    wrong += errors
+    wrong += errors_in(told)
+    acknowledged = set(told)
     lost = (before | acknowledged) - stored
     wrong += [f"lost: {one}" for one in sorted(lost)]
     return Kill(len(acknowledged), len(stored - before - acknowledged), wrong)
@@ -79,14 +91,14 @@ def kill_while_reopening(url: str, count: int, seed: int) -> list[Kill]:
     kills = []
     before: set[str] = set()
     for number in range(count):
-        writers = [Writer(url, f"{name}{number}", reopens=True) for name in ("one", "two")]
+        writers = [Writer(url, f"{name}{number}", reopening) for name in ("one", "two")]
         sleep_until(time.monotonic() + chance.random() * 0.08)
         acknowledged: set[str] = set()
         wrong = []
         for writer in writers:
-            told, errors = writer.kill()
-            acknowledged |= told
-            wrong += errors
+            told = writer.kill()
+            acknowledged.update(told)
+            wrong += errors_in(told)
         stored, found = look(url)
         wrong += [*found, *(f"lost: {name}" for name in (before | acknowledged) - stored)]
         kills.append(Kill(len(acknowledged), len(stored - before - acknowledged), wrong))
@@ -111,10 +123,10 @@ def kill_while_others_write(url: str, role: str, seed: int) -> list[str]:
     if role == "killed":
         told: set[str] = set()
         for number in range(rounds(20)):
-            writer = Writer(url, f"{role}{number}")
+            writer = Writer(url, f"{role}{number}", one_by_one)
             writer.wait_for_the_first()
             sleep_until(time.monotonic() + chance.random() * 0.01)
-            told |= writer.kill()[0]
+            told.update(writer.kill())
         return sorted(told)
     with perdure.open_sync(url) as store:
         names = [f"{role}.{3 * number + 1}" for number in range(200)]

@@ -16,7 +16,7 @@ import perdure
 from perdure import SessionKey
 from tests.engines.processes import in_a_process, meet, python, side_by_side
 from tests.faults import forbidding
-from tests.faults.mounts import ALONE, mounted, refusal
+from tests.faults.mounts import ALONE, mounted
 
 pytestmark = pytest.mark.faults
 
@@ -94,9 +94,8 @@ def open_on_fat(folder: str) -> tuple[int, int, list[str]]:
         return counts[0], counts[1], beside(path)
 
 
+@pytest.mark.usefixtures("mounts")
 def test_a_store_on_fat_is_made_and_opened_again(tmp_path: Path) -> None:
-    if why_not := refusal(str(tmp_path)):
-        pytest.skip(why_not)
     if which("mkfs.vfat") is None or "vfat" not in Path("/proc/filesystems").read_text():
         pytest.skip("needs mkfs.vfat, and a kernel that knows vfat")
 

@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-import os
 import random
-import signal
 import time
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
-import perdure
 from tests.engines.processes import in_a_process
-from tests.faults.mounts import ALONE, Disk, refusal
+from tests.faults.mounts import ALONE, Disk
+from tests.faults.power import first_words_after
 from tests.faults.rounds import rounds
-from tests.faults.writing import ONE, TASKS, Writer, look, make, sleep_until
+from tests.faults.writing import (
+    TASKS,
+    Writer,
+    as_tasks,
+    errors_in,
+    look,
+    make,
+    one_by_one,
+    sleep_until,
+)
 
-pytestmark = pytest.mark.faults
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _can_cut_power(tmp_path_factory: pytest.TempPathFactory) -> None:
-    why_not = refusal(str(tmp_path_factory.mktemp("tried")))
-    if why_not:
-        pytest.skip(why_not)
+pytestmark = [pytest.mark.faults, pytest.mark.usefixtures("mounts")]
 
 
 class Cut(NamedTuple):
@@ -54,18 +54,18 @@ def cut_once(disk: Disk, name: str, durability: str, chance: random.Random) -> C
     with disk.running() as mounted:
         url = f"sqlite:///{mounted}/store.db"
         before, _ = look(url)
-        writer = Writer(url, name, tasks=chance.random() < 0.5, durability=durability)
+        writer = Writer(url, name, chance.choice([one_by_one, as_tasks]), durability)
         writer.wait_for_the_first()
         sleep_until(time.monotonic() + chance.random() * 0.04)
         # Only what was heard before counts: an fsync that the cut has interrupted may report
         # success to a process that a real power cut would not have left alive.
-        acknowledged = writer.heard()
+        acknowledged = set(writer.heard())
         disk.cut_power()
-        late, errors = writer.kill()
+        late = writer.kill()
     with disk.running() as mounted:
         stored, wrong = look(f"sqlite:///{mounted}/store.db")
     lost = len((before | acknowledged) - stored)
-    return Cut(len(acknowledged), len(stored - before - late), lost, wrong + errors)
+    return Cut(len(acknowledged), len(stored - before - {*late}), lost, wrong + errors_in(late))
 
 
 def test_twenty_power_cuts_lose_nothing_acknowledged(tmp_path: Path) -> None:
@@ -88,31 +88,8 @@ def test_with_durability_normal_a_power_cut_may_lose_the_last_events_but_breaks_
     assert cuts[-1].lost > 0
 
 
-def cut_power_at_once(folder: str, count: int) -> list[list[str]]:
-    """Make a store in a new folder, append, cut: what is there after each of the cuts."""
-    disk = Disk(Path(folder))
-    found = []
-    for number in range(count):
-        with disk.running() as mounted:
-            pid = os.fork()
-            if pid == 0:
-                store = perdure.open_sync(f"sqlite:///{mounted}/new {number}/folder/store.db")
-                store.sessions.create(*ONE)
-                store.events.append(ONE, "the first words")
-                os.kill(os.getpid(), signal.SIGSTOP)
-            os.waitpid(pid, os.WUNTRACED)
-            disk.cut_power()
-            os.kill(pid, signal.SIGKILL)
-            os.waitpid(pid, 0)
-        with disk.running() as mounted:
-            path = mounted / f"new {number}" / "folder" / "store.db"
-            with perdure.open_sync(f"sqlite:///{path}") as store:
-                there = store.sessions.find(ONE) is not None
-                found.append([e.content for e in store.events.read(ONE)] if there else [])
-    return found
-
-
 def test_a_store_that_was_just_made_survives_a_power_cut(tmp_path: Path) -> None:
-    found = in_a_process(cut_power_at_once, str(tmp_path), rounds(5), under=ALONE)
+    url = "sqlite:///{place}/store.db"
+    found = in_a_process(first_words_after, rounds(5), str(tmp_path), url, under=ALONE)
 
     assert found == [["the first words"]] * rounds(5)

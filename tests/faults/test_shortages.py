@@ -19,7 +19,7 @@ from perdure.engines.shortages import shortage
 from perdure.engines.turnstile import FileTurnstile, OpenTurnstile, turnstile_for
 from tests.engines.patience import in_time
 from tests.engines.processes import in_a_process
-from tests.faults.mounts import ALONE, mounted, refusal
+from tests.faults.mounts import ALONE, mounted
 
 KEY = SessionKey("app", "user", "chat")
 OUT_OF_FILES = "out of file descriptors: close some or raise its limit (ulimit -n), and try again"
@@ -229,14 +229,7 @@ def enter_where_nothing_may_be_made(folder: str) -> list[str]:
     return seen
 
 
-@pytest.fixture
-def _mounts(tmp_path_factory: pytest.TempPathFactory) -> None:
-    why_not = refusal(str(tmp_path_factory.mktemp("tried")))
-    if why_not:
-        pytest.skip(why_not)
-
-
-@pytest.mark.usefixtures("_mounts")
+@pytest.mark.usefixtures("mounts")
 def test_on_a_full_disk_nobody_writes_past_the_queue(tmp_path: Path) -> None:
     seen = in_a_process(enter_on_a_full_disk, str(tmp_path), under=ALONE)
 
@@ -246,7 +239,7 @@ def test_on_a_full_disk_nobody_writes_past_the_queue(tmp_path: Path) -> None:
     assert [said.startswith(refused) for said in seen[2:]] == [True, True]
 
 
-@pytest.mark.usefixtures("_mounts")
+@pytest.mark.usefixtures("mounts")
 def test_where_nobody_may_make_side_files_the_lock_of_sqlite_is_left(tmp_path: Path) -> None:
     for parent in (tmp_path, *tmp_path.parents[:3]):
         parent.chmod(0o755)

@@ -7,11 +7,12 @@ sessions and a key of the user's state. Each change names itself.
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import select
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import apsw
@@ -32,24 +33,22 @@ def make(url: str) -> None:
         store.sessions.create(*TWO)
 
 
+Tell = Callable[[str], None]
+Work = Callable[[str, str, Tell, str], None]
+"""Writes to a URL, with a name for its changes, a way to tell of each, and a durability."""
+
+
 class Writer:
     """A forked process that writes until it is killed, or cannot write any more."""
 
-    def __init__(
-        self,
-        url: str,
-        name: str,
-        *,
-        tasks: bool = False,
-        reopens: bool = False,
-        durability: str = "full",
-    ) -> None:
+    def __init__(self, url: str, name: str, work: Work, durability: str = "full") -> None:
         self._told = b""
         self._out, into = os.pipe()
+        # What is there is not looked through, and so not copied, in the child.
+        gc.freeze()
         self.pid = os.fork()
         if self.pid == 0:
             os.close(self._out)
-            work = _as_tasks if tasks else _reopening if reopens else _one_by_one
             try:
                 work(url, name, lambda told: _tell(into, told), durability)
             except BaseException as error:  # noqa: BLE001 - told, and the child must not return
@@ -63,64 +62,72 @@ class Writer:
         """Until something was acknowledged, or the writer is gone."""
         select.select([self._out], [], [], seconds)
 
-    def heard(self) -> set[str]:
+    def heard(self) -> list[str]:
         """The names of what has been acknowledged up to now."""
         while select.select([self._out], [], [], 0)[0] and self._read():
             pass
-        return set(self._told.decode().split())
+        return self._told.decode().split()
 
     def _read(self) -> bytes:
         read = os.read(self._out, 65536)
         self._told += read
         return read
 
-    def kill(self) -> tuple[set[str], list[str]]:
-        """Kill -9; the names of what was acknowledged before, and errors that are not ours."""
+    def kill(self) -> list[str]:
+        """Kill -9; what was told before: the names of what was acknowledged, and `errors_in` it."""
         os.kill(self.pid, signal.SIGKILL)
         while self._read():
             pass
         os.close(self._out)
         os.waitpid(self.pid, 0)
-        names = self._told.decode().split()
-        errors = [name for name in names if name.startswith("!")]
-        return set(names) - set(errors), errors
+        return self._told.decode().split()
+
+
+def errors_in(told: Iterable[str]) -> list[str]:
+    """Those that ended a writer and are none of ours."""
+    return [name for name in told if name.startswith("!")]
 
 
 def _tell(into: int, name: str) -> None:
     os.write(into, f"{name}\n".encode())
 
 
-def _one_by_one(url: str, name: str, tell: Callable[[str], None], durability: str) -> None:
+def one_by_one(url: str, name: str, tell: Tell, durability: str) -> None:
+    """One caller: events, every third time a turn."""
     store = perdure.open_sync(url, durability=durability)
     for number in range(1_000_000):
-        tell(_write(store, f"{name}.{number}"))
+        tell(write(store, f"{name}.{number}"))
 
 
-def _reopening(url: str, name: str, tell: Callable[[str], None], durability: str) -> None:
+def reopening(url: str, name: str, tell: Tell, durability: str) -> None:
+    """The same, with a store of its own for each of them."""
     for number in range(1_000_000):
         with perdure.open_sync(url, durability=durability) as store:
-            tell(_write(store, f"{name}.{number}"))
+            tell(write(store, f"{name}.{number}"))
 
 
-def _write(store: SyncStore, name: str) -> str:
+def write(store: SyncStore, name: str) -> str:
+    """An event, or a turn if its number says so."""
     event = _event(name)
-    if number_of(name) % 3:
-        store.events.append(ONE, event)
-    else:
+    if _is_turn(name):
         with store.turn() as turn:
             _fill(turn, event)
+    else:
+        store.events.append(ONE, event)
     return name
 
 
-def _as_tasks(url: str, name: str, tell: Callable[[str], None], durability: str) -> None:
+def as_tasks(url: str, name: str, tell: Tell, durability: str) -> None:
+    """Many callers at once, whose writes share their syncs."""
+
     async def work(store: perdure.Store, task: int) -> None:
         for number in range(1_000_000):
             event = _event(f"{name}.{task}.{number}")
-            if number % 3:
-                await store.events.append(ONE, event)
-            else:
+            if _is_turn(str(event.id)):
                 async with store.turn() as turn:
                     _fill(turn, event)
+            else:
+                await store.events.append(ONE, event)
             tell(f"{event.id}")
 
     async def many() -> None:
@@ -140,6 +147,10 @@ def number_of(name: str) -> int:
     return int(name.rpartition(".")[2])
 
 
+def _is_turn(name: str) -> bool:
+    return number_of(name) % 3 == 0
+
+
 def _fill(turn: Any, event: NewEvent) -> None:
     turn.events.append(ONE, event)
     turn.events.append(TWO, event)
@@ -156,10 +167,16 @@ def look(url: str) -> tuple[set[str], list[str]]:
     wrong = [text for text in checked if text != "ok"]
     connection.close()
     with perdure.open_sync(url) as store:
-        one = store.events.read(ONE, all_lines=True)
-        two = store.events.read(TWO, all_lines=True)
-        wrong += [*_session_faults(store, ONE, one), *_session_faults(store, TWO, two)]
-        wrong += _turn_faults(store, one, two)
+        names, found = stored(store)
+    return names, wrong + found
+
+
+def stored(store: SyncStore) -> tuple[set[str], list[str]]:
+    """The same of a store that is open, whatever holds it."""
+    one = store.events.read(ONE, all_lines=True)
+    two = store.events.read(TWO, all_lines=True)
+    wrong = [*_session_faults(store, ONE, one), *_session_faults(store, TWO, two)]
+    wrong += _turn_faults(store, one, two)
     return {event.id for event in one}, wrong
 
 
@@ -182,7 +199,7 @@ def _session_faults(store: SyncStore, key: SessionKey, events: list[Event]) -> I
 
 
 def _turn_faults(store: SyncStore, one: list[Event], two: list[Event]) -> Iterator[str]:
-    turns = [event.id for event in one if number_of(event.id) % 3 == 0]
+    turns = [event.id for event in one if _is_turn(event.id)]
     if turns != [event.id for event in two]:
         yield f"turns by halves: {set(turns) ^ {event.id for event in two}}"
     entry = store.state.find(USER, "turn")

@@ -38,7 +38,7 @@ def answers(response: Any, id: str = "c1", name: str = "track") -> dict[str, Any
     ],
 )
 def test_a_content_is_recognised_and_projected(given: Any, expected: tuple[Any, ...]) -> None:
-    assert project(given) == Projection(*expected, "adk")
+    assert project(given) == Projection(*[*expected, "adk"])
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,16 @@ from hypothesis import strategies as st
 from perdure.formats import convert, project, system_text
 from tests.formats.samples import unhurried
 
-NAMES = ["openai.chat", "openai.responses", "anthropic", "adk", "plain"]
+NAMES = [
+    "openai.chat",
+    "openai.responses",
+    "anthropic",
+    "adk",
+    "claude-code",
+    "langchain",
+    "pydantic",
+    "plain",
+]
 KINDS = {"message", "tool_call", "tool_result", "thinking", "summary", "other"}
 ROLES = {"user", "assistant", "system", "developer", "tool", ""}
 
@@ -24,7 +33,8 @@ KEYS = st.sampled_from(
         """role content type text tool_calls tool_call_id function function_call id call_id name
         arguments input output image_url url source data media_type detail thinking signature
         summary encrypted_content tool_use_id is_error refusal custom reasoning_content action
-        title parts function_response response inline_data mime_type file_data file_uri thought
+        title data args additional_kwargs status invalid_tool_calls base64 reasoning
+        parts function_response response inline_data mime_type file_data file_uri thought
         thought_signature functionCall""",
     )
 )
@@ -34,6 +44,7 @@ VALUES = st.sampled_from(
         """user assistant system tool function text input_text output_text tool_use tool_result
         thinking redacted_thinking image document base64 function_call function_call_output
         reasoning custom_tool_call message url computer_call computer_call_output compaction
+        human ai chat AIMessageChunk error
         image_url input_image refusal server_tool_use web_search_tool_result {} [ 1e999
         data:;base64, data:a/b;base64,AA""",
     )

@@ -208,6 +208,20 @@ def test_a_content_that_is_not_of_its_named_format_keeps_its_words() -> None:
     assert project({"x": "a"}, "plain") == Projection("other", "", "a", (), (), "plain")
 
 
+@pytest.mark.parametrize("role", ["user", "assistant", "system", "developer"])
+@pytest.mark.parametrize("words", ["hello", ""])
+def test_a_role_and_a_text_are_the_same_message_in_both_formats_of_openai(
+    role: str, words: str
+) -> None:
+    of_chat = project(said(role, words), CHAT)
+    of_responses = project(said(role, words), RESPONSES)
+
+    assert of_chat == Projection("message", role, words, (), (), CHAT)
+    assert of_responses == Projection("message", role, words, (), (), RESPONSES)
+    # With a type it is read at length, and is the same.
+    assert project(item("message", **said(role, words)), RESPONSES) == of_responses
+
+
 def test_nul_goes_from_text_and_nothing_else_does() -> None:
     words = " \t\n\0 a\0b\x01\u200b\ufeff \r\n"
 

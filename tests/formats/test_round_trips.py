@@ -26,7 +26,7 @@ from tests.formats.samples import (
 )
 
 AIRLINE = Path(__file__).parents[3] / "shared" / "data" / "airline-conversations.jsonl"
-THROUGH = ["openai.responses", "anthropic", "adk"]
+THROUGH = ["openai.responses", "anthropic", "adk", "langchain"]
 
 words = st.text(min_size=1).filter(str.strip)
 ids = st.text("abcdefghij_-0123456789", min_size=1)

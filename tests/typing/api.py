@@ -194,7 +194,7 @@ async def async_events(store: Store, key: SessionKey) -> None:
     assert_type(store.events.tail(key), AsyncIterator[Event | Rewritten])
     assert_type(await store.events.prune(key, keep_last=1), int)
     assert_type(await store.events.rewind(key, 1), Session)
-    assert_type(await store.events.pop(key), list[Event])
+    assert_type(await store.events.pop(key, format="plain"), list[Event])
     assert_type(await store.events.replace_suffix(key, 1, ["x"]), Appended)
     assert_type(await store.events.clear(key), int)
     assert_type(await store.events.delete(key, ids=["e"]), int)

@@ -151,7 +151,8 @@ def _factory(scheme: str) -> Factory:
     from importlib.metadata import entry_points  # noqa: PLC0415
 
     for point in entry_points(group="perdure.engines", name=scheme):
-        return point.load()  # type: ignore[no-any-return]
+        factory: Factory = point.load()
+        return factory
     ours = ["memory:", "sqlite:///file.db", "jsonl:///folder", "postgresql://…"]
     known = [*ours, *(f"{name}:" for name in _factories)]
     # Not the whole URL: a password may stand in it.

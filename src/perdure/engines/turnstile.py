@@ -19,6 +19,7 @@ from perdure.errors import InvalidError
 try:
     import fcntl
 except ImportError:  # Windows: SQLite's busy handler, with short random sleeps, does alone.
+    # A module for mypy; without it `turnstile_for` makes no `FileTurnstile`, which alone uses it.
     fcntl = None  # type: ignore[assignment]
 
 _NO_RIGHTS = {errno.EACCES, errno.EPERM, errno.EROFS}

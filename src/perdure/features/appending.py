@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple
 
 from perdure.errors import ConflictError, InvalidError, StaleSessionError
 from perdure.features.branches import move_head
-from perdure.features.drafts import Draft, EventRow, event_of, preview_of
+from perdure.features.drafts import Draft, EventRow, event_of, preview_of, row_of
 from perdure.features.holds import is_held
 from perdure.features.line import EVENTS
 from perdure.features.lookup import SESSIONS, Target, claim, find, get, shifted, why_not_claimed
@@ -39,15 +39,17 @@ def work(call: Append, settings: Settings) -> Work[Appended]:
     drafts = call.drafts
     if not drafts or call.after is not None or settings.event_limit:
         return plain
-    if any(draft.partial for draft in drafts):
-        return plain
+    shared = False
+    for draft in drafts:
+        if draft.partial:
+            return plain
+        shared = shared or bool(draft.delta.user or draft.delta.app)
 
     def again(bumps: Bumps) -> Plan[Appended]:
         # The first time may have stored them, also under the ids that are ours.
         named = [draft._replace(named=True) for draft in drafts]
         return append(call._replace(drafts=named), settings, bumps)
 
-    shared = any(draft.delta.user or draft.delta.app for draft in drafts)
     order = (call.at.part, call.at.key.id)
     return Fused(
         plain,
@@ -65,7 +67,7 @@ def _at_once(call: Append) -> Statement:
     preview = preview_of([draft.row for draft in drafts])
     last = drafts[-1].row.timestamp
     head = (at.now, len(drafts), last, preview, at.part, at.key.id, call.expected, at.fence)
-    rows = [(draft.row[3], draft.digest, *draft.row[4:]) for draft in drafts]
+    rows = [draft.columns for draft in drafts]
     # Ids of our own are new: looking for them would cost as much as storing them.
     known = "named" if any(draft.named for draft in drafts) else "new"
     brought, state = _brought(call)
@@ -124,7 +126,7 @@ def _placed(drafts: Sequence[Draft], version: int, last_seq: int, head: int) -> 
     """The rows at their place: the last seq is the last one's, the head what they follow."""
     first = last_seq - len(drafts) + 1
     return [
-        EventRow(seq, head if seq == first else seq - 1, version, *draft.row[3:])
+        row_of((seq, head if seq == first else seq - 1, version, *draft.row[3:]))
         for seq, draft in enumerate(drafts, first)
     ]
 
@@ -135,12 +137,12 @@ def append(call: Append, settings: Settings, bumps: Bumps) -> Plan[Appended]:
     Partial events are handed back as they are; with nothing else nothing is written.
     """
     whole = [draft for draft in call.drafts if not draft.partial]
-    if whole:
-        done = yield from _append(call._replace(drafts=whole), settings, bumps)
-    else:
+    if not whole:
         done = Appended((), (yield from get(call.at)).version)
-    if len(whole) == len(call.drafts):
-        return done
+    elif len(whole) == len(call.drafts):
+        return (yield from _append(call, settings, bumps))
+    else:
+        done = yield from _append(call._replace(drafts=whole), settings, bumps)
     stored = iter(done.events)
     events = [
         replace(event_of(draft.row), partial=True) if draft.partial else next(stored)
@@ -155,7 +157,7 @@ def _append(call: Append, settings: Settings, bumps: Bumps) -> Plan[Appended]:
         if call.on_duplicate == "raise":
             _check_place(call, stored)
         return (yield from _duplicate(call, stored, bumps))
-    new = [draft for draft in call.drafts if draft.row.id not in stored]
+    new = [draft for draft in call.drafts if draft.row.id not in stored] if stored else call.drafts
     try:
         if call.after is not None:
             yield from _start_line(call, settings, bumps)
@@ -166,6 +168,8 @@ def _append(call: Append, settings: Settings, bumps: Bumps) -> Plan[Appended]:
         if len(stored) < len(call.drafts):
             raise
         return (yield from _duplicate(call, stored, bumps))
+    if not stored:
+        return Appended(tuple(map(event_of, placed)), placed[-1].version)
     known = stored | {row.id: row for row in placed}
     events = tuple(event_of(known[draft.row.id]) for draft in call.drafts)
     return Appended(events, placed[-1].version)
@@ -275,8 +279,7 @@ def _reread(part: str, uid: str, placed: Sequence[EventRow]) -> Plan[list[EventR
 
 def _write(part: str, uid: str, placed: Sequence[EventRow], drafts: Sequence[Draft]) -> Plan[None]:
     values = [
-        (part, uid, *row[:4], draft.digest, *row[4:])
-        for row, draft in zip(placed, drafts, strict=True)
+        (part, uid, *row[:3], *draft.columns) for row, draft in zip(placed, drafts, strict=True)
     ]
     yield EVENTS.insert.many(values)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from perdure.errors import NotFoundError
 from perdure.features.changes import changes, fold, log, restore, same
-from perdure.features.drafts import PREVIEW_CHARACTERS
+from perdure.features.drafts import PREVIEW_CHARACTERS, shown_text
 from perdure.features.line import EVENTS, NO_SEQ, Run, clip, first_of, holds, runs
 from perdure.features.lookup import SESSIONS, SessionRow
 from perdure.features.scopes import STATE
@@ -77,12 +77,7 @@ def _line_to(row: SessionRow, seq: int, old: Sequence[Run]) -> Plan[list[Run]]:
 
 def settle(row: SessionRow, line: Sequence[Run], head: int, count: int) -> Plan[SessionRow]:
     """Write the head, the count and what the list shows of the last events."""
-    preview = ""
-    for run in line:
-        found = yield EVENTS.last_message(part=row.part, uid=row.uid, low=run.low, high=run.high)
-        if found:
-            preview = found[0][0][:PREVIEW_CHARACTERS]
-            break
+    preview = yield from _last_words(row, line)
     last = yield EVENTS.timestamp_at(part=row.part, uid=row.uid, seq=head)
     changed: dict[str, Any] = {
         "head": head,
@@ -92,6 +87,20 @@ def settle(row: SessionRow, line: Sequence[Run], head: int, count: int) -> Plan[
     }
     yield SESSIONS.move_head(part=row.part, uid=row.uid, **changed)
     return row._replace(left_head=head, **changed)
+
+
+def _last_words(row: SessionRow, line: Sequence[Run]) -> Plan[str]:
+    """The beginning of the last message's text; "" if there is none."""
+    for run in line:
+        high = run.high
+        found = yield EVENTS.last_message(part=row.part, uid=row.uid, low=run.low, high=high)
+        while found:
+            [(seq, text, within)] = found
+            if words := shown_text(text, within):
+                return words[:PREVIEW_CHARACTERS]
+            # A message without words, such as a picture.
+            found = yield EVENTS.last_message(part=row.part, uid=row.uid, low=run.low, high=seq - 1)
+    return ""
 
 
 def _restore_state(

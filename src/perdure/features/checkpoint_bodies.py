@@ -134,7 +134,7 @@ class Memory:
         return found
 
     def latest(self, ns: str) -> Known | None:
-        """The same of the one that was put, or read as the latest, last."""
+        """The same of the one that was put, or read as the latest by any order, last."""
         found: str | None = self.cache.get(("latest", self._part, ns))
         return None if found is None else self.known(ns, found)
 

@@ -22,6 +22,7 @@ from perdure.features.checkpoint_trees import Seen, copied
 from perdure.features.deltas import Packed
 from perdure.operation import Cache, Plan, Rows, Settings, Statement
 from perdure.records import Checkpoint, CheckpointKey, CheckpointTuple, CheckpointWrite
+from perdure.records.conversations import keep_stored
 from perdure.values import from_micros, from_payload
 
 #: Above every number of a put, and every id: they have 512 bytes at most.
@@ -304,7 +305,6 @@ _READERS: Mapping[str, Callable[[Stored], Any]] = {
 }
 
 Checkpoint._row_of = staticmethod(Stored._make)
-_keep = Checkpoint._stored.__set__  # type: ignore[attr-defined]
 
 
 def _tuple(
@@ -312,7 +312,7 @@ def _tuple(
 ) -> CheckpointTuple:
     """What the caller gets."""
     checkpoint: Checkpoint = object.__new__(Checkpoint)
-    _keep(checkpoint, Stored(row, body, loaded))
+    keep_stored(checkpoint, Stored(row, body, loaded))
     writes = found.writes.get((row.part, row.ns, row.id), ())
     return CheckpointTuple(checkpoint=checkpoint, writes=writes)
 

@@ -322,7 +322,8 @@ class Checkpoints(LineageKeeping[M]):
             lists.check_channels(self._settings, channels),
             writes,
         )
-        latest = id is None and order == "put"
+        # That of the last put has most often the greatest id, too.
+        latest = id is None
         known = recent(Memory(self._settings.cache, at.part), wanted, at.ns, latest=latest)
         # Where the values are only the first statement tells, unless this process knows.
         at_once = known is not None or not (wanted.channels is None or wanted.channels)

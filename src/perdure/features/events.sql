@@ -5,6 +5,11 @@ e.seq, e.prev, e.version, e.id, e.timestamp, e.created_at, e.author, e.run_id, e
 e.filter_key, e.kind, e.role, e.calls, e.results, e.format, e.state_delta, e.error, e.usage,
 e.metadata, e.extra, e.content, e.codec, e.data, e.text
 
+-- define: in_content
+-- Where an event has no text of its own, it may be that of its content: see drafts.py.
+CASE WHEN e.text = '' AND e.format IN ('openai.chat', 'openai.responses')
+    AND LENGTH(e.content) <= 16384 THEN e.content END
+
 -- name: insert
 INSERT INTO events (part, uid, seq, prev, version, id, digest, timestamp, created_at, author,
     run_id, branch, filter_key, kind, role, calls, results, format, state_delta, error, usage,
@@ -215,9 +220,9 @@ WHERE e.part = :part AND e.uid = :uid AND e.seq BETWEEN :low AND :high
 ORDER BY e.seq DESC LIMIT :limit
 
 -- name: last_message
-SELECT e.text FROM events e
+SELECT e.seq, e.text, {in_content} FROM events e
 WHERE e.part = :part AND e.uid = :uid AND e.seq BETWEEN :low AND :high
-  AND e.kind = 'message' AND e.text <> ''
+  AND e.kind = 'message' AND (e.text <> '' OR e.format IN ('openai.chat', 'openai.responses'))
 ORDER BY e.seq DESC LIMIT 1
 
 -- name: first_since

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+from perdure.features.drafts import shown_text
 from perdure.features.fulltext import cut, document, drop, grow, index
 from perdure.features.postings import Doc
 from perdure.features.segmentation import TEXT_CHARACTERS
@@ -148,7 +149,8 @@ def _read(scope: Scope, now: int) -> Plan[tuple[list[_Fresh], bool]]:
         if len(texts) == left:
             upto, complete = texts[-1][0], False
         left -= len(texts)
-        found.append(_Fresh(session, [(seq, text) for seq, text in texts], upto))
+        shown = [(seq, shown_text(text, within)) for seq, text, within in texts]
+        found.append(_Fresh(session, shown, upto))
     return found, complete
 
 

@@ -223,4 +223,5 @@ def _compared(query: array[float], vectors: Sequence[array[float]]) -> list[floa
     except ImportError:
         return [sum(map(mul, query, vector)) for vector in vectors]
     matrix = np.frombuffer(b"".join(vectors), dtype="f4").reshape(len(vectors), len(query))
-    return (matrix @ np.array(query, dtype="f4")).tolist()  # type: ignore[no-any-return]
+    scores: list[float] = (matrix @ np.array(query, dtype="f4")).tolist()
+    return scores

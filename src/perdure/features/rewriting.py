@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from perdure.errors import InvalidError, NotFoundError
+from perdure.errors import ConflictError, InvalidError, NotFoundError
 from perdure.features import coverage, hooks, removing
 from perdure.features.appending import Append, append
 from perdure.features.branches import branch_name, move_head
@@ -75,20 +75,31 @@ class Rewriting(Feature[M]):
         key: SessionKey,
         n: int = 1,
         *,
+        format: str | None = None,
         expected_version: int | None = None,
         fence: int | None = None,
     ) -> Work[list[Event]]:
         """Take the last ``n`` events off the active line; they come back newest first.
 
-        The same as a `rewind` by n: fewer come back if there are fewer.
+        The same as a `rewind` by n: fewer come back if there are fewer. With a ``format`` only
+        events of it are taken off: if another is among them it is a `ConflictError`, and if one
+        is damaged a `CorruptError`.
         """
         at = self._at(key, fence)
         positive(n, "n")
+        wanted_text(format, "format")
         positive(expected_version, "expected_version")
-        return lambda bumps: self._pop(at, n, expected_version, bumps)
+        return lambda bumps: self._pop(at, n, format, expected_version, bumps)
 
-    def _pop(self, at: Target, n: int, expected: int | None, bumps: Bumps) -> Plan[list[Event]]:
+    def _pop(
+        self, at: Target, n: int, format: str | None, expected: int | None, bumps: Bumps
+    ) -> Plan[list[Event]]:
         rows = yield from newest((yield from hold(at, expected, bumps)), Filter(), n)
+        for found in rows if format is not None else ():
+            if found.format != format:
+                message = f"event {found.id!r} is of format {found.format!r}, not {format!r}"
+                raise ConflictError(message)
+            found.value_of("content")
         if rows:
             row = yield from claim(at, expected, bumps)
             prev = rows[-1].prev

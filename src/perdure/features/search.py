@@ -11,6 +11,7 @@ from perdure.features.coverage import KIND as SUMMARIES
 from perdure.features.coverage import reaches
 from perdure.features.cursors import check_limit
 from perdure.features.documents import KIND as DOCUMENTS
+from perdure.features.drafts import shown_text
 from perdure.features.fulltext import FEW, Found, candidates, tidy
 from perdure.features.indexed_texts import APPROVALS, CLARIFICATIONS, TASKS
 from perdure.features.indexing import EVENTS, SEARCH, TITLES, Scope, catch_up
@@ -302,6 +303,9 @@ def _texts(some: Sequence[Ranked], now: int) -> Plan[dict[int, _Shown]]:
 
 
 def _shown(kind: str, row: Sequence[Any]) -> _Shown:
+    if kind == EVENTS:
+        shown = _Shown(*row[:-1])
+        return shown._replace(text=shown_text(shown.text, row[-1]))
     if kind not in {SUMMARIES, DOCUMENTS}:
         return _Shown(*row)
     columns, rest = row[: len(_COMMON)], row[len(_COMMON) :]

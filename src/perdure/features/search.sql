@@ -3,6 +3,11 @@
 -- define: live
 s.deleted_at IS NULL AND (s.expires_at IS NULL OR s.expires_at > :now)
 
+-- define: in_content
+-- Where an event has no text of its own, it may be that of its content: see drafts.py.
+CASE WHEN e.text = '' AND e.format IN ('openai.chat', 'openai.responses')
+    AND LENGTH(e.content) <= 16384 THEN e.content END
+
 -- name: lacking
 -- for: scope = user: s.part = :owner | app: s.app_part = :owner | tenant: s.tenant = :owner
 -- Sessions with events or a title that are not indexed.
@@ -23,7 +28,7 @@ WHERE s.app_part = :owner AND s.updated_at >= :since AND {live}
 ORDER BY s.updated_at, s.id, s.uid LIMIT :limit
 
 -- name: fresh
-SELECT e.seq, SUBSTR(e.text, 1, :characters) FROM events e
+SELECT e.seq, SUBSTR(e.text, 1, :characters), {in_content} FROM events e
 WHERE e.part = :part AND e.uid = :uid AND e.seq > :after ORDER BY e.seq LIMIT :limit
 
 -- name: hold_to_index
@@ -55,10 +60,11 @@ UNION ALL SELECT 7, CAST(:uid_h AS TEXT), CAST(:key_h AS TEXT)
 
 -- name: events
 -- Each kind has a statement of its name: of the wanted documents that are there, their number,
--- app, user, id of the session, id, time, text; for events seq, head, and whether there are jumps.
+-- app, user, id of the session, id, time, text; for events seq, head, whether there are jumps, and
+-- the content that the text is within.
 SELECT w.place, s.app, s.user_id, s.id, e.id, e.timestamp, SUBSTR(e.text, 1, :characters), e.seq,
     s.head, EXISTS (SELECT 1 FROM events j
-        WHERE j.part = :part AND j.uid = w.uid AND j.prev <> j.seq - 1)
+        WHERE j.part = :part AND j.uid = w.uid AND j.prev <> j.seq - 1), {in_content}
 FROM ({wanted}) w CROSS JOIN events e CROSS JOIN sessions s
 WHERE e.part = :part AND e.uid = w.uid AND e.seq = CAST(w.doc AS BIGINT)
   AND s.part = :part AND s.uid = w.uid AND {live}

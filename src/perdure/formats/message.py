@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
 JSON: TypeAlias = Any
 """A JSON value: dict, list, str, int, float, bool or None."""
+
+T = TypeVar("T")
 
 _STRUCTURE = frozenset({"role", "type"})
 
@@ -174,6 +176,21 @@ def _speaker(part: Part, role: str) -> str:
     if isinstance(part, ToolResult):
         return "tool"
     return "assistant" if isinstance(part, ToolCall | Thinking) else role
+
+
+def results_first(messages: Sequence[T], role: Callable[[T], str]) -> list[T]:
+    """The same messages, the tools' before all that others say after the calls.
+
+    Providers want the results of calls next to the message that holds these.
+    """
+    ordered: list[T] = []
+    waiting: list[T] = []
+    for message in messages:
+        if role(message) == "assistant":
+            ordered += waiting
+            waiting = []
+        (ordered if role(message) in ("assistant", "tool") else waiting).append(message)
+    return ordered + waiting
 
 
 def unread(content: object, author: str, format: str) -> list[Message]:

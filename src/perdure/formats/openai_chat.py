@@ -22,6 +22,7 @@ from .message import (
     lines,
     messages_of,
     parts_of,
+    results_first,
     role_of,
     strings,
     text_in,
@@ -156,7 +157,7 @@ def write(messages: Sequence[Message]) -> tuple[list[dict[str, JSON]], list[str]
                 written[-1] = _joined(written[-1], one)
             else:
                 written.append(one)
-    return _results_first(written), losses.lines
+    return results_first(written, lambda one: one["role"]), losses.lines
 
 
 def _spelled(message: Message, losses: Losses) -> list[dict[str, JSON]]:
@@ -230,17 +231,6 @@ def _joined(last: dict[str, JSON], new: dict[str, JSON]) -> dict[str, JSON]:
 
 def _as_parts(content: JSON) -> list[JSON]:
     return content if isinstance(content, list) else [{"type": "text", "text": content}]
-
-
-def _results_first(messages: Sequence[dict[str, JSON]]) -> list[dict[str, JSON]]:
-    ordered: list[dict[str, JSON]] = []
-    waiting: list[dict[str, JSON]] = []
-    for message in messages:
-        if message["role"] == "assistant":
-            ordered += waiting
-            waiting = []
-        (ordered if message["role"] in ("assistant", "tool") else waiting).append(message)
-    return ordered + waiting
 
 
 FORMAT = Format(name=NAME, recognises=recognises, project=project, read=read, write=write)

@@ -147,8 +147,8 @@ class Settings:
     ``clock`` gives microseconds since 1970 (UTC), ``ids`` new ids; ``deleted_grace`` is in
     microseconds, ``event_limit`` and ``memory_limit`` are None for no limit. The callables are
     the user's, sync or async, and only a flow calls them; ``on_write`` alone is sync, and called
-    when an operation is made. ``cache`` is what the process remembers of
-    what is stored, ``looks`` what it has decoded of it.
+    when an operation is made. ``cache`` is what the process remembers of what is stored,
+    ``looks`` what it has decoded of it.
     """
 
     tenant: str

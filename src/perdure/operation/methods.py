@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Itera
 from dataclasses import replace
 from functools import update_wrapper
 from inspect import iscoroutine
+from types import MethodType
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, cast, overload
 
 from perdure.operation.flows import Flow, Pending, Runner, Settings, Stream
@@ -49,9 +50,8 @@ class Feature(Generic[M]):
 
 
 def _bind(call: Callable[..., Any], function: Callable[..., Any], obj: object) -> Any:
-    update_wrapper(call, function)
     # A bound method has no `self` to show; `help()` and inspect go by __wrapped__.
-    call.__wrapped__ = function.__get__(obj)  # type: ignore[attr-defined]
+    update_wrapper(call, function).__wrapped__ = MethodType(function, obj)
     # The descriptors have no __set__: what stands in the instance is found first next time.
     vars(obj)[function.__name__] = call
     return call

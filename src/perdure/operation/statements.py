@@ -125,7 +125,8 @@ def in_one(work: Work[T]) -> Fused[T]:
         try:
             plan.send(rows)
         except StopIteration as end:
-            return end.value  # type: ignore[no-any-return]
+            value: T = end.value
+            return value
         plan.close()
         return None
 

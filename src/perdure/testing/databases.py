@@ -31,6 +31,9 @@ SCHEME = "perdure-contract-shared"
 
 _engines: dict[str, Engine] = {}
 _numbers = count(1)
+#: How many tests have the same files: a directory of lines keeps what the tests before have
+#: removed, and one that erases somebody writes all of it anew.
+_ANEW_AFTER = 100
 #: Options that an engine is made with: who gives one gets an engine of his own.
 _OWN_ENGINE = {
     "url", "durability", "busy_timeout", "schema", "pool_min", "pool_max", "prepared_statements",
@@ -146,24 +149,37 @@ def empty_place(url: str) -> Iterator[str]:
 
     ``url`` is one of them, with ``{folder}`` in it; the rows of the test go when it ends.
     """
-    place = url.replace("{folder}", str(_kept_folder(url)))
+    if url not in _kept:
+        _kept[url] = _Kept(url)
+    kept = _kept[url]
     try:
-        yield place
+        yield kept.place
     finally:
-        engine = kept_engine(place)
-        if engine is None or not _emptied(engine):
-            drop_engine(place)
-            _kept_folder.cache_clear()
+        kept.tests += 1
+        engine = kept_engine(kept.place)
+        if engine is None or kept.tests == _ANEW_AFTER or not _emptied(engine):
+            kept.drop()
+            del _kept[url]
 
 
-@cache
-def _kept_folder(url: str) -> Path:
-    """What tests one after another have, until one of them spoils it."""
-    folder = Path(tempfile.mkdtemp())
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    if url != "memory:":
-        lay_tables(url, folder)
-    return folder
+class _Kept:
+    """What tests one after another have, until one of them spoils it, or it is worn."""
+
+    def __init__(self, url: str) -> None:
+        self._folder = Path(tempfile.mkdtemp())
+        atexit.register(shutil.rmtree, self._folder, ignore_errors=True)
+        self.tests = 0
+        self.place = url.replace("{folder}", str(self._folder))
+        if url != "memory:":
+            lay_tables(url, self._folder)
+
+    def drop(self) -> None:
+        """Close it, and remove its files."""
+        drop_engine(self.place)
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+_kept: dict[str, _Kept] = {}
 
 
 def _emptied(engine: Engine) -> bool:

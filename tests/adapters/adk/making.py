@@ -13,10 +13,12 @@ from google.adk.sessions.sqlite_session_service import SqliteSessionService
 from google.genai import types
 
 from perdure.adapters.adk import PerdureSessionService
+from perdure.records import SessionKey
 
 APP, USER, ID = "shop", "ada", "s1"
-WHERE = {"app_name": APP, "user_id": USER}
-AT = {**WHERE, "session_id": ID}
+WHERE: dict[str, Any] = {"app_name": APP, "user_id": USER}
+AT: dict[str, Any] = {**WHERE, "session_id": ID}
+KEY = SessionKey(APP, USER, ID)
 
 
 def content(text: str, role: str = "user") -> types.Content:
@@ -46,7 +48,7 @@ def texts(session: Session | None) -> list[str]:
 def theirs(kind: str, folder: Path) -> BaseSessionService:
     """A session service of ADK's own."""
     if kind == "memory":
-        return InMemorySessionService()  # type: ignore[no-untyped-call]
+        return InMemorySessionService()
     if kind == "sqlite":
         return SqliteSessionService(str(folder / "theirs.db"))
     return DatabaseSessionService(f"sqlite+aiosqlite:///{folder / 'theirs-alchemy.db'}")
@@ -74,6 +76,6 @@ async def got(service: BaseSessionService, **config: Any) -> Session:
 
 
 __all__ = [
-    "APP", "AT", "ID", "USER", "WHERE", "PerdureSessionService", "closed", "content", "event",
-    "filled", "got", "texts", "theirs",
+    "APP", "AT", "ID", "KEY", "USER", "WHERE", "PerdureSessionService", "closed", "content",
+    "event", "filled", "got", "texts", "theirs",
 ]  # fmt: skip

@@ -17,8 +17,8 @@ from google.adk.errors.input_validation_error import InputValidationError
 from google.genai import types
 
 from perdure.adapters.adk import PerdureArtifactService, PerdureSessionService
-from perdure.records import SessionKey, UserScope
-from tests.adapters.adk.making import APP, AT, ID, USER, WHERE, event
+from perdure.records import UserScope
+from tests.adapters.adk.making import APP, AT, ID, KEY, USER, WHERE, event
 
 pytestmark = pytest.mark.filterwarnings("default")
 
@@ -158,7 +158,7 @@ def test_a_name_with_user_is_the_users_in_every_session(case: Case) -> None:
         assert await service.load_artifact(**elsewhere) == part(b"me")
         assert await service.save_artifact(**elsewhere, artifact=part(b"new")) == 1
         assert await service.load_artifact(**WHERE, filename="user:me.png") == part(b"new")
-        other = {"app_name": APP, "user_id": "bob", "session_id": ID}
+        other = {**AT, "user_id": "bob"}
         assert await service.load_artifact(**other, filename="user:me.png") is None
 
     case(body)
@@ -423,7 +423,7 @@ def test_files_go_with_their_session_and_their_user(case: Case) -> None:
 
 def test_what_the_store_has_saved_is_a_file_of_adk(case: Case) -> None:
     async def body(service: PerdureArtifactService) -> None:
-        key = SessionKey(APP, USER, ID)
+        key = KEY
         await service.store.artifacts.save(key, "a", b"raw", mime_type="text/csv")
         await service.store.artifacts.save(UserScope(APP, USER), "b", b"raw")
 

@@ -10,7 +10,7 @@ import copy
 import logging
 import os
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
 from typing import Any
 
@@ -30,7 +30,19 @@ from google.genai import types
 
 import perdure
 from perdure.adapters.adk import PerdureSessionService
-from tests.adapters.adk.making import APP, AT, ID, USER, WHERE, content, event, filled, got, texts
+from tests.adapters.adk.making import (
+    APP,
+    AT,
+    ID,
+    KEY,
+    USER,
+    WHERE,
+    content,
+    event,
+    filled,
+    got,
+    texts,
+)
 
 pytestmark = pytest.mark.filterwarnings("default")
 
@@ -38,7 +50,7 @@ Body = Callable[[PerdureSessionService], Coroutine[Any, Any, None]]
 
 
 @pytest.fixture
-def case(url: str) -> Iterator[Callable[[Body], None]]:
+def case(url: str) -> Callable[[Body], None]:
     """Runs the body of a case with a service over an empty store."""
 
     def run(body: Body) -> None:
@@ -414,7 +426,7 @@ def test_an_event_of_actions_alone_is_one(case: Case) -> None:
         found = await got(service)
         assert found.events == session.events
         assert found.state == {"step": "paid"}
-        kinds = [one.kind for one in await service.store.events.read((APP, USER, ID))]
+        kinds = [one.kind for one in await service.store.events.read(KEY)]
         assert kinds == ["state", "other", "error", "other"]
 
     case(body)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 from collections import Counter
 from collections.abc import Iterator
@@ -14,11 +13,10 @@ import pytest
 from perdure.engines.jsonl import journal
 from perdure.engines.jsonl.lines import seal, seal_object
 from perdure.engines.jsonl.loading import Reading
+from tests.effort import LONG, effort
 from tests.engines.jsonl.making import Images, copy, files_of, judge, make
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(400)]
-
-_LONG = os.environ.get("PERDURE_LONG") == "1"
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +82,7 @@ def test_a_flipped_bit_of_a_file_is_always_seen_and_its_line_named(
 def bits(data: bytes) -> Iterator[tuple[int, int]]:
     """Each bit, with PERDURE_LONG=1; else one of each byte, and each of what ends a line."""
     for at, byte in enumerate(data):
-        for bit in range(8) if _LONG or byte == 10 else [at % 8]:
+        for bit in range(8) if LONG or byte == 10 else [at % 8]:
             yield at, bit
 
 
@@ -193,7 +191,7 @@ def test_what_was_acknowledged_is_there_or_refused(
     for image in images:
         for file in files_of(image):
             data = (image / file).read_bytes()
-            for _ in range(60 if _LONG else 3):
+            for _ in range(effort(3, 60)):
                 work = copy(image, tmp_path / "work", index=index)
                 changed = change(data, how, chance)
                 (work / file).write_bytes(changed)

@@ -9,10 +9,12 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
 import perdure
-from perdure import CorruptError, NotFoundError, ReadOnlyError
+from perdure import CorruptError, NotFoundError, ReadOnlyError, SchemaTooNewError
+from perdure.engines.jsonl.lines import seal_object
 from tests.engines.jsonl.making import (
     ONE,
     SAID,
@@ -150,11 +152,15 @@ def test_of_a_file_and_its_copy_the_one_in_its_place_counts(work: Path) -> None:
 def test_a_file_in_the_place_of_another_is_refused_or_moved(work: Path) -> None:
     two = work / next(file for file in files_of(work) if "/two-" in file)
     shutil.copy2(two, one(work))
+    known = (work / "index").exists()
 
     with perdure.open_sync(url_of(work)) as store:
         # The index knows what stood there; without one, nobody does.
-        if not store.sessions.find(ONE):
-            return
+        assert bool(store.sessions.find(ONE)) == known
+    check_others(work)
+    if not known:
+        return
+    with perdure.open_sync(url_of(work)) as store:
         assert heard(store, ONE) == SAID[ONE]
         with pytest.raises(CorruptError, match="of the same session"):
             say(store, ONE, "no")
@@ -283,6 +289,29 @@ def test_the_schema_is_not_changed_while_a_file_is_damaged(images: Images, tmp_p
             assert heard(store, ONE) == SAID[ONE]
             assert heard(store, TWO) == [*SAID[TWO], "more"]
         shutil.rmtree(work / "index")
+
+
+def of_a_later_format(path: Path) -> None:
+    """Its first line as a later perdure would write it, as long as before."""
+    first, end, rest = path.read_bytes().partition(b"\n")
+    head = msgspec.json.decode(first)
+    later = {name: head[name] for name in head if name not in {"len", "crc"}} | {"format": 2}
+    sealed = "len" in head
+    path.write_bytes((seal_object(later) if sealed else msgspec.json.encode(later) + end) + rest)
+
+
+@pytest.mark.parametrize("which", ["perdure.json", "journal.jsonl", "store.jsonl", "session"])
+def test_a_later_format_is_refused_before_anything_is_changed(which: str, work: Path) -> None:
+    of_a_later_format(one(work) if which == "session" else work / which)
+    own = {"lock", "writer.json", "index"}
+    files = [path for path in work.rglob("*") if path.is_file() and own.isdisjoint(path.parts)]
+    before = {path: path.read_bytes() for path in files}
+
+    for _ in range(2):
+        with pytest.raises(SchemaTooNewError, match="update perdure"):
+            perdure.open_sync(url_of(work))
+
+    assert {path: path.read_bytes() for path in files} == before
 
 
 # -- what does not belong there --------------------------------------------------------------

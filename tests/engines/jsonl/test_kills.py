@@ -12,12 +12,12 @@ from typing import NamedTuple
 import pytest
 
 import perdure
-from tests.engines.jsonl import lives
-from tests.engines.jsonl.lives import Writer, look, lost, make
+from tests.effort import effort
+from tests.engines.jsonl.lives import WORKS, look, lost
 from tests.engines.jsonl.test_index import dump
 from tests.engines.processes import side_by_side
 from tests.faults.rounds import rounds
-from tests.faults.writing import sleep_until
+from tests.faults.writing import Writer, make, sleep_until
 
 pytestmark = [
     pytest.mark.faults,
@@ -29,6 +29,8 @@ pytestmark = [
 
 #: Crashes that one directory goes through.
 ONE_LIFE = 12
+#: Whole lives of each kind of writer: the index is made anew at the end of one.
+KILLS = rounds(effort(3, 9)) * ONE_LIFE
 
 
 class Kills(NamedTuple):
@@ -42,7 +44,6 @@ class Kills(NamedTuple):
 def kill(folder: str, how: str, count: int, seed: int) -> Kills:
     """One directory goes through many crashes; now and then a new one is begun."""
     chance = random.Random(seed)
-    work = getattr(lives, how)
     acknowledged, wrong = 0, []
     stored: set[str] = set()
     for number in range(count):
@@ -53,7 +54,7 @@ def kill(folder: str, how: str, count: int, seed: int) -> Kills:
         if number % ONE_LIFE == 0:
             shutil.copytree(f"{folder}/new {how}", path)
             stored = set()
-        writer = Writer(url, f"{how}{number}", work)
+        writer = Writer(url, f"{how}{number}", WORKS[how])
         if chance.random() < 0.85:
             writer.wait_for_the_first()
         sleep_until(time.monotonic() + chance.random() * 0.015)
@@ -74,25 +75,14 @@ def rebuilt(path: Path) -> list[str]:
     return [] if dump(path) == before else [f"{path.name}: another index made of the files"]
 
 
-HOW = [
-    "append_and_turn",
-    "as_tasks",
-    "fold_all_the_time",
-    "compact_all_the_time",
-    "change_the_schema",
-]
-
-
-def test_five_hundred_kills_lose_nothing_acknowledged_and_leave_nothing_by_halves(
-    tmp_path: Path,
-) -> None:
+def test_kills_lose_nothing_acknowledged_and_leave_nothing_by_halves(tmp_path: Path) -> None:
     seed = random.randrange(2**32)
-    calls = [(str(tmp_path), how, rounds(100), seed + at) for at, how in enumerate(HOW)]
+    calls = [(str(tmp_path), how, KILLS, seed + at) for at, how in enumerate(WORKS)]
 
     done = side_by_side(kill, calls, seconds=600)
 
-    assert [one.wrong for one in done] == [[]] * len(HOW), f"seed {seed}"
-    assert sum(one.kills for one in done) >= 500
+    assert [one.wrong for one in done] == [[]] * len(WORKS), f"seed {seed}"
+    assert [one.kills for one in done] == [KILLS] * len(WORKS)
     assert all(one.acknowledged > one.kills / 2 for one in done)
 
 
@@ -122,6 +112,6 @@ def kill_first_opens(folder: str, count: int, seed: int) -> list[str]:
 
 def test_a_kill_while_the_schema_changes_leaves_the_old_one_or_the_new(tmp_path: Path) -> None:
     seed = random.randrange(2**32)
-    calls = [(str(tmp_path / "one"), rounds(15), seed), (str(tmp_path / "two"), rounds(15), ~seed)]
+    calls = [(str(tmp_path / f"{name}"), rounds(effort(10, 15)), seed + name) for name in range(2)]
 
     assert side_by_side(kill_first_opens, calls, seconds=300) == [[], []], f"seed {seed}"

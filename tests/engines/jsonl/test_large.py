@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import resource
 import time
 from pathlib import Path
@@ -12,10 +11,10 @@ import pytest
 
 import perdure
 from perdure import NewEvent, SessionKey
+from tests.effort import effort
 from tests.engines.processes import in_a_process
 
-LONG = os.environ.get("PERDURE_LONG") == "1"
-SESSIONS, MEGABYTES = (10_000, 400) if LONG else (1_000, 20)
+SESSIONS, MEGABYTES = effort(1_000, 10_000), effort(20, 400)
 
 pytestmark = [pytest.mark.faults, pytest.mark.slow, pytest.mark.timeout(1200)]
 

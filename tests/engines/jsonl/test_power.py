@@ -2,35 +2,31 @@
 
 from __future__ import annotations
 
-import os
 import random
 import shutil
-import signal
 import time
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
-import perdure
-from tests.engines.jsonl import lives
-from tests.engines.jsonl.lives import ONE, TASKS, Writer, look, lost, make
+from tests.effort import effort
+from tests.engines.jsonl.lives import WORKS, look, lost
 from tests.engines.processes import in_a_process
-from tests.faults.mounts import ALONE, Disk, refusal
+from tests.faults.mounts import ALONE, Disk
+from tests.faults.power import first_words_after
 from tests.faults.rounds import rounds
-from tests.faults.writing import sleep_until
+from tests.faults.writing import TASKS, Writer, make, sleep_until
 
-pytestmark = [pytest.mark.faults, pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [
+    pytest.mark.faults,
+    pytest.mark.slow,
+    pytest.mark.timeout(900),
+    pytest.mark.usefixtures("mounts"),
+]
 
-CUTS = 150 if os.environ.get("PERDURE_LONG") == "1" else 40
-HOW = ["append_and_turn", "as_tasks", "fold_all_the_time", "compact_all_the_time"]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _can_cut_power(tmp_path_factory: pytest.TempPathFactory) -> None:
-    why_not = refusal(str(tmp_path_factory.mktemp("tried")))
-    if why_not:
-        pytest.skip(why_not)
+CUTS = rounds(effort(30, 150))
+HOW = ["one_by_one", "as_tasks", "fold_all_the_time", "compact_all_the_time"]
 
 
 class Cut(NamedTuple):
@@ -65,7 +61,7 @@ def cut_once(disk: Disk, number: int, durability: str, chance: random.Random) ->
     with disk.running() as mounted:
         url = f"jsonl:///{mounted}/agent"
         before, _ = look(url)
-        writer = Writer(url, f"{how}{number}", getattr(lives, how), durability)
+        writer = Writer(url, f"{how}{number}", WORKS[how], durability)
         writer.wait_for_the_first()
         sleep_until(time.monotonic() + chance.random() * 0.04)
         # Only what was heard before counts: an fsync that the cut has interrupted may report
@@ -85,7 +81,7 @@ def cut_once(disk: Disk, number: int, durability: str, chance: random.Random) ->
     return Cut(len(told), unheard, missing, wrong)
 
 
-def test_forty_power_cuts_lose_nothing_acknowledged(tmp_path: Path) -> None:
+def test_power_cuts_lose_nothing_acknowledged(tmp_path: Path) -> None:
     seed = random.randrange(2**32)
     cuts = in_a_process(cut_power, str(tmp_path), "full", CUTS, seed, under=ALONE, seconds=600)
 
@@ -106,31 +102,8 @@ def test_with_durability_normal_the_last_writes_may_be_lost_but_nothing_is_broke
     assert cuts[-1].lost != []
 
 
-def cut_power_at_once(folder: str, cuts: int) -> list[list[str]]:
-    """Make a store in a new folder, append, cut: what is there after each of the cuts."""
-    disk = Disk(Path(folder))
-    found = []
-    for number in range(cuts):
-        with disk.running() as mounted:
-            pid = os.fork()
-            if pid == 0:
-                store = perdure.open_sync(f"jsonl:///{mounted}/new {number}/folder/agent")
-                store.sessions.create(*ONE)
-                store.events.append(ONE, "the first words")
-                os.kill(os.getpid(), signal.SIGSTOP)
-            os.waitpid(pid, os.WUNTRACED)
-            disk.cut_power()
-            os.kill(pid, signal.SIGKILL)
-            os.waitpid(pid, 0)
-        with disk.running() as mounted:
-            url = f"jsonl:///{mounted}/new {number}/folder/agent"
-            with perdure.open_sync(url) as store:
-                there = store.sessions.find(ONE) is not None
-                found.append([e.content for e in store.events.read(ONE)] if there else [])
-    return found
-
-
 def test_a_directory_that_was_just_made_survives_a_power_cut(tmp_path: Path) -> None:
-    found = in_a_process(cut_power_at_once, str(tmp_path), rounds(5), under=ALONE)
+    url = "jsonl:///{place}/agent"
+    found = in_a_process(first_words_after, rounds(5), str(tmp_path), url, under=ALONE)
 
     assert found == [["the first words"]] * rounds(5)

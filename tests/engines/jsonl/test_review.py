@@ -148,7 +148,7 @@ _ADDED = "CREATE TABLE added (part TEXT NOT NULL PRIMARY KEY, one TEXT)"
 
 
 @pytest.mark.parametrize(
-    ("of", "name"), [(generations, "_write_all"), (generations, "_swap_in"), (disk, "replace")]
+    ("of", "name"), [(generations, "_write_all"), (generations, "swap_in"), (disk, "replace")]
 )
 def test_a_change_of_the_schema_that_is_interrupted_leaves_the_old_or_the_new_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, of: Any, name: str

@@ -44,6 +44,8 @@ def _of(kind: type[Any]) -> Any:
 
 def _store(uri: str, options: dict[str, Any]) -> Store:
     url = uri.removeprefix(_PREFIX)
+    # Addresses of ADK have slashes; this one of ours has none.
+    url = "memory:" if url == "memory://" else url
     given = {name: value for name, value in options.items() if name not in _NOT_OURS}
     key = (url, repr(sorted(given.items())))
     store = _stores.get(key)

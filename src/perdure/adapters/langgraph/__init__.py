@@ -1,4 +1,7 @@
-"""LangGraph's checkpointer over a perdure store: see `PerdureSaver`."""
+"""LangGraph's checkpointer and its long-term memory over a perdure store.
+
+See `PerdureSaver` and `PerdureStore`; `PerdureKeyValueStore` is LangChain's store of bytes.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,22 @@ try:
 except ImportError as error:
     raise missing(__name__, "langgraph", error) from error
 
+from perdure.adapters.langgraph.caches import PerdureKeyValueStore
+from perdure.adapters.langgraph.longterm import PerdureStore
+from perdure.adapters.langgraph.messages import (
+    aadd_messages,
+    add_messages,
+    aload_messages,
+    load_messages,
+)
 from perdure.adapters.langgraph.saver import PerdureSaver
 
-__all__ = ["PerdureSaver"]
+__all__ = [
+    "PerdureKeyValueStore",
+    "PerdureSaver",
+    "PerdureStore",
+    "aadd_messages",
+    "add_messages",
+    "aload_messages",
+    "load_messages",
+]

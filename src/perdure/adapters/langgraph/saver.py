@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from types import TracebackType
-from typing import Any, Self
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
-from perdure.adapters.colours import both
 from perdure.adapters.langgraph import plans
 from perdure.adapters.langgraph.encoding import (
     CLEAR,
@@ -22,9 +19,9 @@ from perdure.adapters.langgraph.encoding import (
     where,
     writes_of,
 )
+from perdure.adapters.langgraph.owning import Owning
 from perdure.adapters.langgraph.plans import Asked, Call, Found, Plan, call
 from perdure.errors import InvalidError, NotFoundError
-from perdure.opening import open_sync
 from perdure.records import Lineage, Page
 from perdure.store import Store, SyncStore
 
@@ -33,7 +30,7 @@ _WRITES = 10_000
 _DIGITS = 32
 
 
-class PerdureSaver(BaseCheckpointSaver):
+class PerdureSaver(Owning, BaseCheckpointSaver):
     """A LangGraph checkpointer over ``store.checkpoints``.
 
     ``PerdureSaver(store)`` takes a `Store` or a `SyncStore`, which stays the caller's to close;
@@ -67,67 +64,11 @@ class PerdureSaver(BaseCheckpointSaver):
         if serde is not None and allowlist:
             raise InvalidError("give the allowlist to your serializer", "allowlist")
         strict = JsonPlusSerializer(allowed_msgpack_modules=tuple(allowlist) or None)
-        super().__init__(serde=serde or strict)
-        self.store = store
-        self._sync, self._async = both(store)
+        super().__init__(store, serde=serde or strict)
         self._clear = None if clear_metadata is None else (*CLEAR, *clear_metadata)
         self._order = order
         self._fenced = fenced
         self._owner = owner
-
-    # -- opening and closing -----------------------------------------------------------------
-
-    @classmethod
-    def from_conn_string(cls, conn_string: str, **options: Any) -> Self:
-        """A saver with a store of its own, for ``with`` or ``async with``, or to be closed.
-
-        A URL of perdure, a path of an SQLite file, or ``:memory:``. The options are those of
-        `PerdureSaver`.
-        """
-        return cls(open_sync(_url(conn_string)), **options)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self.aclose()
-
-    def close(self) -> None:
-        """Finish what was accepted and close the store; idempotent."""
-        self._sync.close()
-
-    async def aclose(self) -> None:
-        """The same, without holding up the loop."""
-        await asyncio.to_thread(self.close)
-
-    def setup(self) -> Awaitable[None]:
-        """Bring the schema up to date; it is done when this returns, and may be awaited as well.
-
-        Not needed unless the store was opened with ``auto_migrate=False``. Any number of
-        processes may call it at once.
-        """
-        self._sync.migrate()
-        return _Done()
-
-    async def asetup(self) -> None:
-        """The same, without holding up the loop."""
-        await self._async.migrate()
 
     # -- putting -----------------------------------------------------------------------------
 
@@ -143,7 +84,8 @@ class PerdureSaver(BaseCheckpointSaver):
         It is on disk when this returns. Of ``new_versions`` the values are stored, as far as there
         are some; other channels are as they were.
         """
-        return self._run(self._put(config, checkpoint, metadata, new_versions))
+        args, options = self._put(config, checkpoint, metadata, new_versions)
+        return config_of(*self._sync.checkpoints.put(*args, **options))
 
     async def aput(
         self,
@@ -153,7 +95,8 @@ class PerdureSaver(BaseCheckpointSaver):
         new_versions: Mapping[str, Any],
     ) -> Any:
         """The same, awaited."""
-        return await self._arun(self._put(config, checkpoint, metadata, new_versions))
+        args, options = self._put(config, checkpoint, metadata, new_versions)
+        return config_of(*await self._async.checkpoints.put(*args, **options))
 
     def _put(
         self,
@@ -161,12 +104,11 @@ class PerdureSaver(BaseCheckpointSaver):
         checkpoint: Mapping[str, Any],
         metadata: Mapping[str, Any],
         new_versions: Mapping[str, Any],
-    ) -> Plan:
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         args, options = put_arguments(
             self.serde, config, checkpoint, metadata, new_versions, self._clear
         )
-        key = yield call("put", *args, **options, **self._said(config))
-        return config_of(*key)
+        return args, options | self._said(config)
 
     def put_writes(
         self,
@@ -180,7 +122,8 @@ class PerdureSaver(BaseCheckpointSaver):
         A regular write that is there already stays, a special one (errors, interrupts, answers) is
         replaced: each write by itself.
         """
-        self._run(self._put_writes(config, writes, task_id, task_path))
+        for args, options in self._put_writes(config, writes, task_id, task_path):
+            self._sync.checkpoints.put_writes(*args, **options)
 
     async def aput_writes(
         self,
@@ -190,18 +133,17 @@ class PerdureSaver(BaseCheckpointSaver):
         task_path: str = "",
     ) -> None:
         """The same, awaited."""
-        await self._arun(self._put_writes(config, writes, task_id, task_path))
+        for args, options in self._put_writes(config, writes, task_id, task_path):
+            await self._async.checkpoints.put_writes(*args, **options)
 
     def _put_writes(
         self, config: Config, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str
-    ) -> Plan:
+    ) -> Iterator[tuple[tuple[Any, ...], dict[str, Any]]]:
         at = where(config)
         new = writes_of(self.serde, writes)
+        options = {"namespace": at.namespace, "task_path": task_path, **self._said(config)}
         for start in range(0, len(new), _WRITES):
-            yield call(
-                "put_writes", at.lineage, at.id, task_id, new[start : start + _WRITES],
-                namespace=at.namespace, task_path=task_path, **self._said(config),
-            )  # fmt: skip
+            yield (at.lineage, at.id, task_id, new[start : start + _WRITES]), options
 
     def _said(self, config: Config) -> dict[str, Any]:
         """Whose the thread is, and who may write to it."""
@@ -212,18 +154,19 @@ class PerdureSaver(BaseCheckpointSaver):
 
     def get_tuple(self, config: Config) -> CheckpointTuple | None:
         """The checkpoint of the config; without an id the latest; None if there is none."""
-        return self._run(self._get_tuple(config))
+        args, options = self._asked_for(config)
+        found = self._sync.checkpoints.find_tuple(*args, **options)
+        return None if found is None else tuple_of(self.serde, found)
 
     async def aget_tuple(self, config: Config) -> CheckpointTuple | None:
         """The same, awaited."""
-        return await self._arun(self._get_tuple(config))
-
-    def _get_tuple(self, config: Config) -> Plan:
-        at = where(config)
-        found = yield call(
-            "find_tuple", at.lineage, at.id, namespace=at.namespace, order=self._order
-        )
+        args, options = self._asked_for(config)
+        found = await self._async.checkpoints.find_tuple(*args, **options)
         return None if found is None else tuple_of(self.serde, found)
+
+    def _asked_for(self, config: Config) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        at = where(config)
+        return (at.lineage, at.id), {"namespace": at.namespace, "order": self._order}
 
     def list(
         self,
@@ -392,13 +335,6 @@ class PerdureSaver(BaseCheckpointSaver):
             return None, error
 
 
-class _Done:
-    """What was done already, for those who await it."""
-
-    def __await__(self) -> Any:
-        return iter(())
-
-
 def _next(plan: Plan, outcome: tuple[Any, Exception | None]) -> Any:
     result, error = outcome
     return plan.send(result) if error is None else plan.throw(error)
@@ -426,15 +362,6 @@ def _copied(source: str, target: str) -> Plan:
         yield call("copy_lineage", str(source), str(target))
     except NotFoundError:
         return
-
-
-def _url(conn_string: str) -> str:
-    if conn_string == ":memory:":
-        return "memory:"
-    scheme, mark, _ = conn_string.partition(":")
-    # A drive of Windows has one letter.
-    is_url = "://" in conn_string or (mark and scheme == "memory")
-    return conn_string if is_url else f"sqlite:///{conn_string}"
 
 
 __all__ = ["PerdureSaver"]

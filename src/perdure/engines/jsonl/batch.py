@@ -83,8 +83,14 @@ class JournaledBatch(Batch):
         super()._roll_back()
 
     def _commit(self) -> None:
-        with self._directory.doubted(but=apsw.Error):
+        # As `doubted` does, which takes longer to come into than the rest of it.
+        try:
             self._commit_everywhere()
+        except apsw.Error:
+            raise
+        except BaseException as error:
+            self._directory.doubt(error)
+            raise
 
     def _commit_everywhere(self) -> None:
         if self._capture.schema:

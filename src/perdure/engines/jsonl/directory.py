@@ -32,6 +32,7 @@ _FOLD_BYTES = 16 * 1024 * 1024
 _WORN_BYTES = 1024 * 1024
 _CACHED = 20_000
 _encode = msgspec.json.Encoder().encode
+_REACH = JSONL.reach.texts["sqlite"]
 log = logging.getLogger("perdure")
 
 
@@ -119,11 +120,15 @@ class Directory:
         except but:
             raise
         except BaseException as error:
-            self.distrust()
-            # Some of ours are an OSError too.
-            if isinstance(error, OSError) and not isinstance(error, PerdureError):
-                raise disk.failure(error, self.folder) from error
+            self.doubt(error)
             raise
+
+    def doubt(self, error: BaseException) -> None:
+        """`distrust` after this; raises what there is to say of it, if that is something else."""
+        self.distrust()
+        # Some of ours are an OSError too.
+        if isinstance(error, OSError) and not isinstance(error, PerdureError):
+            raise disk.failure(error, self.folder) from error
 
     def path(self, name: str) -> str:
         """The whole path of a file of the directory."""
@@ -143,7 +148,8 @@ class Directory:
             steps = list(shape.steps(before, after, short=file.of != NOBODY))
             if steps:
                 groups.setdefault(file, []).extend(steps)
-                _weigh(file, before, after, steps)
+                if before is not None:
+                    _weigh(file, before, after, steps)
         for file in groups:
             if file.damage:
                 raise CorruptError(f"{file.damage}; it is read-only: see `perdure doctor`")
@@ -211,7 +217,7 @@ class Directory:
         for file in lengths:
             if not file.length:
                 file.note(connection, 0)
-        run(connection, JSONL.reach(lsn=lsn))
+        connection.execute(_REACH, (lsn,))
         self._to_journal(lines)
         self._pending = _Pending(lsn, lengths, writes)
 
@@ -335,9 +341,7 @@ def _group(at: int, head: dict[str, object] | None, rows: bytes) -> bytes:
     return b'{"at":%d,%b"rows":%b}' % (at, first, rows)
 
 
-def _weigh(file: File, before: Values | None, after: Values | None, steps: Sequence[bytes]) -> None:
-    if before is None:
-        return
+def _weigh(file: File, before: Values, after: Values | None, steps: Sequence[bytes]) -> None:
     file.dead += sum(map(len, steps))
     if after is None:
         file.removed = True

@@ -41,19 +41,30 @@ def make_folders(path: str) -> list[str]:
 
 def write_at(descriptor: int, at: int, data: bytes) -> None:
     """Write all of the data at that place."""
+    written = _write_once(descriptor, data, at)
+    while written < len(data):
+        # Cut short by a signal, or by a disk that is full: the next one says so.
+        written += _write_once(descriptor, data[written:], at + written)
+
+
+def _seek_and_write(descriptor: int, data: bytes, at: int) -> int:
     os.lseek(descriptor, at, os.SEEK_SET)
-    view = memoryview(data)
-    while view:
-        view = view[os.write(descriptor, view) :]
+    return os.write(descriptor, data)
 
 
-def sync(descriptor: int) -> None:
-    """Have the file's data on the disk."""
+#: Windows has no `pwrite`.
+_write_once = getattr(os, "pwrite", _seek_and_write)
+
+
+def sync(descriptor: int, *, times: bool = False) -> None:
+    """Have the file's data on the disk, and if need be the time when it was changed."""
     if sys.platform == "darwin":
         # There fsync leaves them in the cache of the drive.
         import fcntl  # noqa: PLC0415 - not on every platform
 
         fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
+    elif times:
+        os.fsync(descriptor)
     else:
         _sync_data(descriptor)
 
@@ -80,7 +91,8 @@ def sync_path(path: str) -> None:
     except FileNotFoundError:
         return
     try:
-        os.fsync(descriptor)
+        # The index knows a file by it.
+        sync(descriptor, times=True)
     finally:
         os.close(descriptor)
 

@@ -99,6 +99,7 @@ class JsonlEngine(SqliteEngine):
         self._folder = folder_of(options.url)
         self._syncs = options.durability
         super().__init__(at_url(options, f"sqlite:///{os.path.join(self._folder, INDEX)}"), setup)
+        self._spoilt = f"{self._path}{SPOILT}"
         self._readers = _IndexReaders(self._connect, self._which_is_read, self._spoil)
         self._directory: Directory | None = None
         self._capture: Capture | None = None
@@ -139,12 +140,13 @@ class JsonlEngine(SqliteEngine):
             if not writes:
                 directory.writer.leave()
 
-    def _recover(self, directory: Directory) -> None:
+    def _recover(self, directory: Directory) -> bool:
+        """Have it known how things stand; whether that had to be read."""
         if self._syncs == "full" or not directory.durability:
             # Of several stores of this process, the most careful one decides.
             directory.durability, directory.journal.syncs = self._syncs, self._syncs == "full"
         if directory.trusted:
-            return
+            return False
         make(self._folder)
         try:
             directory.writer.say()
@@ -156,11 +158,12 @@ class JsonlEngine(SqliteEngine):
             raise disk.failure(error, self._folder) from error
         except apsw.Error as error:
             raise translate(error, self._folder) from error
+        return True
 
     def _spoil(self) -> None:
         """The index is damaged: whoever takes the directory next makes it anew from the files."""
         with suppress(OSError):
-            os.close(disk.open_private(f"{self._path}{SPOILT}"))
+            os.close(disk.open_private(self._spoilt))
         if self._directory is not None:
             self._directory.trusted = False
 
@@ -272,12 +275,14 @@ class JsonlEngine(SqliteEngine):
                 directory.writer.say()
             else:
                 directory.distrust()
-        if not self._which_index() or os.path.exists(f"{self._path}{SPOILT}"):
+        index = self._which_index()
+        if not index or os.access(self._spoilt, os.F_OK):
             directory.distrust()
-        self._recover(directory)
+        anew = self._recover(directory)
         if directory.damage:
             raise CorruptError(f"{directory.damage}; nothing is written: see `perdure doctor`")
-        index = self._which_index()
+        if anew:
+            index = self._which_index()
         if self._index != index:
             self._reconnect()
             self._index = index

@@ -14,9 +14,9 @@ import msgspec
 
 from perdure.engines import sqlite_examining
 from perdure.engines.examinations import Examination, Finding
-from perdure.engines.jsonl.files import COMMON
+from perdure.engines.jsonl.files import COMMON, Noted, noted_in
 from perdure.engines.jsonl.generations import digest_of
-from perdure.engines.jsonl.lines import FORMAT
+from perdure.engines.jsonl.lines import FORMAT, NOT_AS_WRITTEN
 from perdure.engines.jsonl.paths import (
     ABOUT,
     INDEX,
@@ -27,7 +27,7 @@ from perdure.engines.jsonl.paths import (
     STORE,
     session_files,
 )
-from perdure.engines.jsonl.scanning import NOT_AS_WRITTEN, JournalScan, Scan, scan, scan_journal
+from perdure.engines.jsonl.scanning import JournalScan, Scan, scan, scan_journal
 from perdure.engines.jsonl.statements import JSONL, run
 from perdure.engines.jsonl.writer import Writer
 from perdure.operation import Operation
@@ -42,25 +42,12 @@ _EXPECTED = {
 }  # fmt: skip
 
 
-class _Noted(NamedTuple):
-    """What the index notes of a file."""
-
-    path: str
-    part: str
-    uid: str
-    length: int
-    mtime: int
-    dead: int
-    removed: int
-    damage: str
-
-
 class _Index(NamedTuple):
     """What the index notes of itself; ``why``: why there is none that can be used."""
 
     lsn: int = -1
     schema: str = ""
-    files: dict[str, _Noted] = {}  # noqa: RUF012 - never changed
+    files: dict[str, Noted] = {}  # noqa: RUF012 - never changed
     why: str = ""
     damaged: bool = False
 
@@ -141,7 +128,7 @@ class Examining:
         try:
             with closing(sqlite_examining.reading(path)) as connection:
                 state = run(connection, JSONL.state())
-                files = {row[0]: _Noted(*row) for row in run(connection, JSONL.every_file())}
+                files = noted_in(connection)
                 return _Index(state[0][0], state[0][1], files) if state else _Index()
         except apsw.Error as error:
             return _Index(why=f"{error}{_REMEDY}", damaged=True)
@@ -160,12 +147,11 @@ class Examining:
         noted = index.files.get(one.path)
         if part is not None:
             begins, ends = part
-            if one.size < begins:
-                ends_at = f"it ends at byte {one.size}"
-                return f"lines are missing: {ends_at}, the journal goes on at {begins}"
             if one.size == ends:
                 return ""
-            return f"it ends at byte {one.size}, the journal at {ends}"
+            ends_at = f"it ends at byte {one.size}, the journal"
+            missing = f"lines are missing: {ends_at} goes on at {begins}"
+            return missing if one.size < begins else f"{ends_at} at {ends}"
         if noted is None or noted.damage or index.lsn < journal.lsn or one.size == noted.length:
             return ""
         return f"it has {one.size} bytes, the index knows of {noted.length}"
@@ -181,7 +167,7 @@ class Examining:
             else:
                 self._fault(one.path, bad.why, bad.number)
         short = self._short_of(one, journal, index)
-        if "missing" in short:
+        if part is not None and one.size < part[0]:
             self._fault(one.path, short, one.lines)
         elif short and part is not None:
             self._in_passing(one.path, f"{short}: made so when the store is opened")

@@ -6,7 +6,7 @@ import os
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
@@ -70,11 +70,35 @@ class File:
         run(connection, statement)
 
 
-def common_file(path: str) -> File:
-    """The file of what belongs to no session, or of the search index."""
-    return File(path)
+class Noted(NamedTuple):
+    """What the index notes of a file."""
+
+    path: str
+    part: str
+    uid: str
+    length: int
+    mtime: int
+    dead: int
+    removed: int
+    damage: str
+
+    @property
+    def of(self) -> tuple[str, str]:
+        """The part and uid of its session."""
+        return self.part, self.uid
+
+    @property
+    def file(self) -> File:
+        """The file as it was then, without the names of its session."""
+        return File(self.path, self.of, {}, self.length, self.dead, bool(self.removed), self.damage)
 
 
+def noted_in(connection: apsw.Connection) -> dict[str, Noted]:
+    """What an index notes of each file, by the file's path."""
+    return {row[0]: Noted(*row) for row in run(connection, JSONL.every_file())}
+
+
+#: The files of what belongs to no session, and of the search index.
 COMMON = (STORE, SEARCH)
 
 
@@ -89,6 +113,20 @@ def data_of(
     """What a write puts at that place of a file; its first line too, if the file is new."""
     first = b"" if head is None else seal_object(head)
     return first + record_line(lsn, at + len(first), op, bytes(rows))
+
+
+class Recorded(msgspec.Struct):
+    """A `record_line` as it is read."""
+
+    lsn: int
+    at: int
+    op: str
+    rows: list[Step]
+
+
+recorded = msgspec.json.Decoder(Recorded).decode
+steps_of = msgspec.json.Decoder(list[Step]).decode
+"""The steps of the rows of one file in a line of the journal."""
 
 
 class Appender:

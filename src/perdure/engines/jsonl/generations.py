@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from perdure.engines.jsonl import disk
 from perdure.engines.jsonl.directory import Directory
-from perdure.engines.jsonl.files import COMMON, NOBODY, File, joined, record_line
+from perdure.engines.jsonl.files import COMMON, NOBODY, File, joined, noted_in, record_line
 from perdure.engines.jsonl.lines import seal_object
 from perdure.engines.jsonl.paths import NEXT, SCHEMA, SEARCH, SESSIONS, STORE, session_file
 from perdure.engines.jsonl.shapes import Shape, shapes_of
@@ -28,6 +28,11 @@ def digest_of(schema: str) -> str:
     return blake2b(schema.encode(), digest_size=16).hexdigest() if schema else ""
 
 
+def schema_of(connection: apsw.Connection) -> str:
+    """What makes the tables and indexes that an index has, but for the engine's own."""
+    return "".join(f"{text};\n" for (text,) in run(connection, JSONL.schema()))
+
+
 def commit_schema(directory: Directory, connection: apsw.Connection) -> None:
     """Commit the change of the schema, and have every file in it.
 
@@ -35,8 +40,7 @@ def commit_schema(directory: Directory, connection: apsw.Connection) -> None:
     the schema is changed once more.
     """
     _refuse_damage(connection)
-    texts = [text for (text,) in run(connection, JSONL.schema())]
-    schema = "".join(f"{text};\n" for text in texts)
+    schema = schema_of(connection)
     shapes = shapes_of(connection)
     with directory.doubted():
         run(connection, JSONL.begin(lsn=directory.lsn, schema=digest_of(schema)))
@@ -44,17 +48,17 @@ def commit_schema(directory: Directory, connection: apsw.Connection) -> None:
         directory.know(shapes, digest_of(schema), directory.lsn)
         files = _write_all(directory, connection, schema)
         directory.begin_journal(swap=True)
-        _swap_in(directory, [*(file.path for file in files), SCHEMA])
+        swap_in(directory, [*(file.path for file in files), SCHEMA])
         directory.begin_journal()
         directory.note(connection, files)
 
 
 def _refuse_damage(connection: apsw.Connection) -> None:
     """A damaged file cannot be written anew, and its lines are of the old schema."""
-    for path, _, uid, _, _, _, _, damage in run(connection, JSONL.every_file()):
-        if damage and (uid or path in COMMON):
+    for one in noted_in(connection).values():
+        if one.damage and (one.uid or one.path in COMMON):
             raise CorruptError(
-                f"{damage}; the schema cannot be changed until it is mended or removed: "
+                f"{one.damage}; the schema cannot be changed until it is mended or removed: "
                 "see `perdure doctor`"
             )
 
@@ -64,10 +68,9 @@ def _write_all(directory: Directory, connection: apsw.Connection, schema: str) -
     files += [_session(directory, connection, of) for of in _sessions(directory, connection)]
     paths = {file.path for file in files}
     # Nothing of the old schema stays: not what is left of sessions that are gone, either.
-    for path, part, uid, *_ in run(connection, JSONL.every_file()):
-        if uid and path not in paths:
-            files.append(File(path, (part, uid)))
-    kept = [file for file in files if _write_next(directory, connection, file, there=True)]
+    gone = [one for path, one in noted_in(connection).items() if one.uid and path not in paths]
+    files += [File(one.path, one.of) for one in gone]
+    kept = [file for file in files if write_next(directory, connection, file, there=True)]
     disk.replace(directory.path(f"{SCHEMA}{NEXT}"), schema.encode())
     return kept
 
@@ -94,13 +97,12 @@ def to_rewrite(
 ) -> list[File]:
     """The files that tell of what was removed; ``everything``: of anything that is so no longer."""
     found = []
-    for path, part, uid, length, _, dead, removed, damage in run(connection, JSONL.every_file()):
-        of = part, uid
+    for path, one in noted_in(connection).items():
         # A copy that somebody made, say: what is in it is not known.
-        stray = of == NOBODY and path not in COMMON
-        gone = of != NOBODY and not directory.names_of(of, (), connection)
-        if removed or gone or stray or (everything and dead):
-            found.append(File(path, of, {}, length, dead, bool(removed), damage))
+        stray = one.of == NOBODY and path not in COMMON
+        gone = one.of != NOBODY and not directory.names_of(one.of, (), connection)
+        if one.removed or gone or stray or (everything and one.dead):
+            found.append(one.file)
     return found
 
 
@@ -113,8 +115,8 @@ def rewrite(directory: Directory, connection: apsw.Connection, files: Iterable[F
     with directory.doubted():
         for file in files:
             file.names = directory.names_of(file.of, (), connection)
-            if _write_next(directory, connection, file):
-                _swap_in(directory, [file.path])
+            if write_next(directory, connection, file):
+                swap_in(directory, [file.path])
                 directory.note(connection, [file])
             else:
                 _remove(directory, connection, file)
@@ -139,7 +141,8 @@ def _remove(directory: Directory, connection: apsw.Connection, file: File) -> No
     disk.sync_folder(folder)
 
 
-def _swap_in(directory: Directory, paths: Iterable[str]) -> None:
+def swap_in(directory: Directory, paths: Iterable[str]) -> None:
+    """Put files that were written anew in the place of the old ones."""
     folders = set()
     for path in paths:
         whole = directory.path(path)
@@ -149,7 +152,7 @@ def _swap_in(directory: Directory, paths: Iterable[str]) -> None:
     disk.sync_all(folders, disk.sync_folder)
 
 
-def _write_next(
+def write_next(
     directory: Directory, connection: apsw.Connection, file: File, *, there: bool = False
 ) -> bool:
     """Write the file that is to take its place; False if nothing would be in it.
@@ -190,7 +193,7 @@ def _lines(directory: Directory, connection: apsw.Connection, file: File) -> Ite
     rows: list[bytes] = []
     size = 0
     for shape in sorted(directory.shapes.values(), key=lambda shape: not shape.names):
-        for row in _rows(connection, shape, file):
+        for row in rows_of(connection, shape, file):
             rows.append(shape.put(row, short=file.of != NOBODY))
             size += len(rows[-1])
             if size > _LINE_BYTES:
@@ -200,7 +203,8 @@ def _lines(directory: Directory, connection: apsw.Connection, file: File) -> Ite
         yield joined(rows)
 
 
-def _rows(connection: apsw.Connection, shape: Shape, file: File) -> Iterator[tuple[object, ...]]:
+def rows_of(connection: apsw.Connection, shape: Shape, file: File) -> Iterator[tuple[object, ...]]:
+    """The rows of a table that are in a file."""
     if shape.passing or shape.found != (file.path == SEARCH):
         return
     if file.of != NOBODY:

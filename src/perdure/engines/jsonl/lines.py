@@ -15,6 +15,8 @@ from zlib import crc32
 import msgspec
 
 FORMAT = 1
+#: What is wrong with a line that has no body.
+NOT_AS_WRITTEN = "it is not as it was written (length or checksum)"
 _BEGINNING = re.compile(rb'\{"len":(\d{1,15}),"crc":"([0-9a-f]{8})",')
 _encode = msgspec.json.Encoder().encode
 

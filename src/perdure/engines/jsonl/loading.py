@@ -9,8 +9,8 @@ from typing import Any, BinaryIO
 import apsw
 import msgspec
 
-from perdure.engines.jsonl.files import COMMON, NOBODY, File
-from perdure.engines.jsonl.lines import FORMAT, Line, lines_of
+from perdure.engines.jsonl.files import COMMON, NOBODY, File, recorded
+from perdure.engines.jsonl.lines import FORMAT, NOT_AS_WRITTEN, Line, lines_of
 from perdure.engines.jsonl.paths import STORE, session_file, session_files
 from perdure.engines.jsonl.shapes import Shape, Step, Values, shapes_of
 from perdure.engines.jsonl.statements import JSONL, create, run
@@ -21,13 +21,6 @@ Shapes = Mapping[str, Shape]
 Gathered = dict[str, dict[Values, dict[int, Any]]]
 
 
-class _Record(msgspec.Struct):
-    lsn: int
-    at: int
-    op: str
-    rows: list[Step]
-
-
 class _Head(msgspec.Struct):
     perdure: str
     format: int
@@ -35,14 +28,13 @@ class _Head(msgspec.Struct):
     uid: str = ""
 
 
-_record = msgspec.json.Decoder(_Record).decode
 _head = msgspec.json.Decoder(_Head).decode
 
 
 def lsn_of(body: bytes) -> int:
     """The number of the write that a line is of; -1 if it is of none."""
     try:
-        return _record(body).lsn
+        return recorded(body).lsn
     except msgspec.DecodeError:
         return -1
 
@@ -117,11 +109,11 @@ class Reading:
 
     def _rows(self, line: Line) -> list[Step] | None:
         if line.body is None:
-            raise CorruptError("it is not as it was written (length or checksum)")
+            raise CorruptError(NOT_AS_WRITTEN)
         if line.number == 1:
             self._begin(line.body)
             return None
-        record = _record(line.body)
+        record = recorded(line.body)
         if record.at != line.at:
             raise CorruptError(f"it was written at byte {record.at}, and stands at {line.at}")
         if self._last is not None and record.lsn > self._last:

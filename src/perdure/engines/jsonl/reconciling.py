@@ -4,28 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import NamedTuple
 
 import apsw
 
 from perdure.engines.jsonl import lacking
 from perdure.engines.jsonl.directory import Directory, log
-from perdure.engines.jsonl.files import COMMON, NOBODY, File
+from perdure.engines.jsonl.files import COMMON, NOBODY, File, Noted, noted_in
 from perdure.engines.jsonl.loading import Reading, copied, forget_session, gathered, load
 from perdure.engines.jsonl.paths import session_files
 from perdure.engines.jsonl.shapes import shapes_of
 from perdure.engines.jsonl.statements import JSONL, run
-
-
-class _Known(NamedTuple):
-    path: str
-    part: str
-    uid: str
-    length: int
-    mtime: int
-    dead: int
-    removed: int
-    damage: str
 
 
 class Reconciling:
@@ -53,7 +41,7 @@ class Reconciling:
         self._lacking = lacking.read(directory.folder)
         self._there: dict[str, os.stat_result] = {}
         self._shapes = shapes_of(connection)
-        self._known = {row[0]: _Known(*row) for row in run(connection, JSONL.every_file())}
+        self._known = noted_in(connection)
 
     def run(self) -> bool:
         """Whether it could be done: a changed file of no session wants a new index."""
@@ -107,7 +95,7 @@ class Reconciling:
         log.info("%s was changed: it is read again", self._directory.path(path))
         try:
             with self._connection:
-                for of in {reading.file.of} | ({(known.part, known.uid)} if known else set()):
+                for of in {reading.file.of} | ({known.of} if known else set()):
                     if of != NOBODY:
                         forget_session(self._connection, self._shapes, of)
                 load(self._connection, self._shapes, tables)
@@ -129,10 +117,10 @@ class Reconciling:
         others = [path for path in paths if path != reading.file.path and path in self._there]
         return File(others[0]) if others else None
 
-    def _note_damage(self, reading: Reading, known: _Known | None) -> None:
+    def _note_damage(self, reading: Reading, known: Noted | None) -> None:
         log.warning("%s: it is read-only now: see `perdure doctor`", reading.file.damage)
         if known is not None:
-            reading.file.of = known.part, known.uid
+            reading.file.of = known.of
             reading.file.dead, reading.file.removed = known.dead, bool(known.removed)
         self._note(reading)
 
@@ -148,7 +136,7 @@ class Reconciling:
     def _let_go(self, path: str) -> None:
         """A file that somebody removed: its session goes; what belongs to none cannot."""
         known = self._known[path]
-        if not known.length or ((known.part, known.uid) == NOBODY and path not in COMMON):
+        if not known.length or (known.of == NOBODY and path not in COMMON):
             # It was never written, since a crash came before; or it was of nobody.
             run(self._connection, JSONL.forget_file(path=path))
             return
@@ -166,4 +154,4 @@ class Reconciling:
             return
         self._lacking.pop(known.uid, None)
         log.warning("%s is gone: so is its session", self._directory.path(path))
-        forget_session(self._connection, self._shapes, (known.part, known.uid))
+        forget_session(self._connection, self._shapes, known.of)

@@ -15,7 +15,7 @@ import msgspec
 
 from perdure.engines.jsonl import disk, lacking
 from perdure.engines.jsonl.directory import Directory, log
-from perdure.engines.jsonl.files import COMMON, NOBODY, File, data_of
+from perdure.engines.jsonl.files import COMMON, NOBODY, File, data_of, noted_in, steps_of
 from perdure.engines.jsonl.generations import digest_of
 from perdure.engines.jsonl.journal import Found, Group, Head, Record, read
 from perdure.engines.jsonl.lines import FORMAT, lines_of
@@ -32,13 +32,12 @@ from perdure.engines.jsonl.paths import (
     session_files,
 )
 from perdure.engines.jsonl.reconciling import Reconciling
-from perdure.engines.jsonl.shapes import Step, shapes_of
+from perdure.engines.jsonl.shapes import shapes_of
 from perdure.engines.jsonl.statements import JSONL, create, run
 from perdure.engines.shortages import shortage
 from perdure.errors import CorruptError, InvalidError, PerdureError, SchemaTooNewError
 
 Connect = Callable[[], apsw.Connection]
-_steps = msgspec.json.Decoder(list[Step]).decode
 #: What an index that does not fit the files raises.
 _UNFIT = (apsw.CorruptError, apsw.NotADBError, apsw.ConstraintError, CorruptError, KeyError)
 #: What may be there of others who are just beginning, or began and were killed.
@@ -310,7 +309,7 @@ class Recovery:
             for record in records:
                 for path, group in record.files.items():
                     of = _owner(connection, path, group)
-                    for step in _steps(group.rows):
+                    for step in steps_of(group.rows):
                         shapes[step.table].apply(connection, step, of)
                 run(connection, JSONL.reach(lsn=record.lsn))
 
@@ -373,18 +372,18 @@ class Recovery:
         """Begin a new journal, if there is something in the old one and its files are whole."""
         directory = self._directory
         directory.journal.go_on(found)
-        known = {row[0]: row for row in run(connection, JSONL.every_file())}
+        known = noted_in(connection)
         for path, end in self._ends.items():
-            _, part, uid, length, _, dead, removed, damage = known[path]
-            file = File(path, (part, uid), {}, max(end, length), dead, bool(removed), damage)
+            file = known[path].file
+            file.length = max(end, file.length)
             directory.remember(file)
         for record in found.records:
             for path, group in record.files.items():
                 if path in directory.touched:
-                    directory.touched[path].weigh(_steps(group.rows))
+                    directory.touched[path].weigh(steps_of(group.rows))
         short = set(self._begins) - set(self._ends)
         # A file that somebody removed lacks nothing.
-        directory.needed = any(path in known and known[path][7] for path in short)
+        directory.needed = any(path in known and known[path].damage for path in short)
         if directory.needed:
             # What is missing in a damaged file, only the journal has.
             return

@@ -20,7 +20,7 @@ from perdure.engines.examinations import Salvaged
 from perdure.engines.jsonl import disk, generations
 from perdure.engines.jsonl.directory import Directory
 from perdure.engines.jsonl.examining import writer_of
-from perdure.engines.jsonl.files import COMMON, NOBODY, File, joined, record_line
+from perdure.engines.jsonl.files import COMMON, NOBODY, File, noted_in
 from perdure.engines.jsonl.generations import digest_of
 from perdure.engines.jsonl.lines import seal_object
 from perdure.engines.jsonl.loading import Shapes, definitions
@@ -120,8 +120,7 @@ class Salvaging:
         if swapped:
             found.insert(0, self._read(f"{SCHEMA}{NEXT}"))
         if self._index is not None:
-            texts = [text for (text,) in run(self._index, JSONL.schema())]
-            found.append("".join(f"{text};\n" for text in texts))
+            found.append(generations.schema_of(self._index))
         for text in found:
             if text and (head is None or digest_of(text) == head.schema):
                 return text
@@ -157,7 +156,7 @@ class Salvaging:
         found |= {path for path in COMMON if os.path.exists(os.path.join(self._folder, path))}
         found.add(STORE)
         if self._index is not None:
-            found |= {row[0] for row in run(self._index, JSONL.every_file()) if row[3]}
+            found |= {path for path, one in noted_in(self._index).items() if one.length}
         return sorted(found, key=lambda path: (path not in COMMON, path))
 
     def _save(self, path: str) -> Salvaged:
@@ -287,15 +286,11 @@ class Salvaging:
         if adrift:
             lost.append(f"{adrift} changes of rows of which the rest is lost")
         rows = _count(draft, self._target.shapes, file)
-        if not rows and file.path == STORE:
-            # It has lines in every store: else it would be taken for one that was emptied.
-            head = seal_object(file.head)
-            line = record_line(self._target.lsn, len(head), "salvage", joined([]))
-            self._copy(file.path, _Lines(head, [Piece(len(head), line, 0, [])], 0, [], ()))
-        if rows:
+        if rows or file.path == STORE:
+            # The store's file has lines in every store: else it would be taken for one cut short.
             file.names = self._target.names_of(file.of, (), draft)
-            generations._write_next(self._target, draft, file)
-            generations._swap_in(self._target, [file.path])
+            generations.write_next(self._target, draft, file)
+            generations.swap_in(self._target, [file.path])
         return Salvaged(file.path, sources, len(lines.pieces), rows, tuple(lost))
 
     def _apply(self, draft: apsw.Connection, file: File, pieces: Iterable[Piece]) -> int:
@@ -329,7 +324,7 @@ class Salvaging:
         draft = self._draft()
         with draft:
             for shape in self._target.shapes.values():
-                draft.executemany(shape.upsert, generations._rows(index, shape, file))
+                draft.executemany(shape.upsert, generations.rows_of(index, shape, file))
         return draft
 
 
@@ -354,7 +349,7 @@ def _digest(connection: apsw.Connection, shapes: Shapes, file: File) -> tuple[in
     """How many rows there are, and a number that is another one for other rows."""
     count = total = 0
     for shape in shapes.values():
-        for row in generations._rows(connection, shape, file):
+        for row in generations.rows_of(connection, shape, file):
             count, total = count + 1, total + hash((shape.name, row))
     return count, total
 

@@ -13,14 +13,13 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from perdure.engines.jsonl.files import data_of
+from perdure.engines.jsonl.files import data_of, recorded, steps_of
 from perdure.engines.jsonl.journal import Group, Head, Record, read
-from perdure.engines.jsonl.lines import FORMAT, Line, lines_of, unseal
+from perdure.engines.jsonl.lines import FORMAT, NOT_AS_WRITTEN, Line, lines_of, unseal
 from perdure.engines.jsonl.paths import JOURNAL
 from perdure.engines.jsonl.shapes import Step
 from perdure.errors import PerdureError
 
-NOT_AS_WRITTEN = "it is not as it was written (length or checksum)"
 _BEGINNING = re.compile(rb'\{"len":\d{1,15},"crc":"')
 _VERBS = {"put", "set", "del"}
 
@@ -47,15 +46,6 @@ class Piece(NamedTuple):
         return self.at + len(self.raw)
 
 
-class _Line(msgspec.Struct):
-    lsn: int
-    at: int
-    op: str
-    rows: list[Step]
-
-
-_line = msgspec.json.Decoder(_Line).decode
-_steps = msgspec.json.Decoder(list[Step]).decode
 _record = msgspec.json.Decoder(Record).decode
 _journal_head = msgspec.json.Decoder(Head).decode
 
@@ -66,7 +56,6 @@ class Scan:
 
     path: str
     size: int = 0
-    mtime: int = 0
     lines: int = 0
     lsn: int = 0
     head: dict[str, Any] | None = None
@@ -86,8 +75,6 @@ def scan(folder: str, path: str, *, keep: bool = False) -> Scan:
     """Read a file; `FileNotFoundError`."""
     found = Scan(path)
     with open(os.path.join(folder, path), "rb") as file:
-        status = os.fstat(file.fileno())
-        found.mtime = status.st_mtime_ns
         for line in lines_of(file):
             found.lines, found.size = line.number, line.end
             _take(found, line, keep)
@@ -137,7 +124,7 @@ def _take_head(found: Scan, line: Line) -> str:
 def piece_of(raw: bytes, body: bytes) -> Piece | None:
     """The line with that body; None, if it is none that was ever written."""
     try:
-        line = _line(body)
+        line = recorded(body)
     except msgspec.DecodeError:
         return None
     if not all(step.verb in _VERBS for step in line.rows):
@@ -176,7 +163,7 @@ class Written(NamedTuple):
     def piece(self) -> Piece:
         """The line without the one that may stand before it."""
         raw = data_of(None, self.lsn, self._begins, self.op, self.group.rows)
-        return Piece(self._begins, raw, self.lsn, _steps(self.group.rows))
+        return Piece(self._begins, raw, self.lsn, steps_of(self.group.rows))
 
     @property
     def _begins(self) -> int:

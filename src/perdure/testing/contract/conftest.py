@@ -37,7 +37,8 @@ OWN_URLS = {
     "jsonl": "jsonl:///{folder}/agent",
     **{form: f"{form}:{{schema}}" for form in FORMS},
 }
-OTHER_FORMS = {form for form in FORMS if form != "postgres"}
+#: Each of them is one of the others, but for what lies below it.
+OTHER_FORMS = {"jsonl", *(form for form in FORMS if form != "postgres")}
 
 
 def _urls() -> dict[str, str]:
@@ -59,8 +60,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def _colours(name: str, test: str) -> Sequence[bool]:
     """Whether a test is run async, sync or both on this engine.
 
-    The other forms of PostgreSQL differ from the first below the colours, so each test meets
-    them in one, as many in the one as in the other; in both with PERDURE_LONG.
+    The other forms of PostgreSQL differ from the first below the colours, and so does JSONL from
+    SQLite. So each test meets them in one, as many in the one as in the other; in both with
+    PERDURE_LONG.
     """
     if name not in OTHER_FORMS or "PERDURE_LONG" in os.environ:
         return (False, True)

@@ -116,6 +116,24 @@ async def test_popped_events_come_back_newest_first(
     assert (session.version, session.event_count, session.head_seq) == (3, kept, kept)
 
 
+async def test_a_pop_of_one_format_takes_no_event_of_another(
+    store: Store, key: SessionKey, dump: Dump
+) -> None:
+    item = {"role": "user", "content": "item"}
+    await store.events.append(key, "text", NewEvent(item, format="openai.responses"))
+    before = await dump()
+
+    with pytest.raises(ConflictError, match=r"is of format 'openai.responses', not 'plain'"):
+        await store.events.pop(key, format="plain")
+    with pytest.raises(ConflictError, match=r"is of format 'plain'"):
+        await store.events.pop(key, 2, format="openai.responses")
+    assert await dump() == before
+
+    [popped] = await store.events.pop(key, format="openai.responses")
+    assert popped.content == item
+    assert [event.text for event in await store.events.pop(key, 5, format="plain")] == ["text"]
+
+
 async def test_popping_nothing_changes_nothing(store: Store, key: SessionKey, dump: Dump) -> None:
     empty = await dump()
     assert await store.events.pop(key) == []

@@ -1,0 +1,13 @@
+"""The adapters, each beside the framework's own store."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from bench.contest import Options, Row
+from bench.rows import langgraph
+
+
+def rows(options: Options) -> Sequence[Row]:
+    """Of every framework."""
+    return [*langgraph.rows(options)]

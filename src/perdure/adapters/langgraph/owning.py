@@ -1,0 +1,101 @@
+"""What the adapters of LangGraph have in common: a store in both colours, opened and closed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+from types import TracebackType
+from typing import Any, Self
+
+from perdure.adapters.colours import both
+from perdure.opening import open_sync
+from perdure.store import Store, SyncStore
+
+
+class Owning:
+    """Over a store of the caller's, or over one of its own: see `from_conn_string`."""
+
+    def __init__(self, store: Store | SyncStore, **options: Any) -> None:
+        super().__init__(**options)
+        self.store = store
+        self._sync, self._async = both(store)
+
+    @classmethod
+    def from_conn_string(cls, conn_string: str, **options: Any) -> Self:
+        """One with a store of its own, for ``with`` or ``async with``, or to be closed.
+
+        A URL of perdure, a path of an SQLite file, or ``:memory:``. The options are those of
+        the class.
+        """
+        return cls(open_sync(url_of(conn_string)), **options)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    def close(self) -> None:
+        """Finish what was accepted and close the store; idempotent."""
+        self._sync.close()
+
+    async def aclose(self) -> None:
+        """The same, without holding up the loop."""
+        await asyncio.to_thread(self.close)
+
+    def setup(self) -> Awaitable[None]:
+        """Bring the schema up to date; it is done when this returns, and may be awaited as well.
+
+        Not needed unless the store was opened with ``auto_migrate=False``. Any number of
+        processes may call it at once.
+        """
+        self._sync.migrate()
+        return Done()
+
+    async def asetup(self) -> None:
+        """The same, without holding up the loop."""
+        await self._async.migrate()
+
+
+class Done:
+    """What was done already, for those who await it."""
+
+    def __await__(self) -> Any:
+        return iter(())
+
+
+class Said(int):
+    """A number that is there already, for those who await it as well."""
+
+    def __await__(self) -> Any:
+        yield from ()
+        return self
+
+
+def url_of(conn_string: str) -> str:
+    """The URL of what LangGraph's users write: also a path, or ``:memory:``."""
+    if conn_string == ":memory:":
+        return "memory:"
+    scheme, mark, _ = conn_string.partition(":")
+    # A drive of Windows has one letter.
+    is_url = "://" in conn_string or (mark and scheme == "memory")
+    return conn_string if is_url else f"sqlite:///{conn_string}"
+
+
+__all__ = ["Done", "Owning", "Said", "url_of"]

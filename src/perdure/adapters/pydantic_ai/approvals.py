@@ -1,0 +1,265 @@
+"""Deferred tool calls of pydantic-ai in the inbox of approvals: asked, answered, resumed."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from datetime import timedelta
+from typing import Any
+
+from pydantic_ai.conversation import Conversation, ConversationTypeAdapter
+from pydantic_ai.exceptions import ToolFailed
+from pydantic_ai.messages import ToolCallPart
+from pydantic_ai.run import AgentRunResult
+from pydantic_ai.tools import (
+    DeferredToolRequests,
+    DeferredToolResults,
+    ToolApproved,
+    ToolDenied,
+)
+
+from perdure.adapters.colours import both
+from perdure.errors import ApprovalPendingError, ConflictError, NotFoundError
+from perdure.opening import open as open_store
+from perdure.opening import open_sync
+from perdure.records import JSON, Approval, Opaque, SessionKey
+from perdure.store import Store, SyncStore
+
+_APP = "pydantic-ai"
+_CODEC = "pydantic-ai.conversation"
+_HALF_AN_HOUR = timedelta(minutes=30)
+_NO_ANSWER = {
+    "expired": "Nobody has answered in time.",
+    "cancelled": "The question was taken back.",
+    "rejected": "The tool call was denied.",
+}
+_USED = "The approval was used before, or has expired: the tool was not run."
+
+Paused = AgentRunResult[Any] | Conversation
+Opened = Store | SyncStore | str
+
+
+# -- asking --------------------------------------------------------------------------------------
+
+
+async def ask(
+    store: Opened,
+    paused: Paused,
+    *,
+    app: str = _APP,
+    user: str = "",
+    agent: str = "",
+    ttl: timedelta | None = _HALF_AN_HOUR,
+) -> list[Approval]:
+    """An approval for each tool call that a run has deferred, in their order.
+
+    ``paused`` is the run's result, or its conversation. A call that needs a yes is of the kind
+    ``tool``, one that is done elsewhere ``external``: its result is the ``edited_args`` of the
+    answer, or else the ``feedback``. Asked again, after a crash say, it gives the same approvals,
+    whatever has become of them. A conversation that no conversation store has is kept with the
+    first of them, for `paused_conversation`. ``agent`` is who asks, and may not answer. ``ttl``:
+    how long there is to answer and to resume; None: for ever.
+    """
+    session, asked = _questions(paused, app, user, agent, ttl)
+    async with _opened(store) as opened:
+        return [await _asked(opened, session, question) for question in asked]
+
+
+async def _asked(store: Store, session: SessionKey, question: dict[str, Any]) -> Approval:
+    try:
+        return await store.approvals.request(session=session, **question)
+    except NotFoundError:
+        return await store.approvals.request(**_by_thread(session), **question)
+
+
+def ask_sync(
+    store: Opened,
+    paused: Paused,
+    *,
+    app: str = _APP,
+    user: str = "",
+    agent: str = "",
+    ttl: timedelta | None = _HALF_AN_HOUR,
+) -> list[Approval]:
+    """The same as `ask`, for ``run_sync``."""
+    session, asked = _questions(paused, app, user, agent, ttl)
+    with _opened_sync(store) as opened:
+        return [_asked_sync(opened, session, question) for question in asked]
+
+
+def _asked_sync(store: SyncStore, session: SessionKey, question: dict[str, Any]) -> Approval:
+    try:
+        return store.approvals.request(session=session, **question)
+    except NotFoundError:
+        return store.approvals.request(**_by_thread(session), **question)
+
+
+def _by_thread(session: SessionKey) -> dict[str, str]:
+    """Where it belongs, if the conversation is no session of the store."""
+    return {"app": session.app, "user": session.user, "thread_id": session.id}
+
+
+def _questions(
+    paused: Paused, app: str, user: str, agent: str, ttl: timedelta | None
+) -> tuple[SessionKey, list[dict[str, Any]]]:
+    conversation = paused if isinstance(paused, Conversation) else paused.conversation
+    requests = conversation.deferred_tool_requests or DeferredToolRequests()
+    run_id = next((one.run_id for one in reversed(conversation.messages) if one.run_id), "")
+    common = {"run_id": run_id, "agent": agent, "ttl": ttl}
+    asked = [
+        {**_question(call, requests), **common} for call in (*requests.approvals, *requests.calls)
+    ]
+    if asked and conversation.revision is None:
+        whole = ConversationTypeAdapter.dump_json(conversation)
+        asked[0]["resume"] = Opaque(_CODEC, whole)
+    return SessionKey(app, user, conversation.conversation_id), asked
+
+
+def _question(call: ToolCallPart, requests: DeferredToolRequests) -> dict[str, Any]:
+    metadata: JSON = requests.metadata.get(call.tool_call_id)
+    question = metadata.get("question") if isinstance(metadata, dict) else None
+    return {
+        "kind": "tool" if requests.kind(call.tool_call_id) == "approval" else "external",
+        "tool_name": call.tool_name,
+        "args": call.args_as_dict(),
+        "tool_call_id": call.tool_call_id,
+        "payload": metadata,
+        "question": question if isinstance(question, str) else "",
+    }
+
+
+# -- going on ------------------------------------------------------------------------------------
+
+
+async def resume(
+    store: Opened,
+    conversation: Conversation | str,
+    *,
+    app: str = _APP,
+    user: str = "",
+) -> DeferredToolResults:
+    """The answers as pydantic-ai takes them: ``agent.run(…, deferred_tool_results=…)``.
+
+    ``conversation`` is what waits, or its id; of an id it is the run that asked last. All calls of
+    it have to be answered: `ApprovalPendingError` names those that are not. Only what is approved,
+    has not expired and was not used before is approved here, and this uses it: another call does
+    not approve it again. All else is a denial, with the feedback as its message. Edited arguments
+    take the place of the model's. `ConflictError` if nothing waits.
+    """
+    async with _opened(store) as opened:
+        found = opened.approvals.iter(app=app, user=user, thread=_id_of(conversation))
+        waiting = _waiting([one async for one in found], conversation)
+        used = [
+            one.status == "approved" and await opened.approvals.consume(one.id, one.approved_args)
+            for one in waiting
+        ]
+    return _results(waiting, used)
+
+
+def resume_sync(
+    store: Opened,
+    conversation: Conversation | str,
+    *,
+    app: str = _APP,
+    user: str = "",
+) -> DeferredToolResults:
+    """The same as `resume`, for ``run_sync``."""
+    with _opened_sync(store) as opened:
+        found = opened.approvals.iter(app=app, user=user, thread=_id_of(conversation))
+        waiting = _waiting(list(found), conversation)
+        used = [
+            one.status == "approved" and opened.approvals.consume(one.id, one.approved_args)
+            for one in waiting
+        ]
+    return _results(waiting, used)
+
+
+async def paused_conversation(
+    store: Opened, conversation_id: str, *, app: str = _APP, user: str = ""
+) -> Conversation | None:
+    """The conversation that was kept with what it asked for last; None if none was.
+
+    One that a conversation store has is not kept here: load it there.
+    """
+    async with _opened(store) as opened:
+        async for one in opened.approvals.iter(app=app, user=user, thread=conversation_id):
+            if one.resume is not None and one.resume.codec == _CODEC:
+                return ConversationTypeAdapter.validate_json(one.resume.data)
+    return None
+
+
+def _id_of(conversation: Conversation | str) -> str:
+    return conversation if isinstance(conversation, str) else conversation.conversation_id
+
+
+def _waiting(found: Sequence[Approval], conversation: Conversation | str) -> list[Approval]:
+    """The approvals of what waits, in the order in which they were asked for."""
+    of_calls = [one for one in reversed(found) if one.tool_call_id]
+    if isinstance(conversation, Conversation):
+        requests = conversation.deferred_tool_requests or DeferredToolRequests()
+        calls = {call.tool_call_id for call in (*requests.approvals, *requests.calls)}
+        waiting = [one for one in of_calls if one.tool_call_id in calls]
+        missing = calls - {one.tool_call_id for one in waiting}
+        if missing:
+            raise ConflictError(f"nobody was asked about {sorted(missing)}: call ask first")
+    else:
+        waiting = [one for one in of_calls if one.run_id == of_calls[-1].run_id]
+    if not waiting:
+        raise ConflictError(f"no tool call of {_id_of(conversation)!r} waits for an answer")
+    pending = [one for one in waiting if one.status == "pending"]
+    if pending:
+        named = ", ".join(f"{one.id} ({one.tool_name})" for one in pending)
+        raise ApprovalPendingError(f"nobody has answered yet: {named}", pending[0].id)
+    return waiting
+
+
+def _results(waiting: Sequence[Approval], used: Sequence[bool]) -> DeferredToolResults:
+    results = DeferredToolResults()
+    for one, may in zip(waiting, used, strict=True):
+        if one.resolved_by:
+            results.answered_by[one.tool_call_id] = one.resolved_by
+        if one.kind == "tool":
+            results.approvals[one.tool_call_id] = (
+                ToolApproved(override_args=_edited(one)) if may else ToolDenied(_why(one))
+            )
+        elif may:
+            given = one.feedback if one.edited_args is None else one.edited_args
+            results.calls[one.tool_call_id] = given
+        else:
+            results.calls[one.tool_call_id] = ToolFailed(_why(one))
+    return results
+
+
+def _edited(approval: Approval) -> dict[str, Any] | None:
+    edited = approval.edited_args
+    return edited if isinstance(edited, dict) else None
+
+
+def _why(approval: Approval) -> str:
+    if approval.status == "rejected" and approval.feedback:
+        return approval.feedback
+    return _NO_ANSWER.get(approval.status, _USED)
+
+
+# -- the store -----------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def _opened(store: Opened) -> AsyncIterator[Store]:
+    if isinstance(store, str):
+        async with open_store(store) as opened:
+            yield opened
+    else:
+        yield both(store)[1]
+
+
+@contextmanager
+def _opened_sync(store: Opened) -> Iterator[SyncStore]:
+    if isinstance(store, str):
+        with open_sync(store) as opened:
+            yield opened
+    else:
+        yield both(store)[0]
+
+
+__all__ = ["ask", "ask_sync", "paused_conversation", "resume", "resume_sync"]

@@ -1,0 +1,234 @@
+"""`PerdureDurability`: runs of pydantic-ai agents that go on where they were killed."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from pydantic_ai.durable_exec import (
+    JSON_CODEC,
+    BaseDurabilityCapability,
+    DurabilityEngineSpec,
+    DurableOperationBackend,
+    DurableOperationId,
+    JournalCallableOperationBackend,
+    RoleBasedOperationConfig,
+    ToolsetCallToolId,
+    conversation_id_from_run_id,
+    record_durable_unit,
+    replay_scope,
+)
+from pydantic_ai.tools import RunContext
+
+from perdure.adapters.colours import both
+from perdure.adapters.packing import packed, unpacked
+from perdure.opening import open as open_store
+from perdure.records import JSON, SessionKey, UserScope
+from perdure.store import Store, SyncStore
+from perdure.values import Limits
+
+Owner = SessionKey | UserScope | None
+_LONGEST_NAME = Limits().text
+
+
+@dataclass
+class _Journal:
+    """A run as it goes on: what its steps are known by."""
+
+    run_id: str
+    options: dict[str, Any]
+    counted: Counter[str] = field(default_factory=Counter)
+
+    def next(self, name: str) -> int:
+        """How many of that name there have been before."""
+        self.counted[name] += 1
+        return self.counted[name] - 1
+
+
+_journal: ContextVar[_Journal | None] = ContextVar("perdure_journal", default=None)
+
+
+class PerdureDurability(BaseDurabilityCapability[Any]):
+    """A capability of an agent whose runs survive their process.
+
+    Inside of `run` each request to the model, each call of a tool, and what else the agent does
+    beyond its own code, is a step of ``store.step``: done once, and its result stored. After a
+    crash start the same run again: what is stored is given back, and the rest is done. A step that
+    was under way when the process died is done again; what must not happen twice needs a key at
+    the one who does it.
+
+    ``PerdureDurability(store)`` takes a `Store`, a `SyncStore` or a URL, whose store it opens and
+    `close` closes. ``name`` (default: the agent's) and the ids of toolsets are part of what steps
+    are known by: changing them makes them new. ``models`` and ``event_stream_handler`` are those
+    of pydantic-ai. A tool with the metadata ``{"perdure": False}`` is no step, and runs each time.
+    """
+
+    engine_spec = DurabilityEngineSpec(
+        engine_name="Perdure",
+        durable_unit_noun="step",
+        durable_container_noun="run",
+        codec=JSON_CODEC,
+        unsupported_runtime_toolset_kinds=frozenset({"function", "mcp", "dynamic"}),
+        toolset_lifecycles={
+            "function": "enter-always",
+            "mcp": "enter-in-durable-unit",
+            "dynamic": "enter-never",
+        },
+        tool_config_key="perdure",
+    )
+
+    def __init__(
+        self,
+        store: Store | SyncStore | str,
+        *,
+        models: Mapping[str, Any] | None = None,
+        event_stream_handler: Any = None,
+        name: str | None = None,
+    ) -> None:
+        super().__init__(models=models, event_stream_handler=event_stream_handler, name=name)
+        self._own = isinstance(store, str)
+        self.store: Store = open_store(store) if isinstance(store, str) else both(store)[1]
+
+    async def close(self) -> None:
+        """Close the store, if it was opened here; idempotent."""
+        if self._own:
+            await self.store.close()
+
+    @contextmanager
+    def run(
+        self,
+        run_id: str,
+        *,
+        owner: Owner = None,
+        fence: int | None = None,
+        keep: timedelta | None = None,
+        timeout: float | None = None,
+    ) -> Iterator[None]:
+        """The run of that id, for a ``with`` block that runs the agent, any number of times.
+
+        The block must do the same things in the same order each time it is run; the agent's own
+        code does. ``owner``, ``fence``, ``keep`` and ``timeout`` are those of ``store.step``: whose
+        the steps are, which run lease they belong to, how long they are kept, and how long to wait
+        for another process that is at one.
+        """
+        options = {"owner": owner, "fence": fence, "keep": keep, "timeout": timeout}
+        token = _journal.set(_Journal(run_id, options))
+        try:
+            with replay_scope():
+                yield
+        finally:
+            _journal.reset(token)
+
+    # -- what the base asks for --------------------------------------------------------------
+
+    @property
+    def in_durable_context(self) -> bool:
+        """Whether this is inside of `run`."""
+        return _journal.get() is not None
+
+    def get_durable_operation_backend(self) -> DurableOperationBackend[Any]:
+        """What carries out steps."""
+        return _Backend(self)
+
+    def get_default_run_id(self) -> str | None:
+        """An id for the agent's run that is the same when it is run again."""
+        journal = _journal.get()
+        return None if journal is None else f"{journal.run_id}:{journal.next('run')}"
+
+    def get_default_conversation_id(self, run_id: str) -> str | None:
+        """An id for the conversation, likewise."""
+        return conversation_id_from_run_id(run_id) if self.in_durable_context else None
+
+    async def get_run_start_time(self, run_id: str) -> datetime | None:
+        """When the run was started first, so that its timeout counts from there."""
+        journal = _journal.get()
+        if journal is None:
+            return None
+        name = f"{self.name}__run_start_time"
+        begun = await self._step(journal, _named(journal, name, run_id), _now)
+        return datetime.fromisoformat(begun)
+
+    def _tool_config(self, operation_id: DurableOperationId, tool: Any, tool_name: str) -> Any:
+        """What a tool's metadata says of its steps: nothing, or that it has none."""
+        kind = getattr(operation_id, "toolset_kind", "function")
+        return self._build_resolve_tool_config(self._toolset_base_config(kind))(tool, tool_name)
+
+    async def _step(
+        self, journal: _Journal, name: str, body: Callable[[], Awaitable[JSON]]
+    ) -> JSON:
+        done = False
+
+        async def once() -> JSON:
+            nonlocal done
+            done = True
+            # Refusing a result now would mean doing its work again.
+            return packed(await body())
+
+        given = await self.store.steps.run(journal.run_id, name, once, **journal.options)
+        record_durable_unit(executed=done)
+        return unpacked(given)
+
+
+class _Backend(JournalCallableOperationBackend[Any]):
+    """Steps of the store as pydantic-ai's durable units."""
+
+    def __init__(self, durability: PerdureDurability) -> None:
+        super().__init__(
+            agent_name=durability.name,
+            default_model_id=durability.default_model_id,
+            config=RoleBasedOperationConfig(
+                model={}, event={}, capability={}, tool={}, resolve_tool=durability._tool_config
+            ),
+        )
+        self._durability = durability
+
+    async def execute(
+        self,
+        *,
+        operation_id: DurableOperationId,
+        name: str,
+        body: Callable[[], Awaitable[object]],
+        cache_key: tuple[object, ...],
+        config: Any,  # noqa: ARG002 - there is nothing to configure
+    ) -> object:
+        """What the step gives: done now, or before."""
+        journal = _journal.get()
+        if journal is None:
+            return await body()
+        step = _named(journal, name, *_context(operation_id, cache_key))
+        return await self._durability._step(journal, step, body)
+
+
+def _context(operation_id: DurableOperationId, cache_key: tuple[object, ...]) -> list[str]:
+    """What tells a step from others of its name, whatever the order in which they begin."""
+    ctx = next((one for one in cache_key if isinstance(one, RunContext)), None)
+    if ctx is None:
+        return []
+    told = [ctx.run_id or ""]
+    if isinstance(operation_id, ToolsetCallToolId) and ctx.tool_call_id:
+        # Calls of one response run side by side; their ids are part of the stored response.
+        told.append(ctx.tool_call_id)
+    return told
+
+
+def _named(journal: _Journal, name: str, *context: str) -> str:
+    """The name of a step: what it is, where it belongs, and which of those it is."""
+    place = ":".join((name, *context))
+    told = f"{place}#{journal.next(place)}"
+    if len(told.encode()) <= _LONGEST_NAME:
+        return told
+    digest = hashlib.sha256(told.encode()).hexdigest()
+    return f"{name.encode()[: _LONGEST_NAME - 80].decode(errors='ignore')}#{digest}"
+
+
+async def _now() -> str:
+    return datetime.now(UTC).isoformat()
+
+
+__all__ = ["PerdureDurability"]

@@ -1,0 +1,246 @@
+"""Tool confirmations over the inbox: asked for in one process, answered in another, resumed."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+pytest.importorskip("google.adk.sessions", reason="needs google-adk: see .ci/adapters")
+
+from google.adk.tools.function_tool import FunctionTool
+
+import perdure
+from perdure import ApprovalPendingError, ConflictError
+from perdure.adapters.adk import PerdureSessionService, ask, resume
+from tests.adapters.adk import agents
+from tests.adapters.adk.agents import CONFIRMED, book_leave, runner_of
+from tests.adapters.adk.making import APP, AT, ID, USER, content, got
+from tests.engines.processes import ran
+
+pytestmark = pytest.mark.filterwarnings("default")
+OF: dict[str, Any] = {"app": APP, "user": USER, "session": ID}
+MAIL = ("send_mail", {"to": "bob"})
+LEAVE = ("book_leave", {"days": 3})
+
+
+@pytest.fixture(autouse=True)
+def _nothing_called() -> None:
+    agents.CALLED.clear()
+
+
+async def turn(service: Any, message: Any, *answers: Any, tools: Any = (CONFIRMED,)) -> list[Any]:
+    """The events of a turn, of a runner that knows nothing but what is stored."""
+    runner, _ = runner_of(service, *answers, tools=tools)
+    told = content(message) if isinstance(message, str) else message
+    run = runner.run_async(user_id=USER, session_id=ID, new_message=told)
+    return [one async for one in run]
+
+
+async def paused(service: Any, *calls: Any, tools: Any = (CONFIRMED,)) -> list[Any]:
+    await service.create_session(**AT)
+    return await turn(service, "Do it.", list(calls) or [MAIL], tools=tools)
+
+
+def responses(events: list[Any], name: str) -> list[Any]:
+    return [
+        one.response
+        for event in events
+        for one in event.get_function_responses()
+        if one.name == name
+    ]
+
+
+def test_what_was_approved_runs_once(url: str) -> None:
+    async def main() -> None:
+        async with PerdureSessionService(url) as service:
+            events = await paused(service)
+            [one] = await ask(service.store, events, **OF)
+            assert (one.tool_name, one.args, one.status) == ("send_mail", {"to": "bob"}, "pending")
+            assert (one.kind, one.agent, one.created_by) == ("tool", "clerk", USER)
+            assert one.run_id == events[0].invocation_id
+            assert "send_mail" in one.question
+            await service.store.approvals.approve(one.id, by=USER)
+
+            done = await turn(service, await resume(service.store, **OF), "Sent.")
+            assert agents.CALLED == [{"to": "bob", "text": "Hello."}]
+            assert responses(done, "send_mail") == [{"result": "sent to bob"}]
+            with pytest.raises(ConflictError, match="no tool call"):
+                await resume(service.store, **OF)
+
+    asyncio.run(main())
+
+
+def test_asking_again_gives_the_same_rows(url: str) -> None:
+    async def main() -> None:
+        async with PerdureSessionService(url) as service:
+            events = await paused(service, MAIL, ("send_mail", {"to": "carol"}))
+            first = await ask(service.store, events, **OF)
+            again = await ask(service.store, await got(service), **OF)
+
+            assert [one.args["to"] for one in first] == ["bob", "carol"]
+            assert [one.id for one in again] == [one.id for one in first]
+            await service.store.approvals.approve(first[0].id, by=USER)
+            [known, _] = await ask(service.store, events, **OF)
+            assert known.status == "approved"
+            with pytest.raises(ApprovalPendingError, match=first[1].id) as caught:
+                await resume(service.store, **OF)
+            assert caught.value.approval_id == first[1].id
+            await service.store.approvals.reject(first[1].id, by=USER)
+            done = await turn(service, await resume(service.store, **OF), "Sent one.")
+            assert agents.CALLED == [{"to": "bob", "text": "Hello."}]
+            assert {"error": "This tool call is rejected."} in responses(done, "send_mail")
+            assert await ask(service.store, await got(service), **OF) == []
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("way", ["rejected", "cancelled", "expired", "used"])
+def test_anything_but_a_yes_is_a_no(url: str, way: str) -> None:
+    async def main() -> None:
+        async with PerdureSessionService(url) as service:
+            events = await paused(service)
+            ttl = timedelta(milliseconds=30) if way == "expired" else None
+            [one] = await ask(service.store, events, **OF, ttl=ttl)
+            approvals = service.store.approvals
+            if way == "rejected":
+                await approvals.reject(one.id, by=USER, feedback="Not to bob.")
+            elif way == "cancelled":
+                await approvals.cancel(one.id)
+            elif way == "expired":
+                await asyncio.sleep(0.05)
+            else:
+                await approvals.approve(one.id, by=USER)
+                assert await approvals.consume(one.id, one.args)
+
+            message = await resume(service.store, **OF)
+            response = message.parts[0].function_response
+            feedback = {"hint": "Not to bob."} if way == "rejected" else {}
+            assert response.response == {"confirmed": False, **feedback}
+            done = await turn(service, message, "I did not.")
+            assert responses(done, "send_mail") == [{"error": "This tool call is rejected."}]
+            assert agents.CALLED == []
+
+    asyncio.run(main())
+
+
+def test_an_answer_that_was_lost_before_adk_got_it_is_not_given_twice(url: str) -> None:
+    async def main() -> None:
+        async with PerdureSessionService(url) as service:
+            [one] = await ask(service.store, await paused(service), **OF)
+            await service.store.approvals.approve(one.id, by=USER)
+            confirmed = [
+                (await resume(service.store, **OF)).parts[0].function_response.response["confirmed"]
+                for _ in range(3)
+            ]
+            assert confirmed == [True, False, False]
+
+    asyncio.run(main())
+
+
+def test_edited_arguments_are_the_payload_that_was_asked_for(url: str) -> None:
+    async def main() -> None:
+        async with PerdureSessionService(url) as service:
+            tools = [FunctionTool(book_leave)]
+            [one] = await ask(service.store, await paused(service, LEAVE, tools=tools), **OF)
+            assert (one.question, one.payload) == ("3 days?", {"granted": 0})
+            await service.store.approvals.approve(
+                one.id, by=USER, edited_args={"granted": 2}, feedback="Two will do."
+            )
+
+            done = await turn(service, await resume(service.store, **OF), "Booked.", tools=tools)
+            assert agents.CALLED == [{"days": 3, "confirmed": True, "payload": {"granted": 2}}]
+            expected = {"granted": {"granted": 2}, "said": "Two will do."}
+            assert responses(done, "book_leave") == [expected]
+
+    asyncio.run(main())
+
+
+def test_edited_arguments_that_adk_cannot_use_are_a_no(url: str) -> None:
+    async def main() -> None:
+        async with PerdureSessionService(url) as service:
+            [one] = await ask(service.store, await paused(service), **OF)
+            await service.store.approvals.approve(one.id, by=USER, edited_args={"to": "eve"})
+
+            done = await turn(service, await resume(service.store, **OF), "I did not.")
+            assert responses(done, "send_mail") == [{"error": "This tool call is rejected."}]
+            assert agents.CALLED == []
+            assert (await service.store.approvals.get(one.id)).status == "approved"
+
+    asyncio.run(main())
+
+
+def test_sessions_may_be_kept_elsewhere(url: str) -> None:
+    from google.adk.sessions import InMemorySessionService  # noqa: PLC0415 - only here
+
+    async def main() -> None:
+        theirs = InMemorySessionService()
+        async with perdure.open(url) as store:
+            [one] = await ask(store, await paused(theirs), **OF)
+            assert (one.session, one.thread_id, one.user) == (None, ID, USER)
+            await store.approvals.approve(one.id, by=USER)
+            await turn(theirs, await resume(store, **OF), "Sent.")
+
+            assert agents.CALLED == [{"to": "bob", "text": "Hello."}]
+            with pytest.raises(ConflictError):
+                await resume(store, **OF)
+
+    asyncio.run(main())
+
+
+def test_the_agent_that_asks_may_not_answer(url: str) -> None:
+    async def main() -> None:
+        async with PerdureSessionService(url) as service:
+            [one] = await ask(service.store, await paused(service), **OF)
+            with pytest.raises(perdure.DeniedError):
+                await service.store.approvals.approve(one.id, by="clerk")
+
+    asyncio.run(main())
+
+
+_ASK = """
+import asyncio, sys
+from perdure.adapters.adk import PerdureSessionService, ask
+from tests.adapters.adk.test_approvals import OF, paused
+
+async def main(url):
+    async with PerdureSessionService(url) as service:
+        events = await paused(service)
+    for _ in range(2):
+        [one] = await ask(url, events, **OF)
+    print(one.id)
+
+asyncio.run(main(sys.argv[1]))
+"""
+_ANSWER = """
+import sys
+import perdure
+with perdure.open_sync(sys.argv[1]) as store:
+    [one] = store.approvals.list(app="shop", status="pending").items
+    print(store.approvals.approve(one.id, by="ada").status)
+"""
+_RESUME = """
+import asyncio, sys
+from perdure.adapters.adk import PerdureSessionService, resume
+from tests.adapters.adk import agents
+from tests.adapters.adk.test_approvals import OF, turn
+
+async def main(url):
+    message = await resume(url, **OF)
+    async with PerdureSessionService(url) as service:
+        await turn(service, message, "Sent.")
+    print(agents.CALLED)
+
+asyncio.run(main(sys.argv[1]))
+"""
+
+
+def test_asked_answered_and_resumed_in_three_processes(shared_url: str) -> None:
+    [asked] = ran(_ASK, shared_url)
+    assert asked.startswith("apr_")
+    assert ran(_ANSWER, shared_url) == ["approved"]
+    assert ran(_RESUME, shared_url) == ["[{'to': 'bob', 'text': 'Hello.'}]"]
+    with perdure.open_sync(shared_url) as store:
+        assert store.approvals.get(asked).status == "consumed"

@@ -1,0 +1,273 @@
+"""A run pauses in one process, is answered in another, and goes on in a third."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+pytest.importorskip("pydantic_ai.conversation_store", reason="needs pydantic-ai: see .ci/adapters")
+
+from pydantic_ai.conversation import Conversation
+from pydantic_ai.exceptions import ToolFailed
+from pydantic_ai.tools import ToolApproved, ToolDenied
+
+import perdure
+from perdure.adapters.pydantic_ai import PerdureConversationStore
+from perdure.adapters.pydantic_ai.approvals import (
+    ask,
+    ask_sync,
+    paused_conversation,
+    resume,
+    resume_sync,
+)
+from tests.adapters.pydantic_ai.paying import agent_of
+from tests.engines.processes import ran
+
+CONVERSATION = "order-7"
+BOSS = perdure.Principal("boss", ["approver"])
+
+
+async def paused(**calls: Any) -> tuple[Any, list[str], Any]:
+    """An agent, what it has paid, and the result of a run that waits."""
+    agent, paid = agent_of(**calls)
+    result = await agent.run("Pay.", conversation=Conversation(conversation_id=CONVERSATION))
+    return agent, paid, result
+
+
+async def go_on(agent: Any, conversation: Any, results: Any) -> Any:
+    return await agent.run(conversation=conversation, deferred_tool_results=results)
+
+
+_PAUSE = """
+import asyncio, sys
+from pydantic_ai.conversation import Conversation
+from perdure.adapters.pydantic_ai import PerdureConversationStore
+from perdure.adapters.pydantic_ai.approvals import ask
+from tests.adapters.pydantic_ai.paying import agent_of
+
+async def main(url):
+    agent, paid = agent_of(c1=12, c2=99)
+    async with PerdureConversationStore(url) as store:
+        result = await agent.run("Pay.", conversation=Conversation(conversation_id="order-7"))
+        await store.save(result)
+        for asked in (await ask(store.store, result), await ask(store.store, result)):
+            print([one.tool_call_id for one in asked], paid)
+
+asyncio.run(main(sys.argv[1]))
+"""
+_ANSWER = """
+import sys, perdure
+
+boss = perdure.Principal("boss", ["approver"])
+with perdure.open_sync(sys.argv[1]) as store:
+    for one in store.approvals.list(app="pydantic-ai", status="pending").items:
+        print(one.tool_name, one.args, one.session.id)
+        if one.args["amount"] > 50:
+            store.approvals.reject(one.id, by=boss, feedback="Too much.")
+        else:
+            store.approvals.approve(one.id, by=boss, edited_args={"amount": 11})
+"""
+_RESUME = """
+import asyncio, sys
+from perdure.adapters.pydantic_ai import PerdureConversationStore
+from perdure.adapters.pydantic_ai.approvals import resume
+from tests.adapters.pydantic_ai.paying import agent_of
+
+async def main(url):
+    agent, paid = agent_of(c1=12, c2=99)
+    async with PerdureConversationStore(url) as store:
+        conversation = await store.load("order-7")
+        results = await resume(store.store, conversation)
+        result = await agent.run(conversation=conversation, deferred_tool_results=results)
+        await store.save(result)
+        print(result.output, paid)
+
+asyncio.run(main(sys.argv[1]))
+"""
+
+
+def test_paused_in_one_process_answered_in_another_and_resumed_in_a_third(shared_url: str) -> None:
+    assert ran(_PAUSE, shared_url) == ["['c1', 'c2'] []"] * 2
+    assert ran(_ANSWER, shared_url) == [
+        "pay {'amount': 99} order-7",
+        "pay {'amount': 12} order-7",
+    ]
+    [told] = ran(_RESUME, shared_url)
+    assert told == "paid 11; Too much. ['11']"
+
+
+def test_what_nobody_has_answered_is_named(url: str) -> None:
+    async def run() -> None:
+        async with perdure.open(url) as store:
+            _, _, result = await paused(c1=12, c2=99)
+            first, second = await ask(store, result)
+            await store.approvals.approve(first.id, by=BOSS)
+            with pytest.raises(perdure.ApprovalPendingError, match=second.id) as caught:
+                await resume(store, CONVERSATION)
+            assert caught.value.approval_id == second.id
+            # Nothing was used up by that.
+            await store.approvals.approve(second.id, by=BOSS)
+            results = await resume(store, CONVERSATION)
+            assert results.approvals == {"c1": ToolApproved(), "c2": ToolApproved()}
+
+    asyncio.run(run())
+
+
+def test_an_answer_is_used_once(url: str) -> None:
+    async def run() -> None:
+        async with perdure.open(url) as store:
+            agent, paid, result = await paused(c1=12)
+            [asked] = await ask(store, result)
+            await store.approvals.approve(asked.id, by=BOSS)
+            done = await go_on(agent, result.conversation, await resume(store, CONVERSATION))
+            assert (done.output, paid) == ("paid 12", ["12"])
+            again = await resume(store, CONVERSATION)
+            assert isinstance(again.approvals["c1"], ToolDenied)
+            await go_on(agent, result.conversation, again)
+            assert paid == ["12"]
+
+    asyncio.run(run())
+
+
+def test_of_eight_who_resume_one_pays(url: str) -> None:
+    async def run() -> None:
+        async with perdure.open(url) as store:
+            agent, paid, result = await paused(c1=12)
+            [asked] = await ask(store, result)
+            await store.approvals.approve(asked.id, by=BOSS)
+            answers = await asyncio.gather(*(resume(store, CONVERSATION) for _ in range(8)))
+            await asyncio.gather(*(go_on(agent, result.conversation, one) for one in answers))
+            assert paid == ["12"]
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [("reject", "No."), ("cancel", "The question was taken back."), ("", "in time")],
+)
+def test_all_but_a_yes_is_a_denial(answer: str, message: str) -> None:
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+
+    async def run() -> None:
+        nonlocal now
+        async with perdure.open("memory:", clock=lambda: now) as store:
+            agent, paid, result = await paused(c1=12)
+            [asked] = await ask(store, result, ttl=timedelta(hours=1))
+            if answer:
+                who = "boss" if answer == "cancel" else BOSS
+                await getattr(store.approvals, answer)(asked.id, by=who, feedback="No.")
+            else:
+                await store.approvals.approve(asked.id, by=BOSS)
+                now += timedelta(hours=2)
+            results = await resume(store, CONVERSATION)
+            denied = results.approvals["c1"]
+            assert isinstance(denied, ToolDenied)
+            assert message in denied.message
+            done = await go_on(agent, result.conversation, results)
+            assert paid == []
+            assert message in done.output
+
+    asyncio.run(run())
+
+
+def test_a_call_that_is_done_elsewhere_gets_its_result() -> None:
+    async def run() -> None:
+        async with perdure.open("memory:") as store:
+            agent, _, result = await paused(e1="Where?", e2="When?", e3="Why?")
+            asked = await ask(store, result)
+            assert [one.kind for one in asked] == ["external"] * 3
+            await store.approvals.approve(asked[0].id, by=BOSS, edited_args={"place": "London"})
+            await store.approvals.approve(asked[1].id, by=BOSS, feedback="Today.")
+            await store.approvals.reject(asked[2].id, by=BOSS, feedback="Nobody knows.")
+            results = await resume(store, CONVERSATION)
+            assert results.calls == {
+                "e1": {"place": "London"},
+                "e2": "Today.",
+                "e3": ToolFailed("Nobody knows."),
+            }
+            done = await go_on(agent, result.conversation, results)
+            assert done.output == '{"place":"London"}; Today.; Nobody knows.'
+
+    asyncio.run(run())
+
+
+def test_without_a_conversation_store_the_conversation_waits_with_the_question(url: str) -> None:
+    async def run() -> None:
+        async with perdure.open(url) as store:
+            agent, paid, result = await paused(c1=12, c2=99)
+            first, second = await ask(store, result, app="shop", user="ada")
+            assert (first.thread_id, first.session, second.resume) == (CONVERSATION, None, None)
+            assert await paused_conversation(store, "another", app="shop", user="ada") is None
+            kept = await paused_conversation(store, CONVERSATION, app="shop", user="ada")
+            assert kept == result.conversation
+            for one in (first, second):
+                await store.approvals.approve(one.id, by="ada")
+            results = await resume(store, kept, app="shop", user="ada")
+            assert results.answered_by == {"c1": "ada", "c2": "ada"}
+            await go_on(agent, kept, results)
+            assert paid == ["12", "99"]
+
+    asyncio.run(run())
+
+
+def test_the_agent_may_not_answer_itself() -> None:
+    async def run() -> None:
+        async with perdure.open("memory:") as store:
+            _, _, result = await paused(c1=12)
+            [asked] = await ask(store, result, agent="payer")
+            with pytest.raises(perdure.DeniedError):
+                await store.approvals.approve(asked.id, by="payer")
+
+    asyncio.run(run())
+
+
+def test_what_was_never_asked_is_not_answered() -> None:
+    async def run() -> None:
+        async with perdure.open("memory:") as store:
+            _, _, result = await paused(c1=12)
+            for conversation in (result.conversation, CONVERSATION):
+                with pytest.raises(perdure.ConflictError):
+                    await resume(store, conversation)
+
+    asyncio.run(run())
+
+
+def test_a_second_pause_is_answered_by_itself() -> None:
+    async def run() -> None:
+        async with PerdureConversationStore("memory:") as store:
+            agent, paid, result = await paused(c1=12)
+            await store.save(result)
+            [asked] = await ask(store.store, result)
+            await store.store.approvals.approve(asked.id, by=BOSS)
+            done = await go_on(agent, result.conversation, await resume(store.store, CONVERSATION))
+            await store.save(done)
+            later, paid = agent_of(c8=7)
+            second = await later.run("And more.", conversation=done.conversation)
+            await store.save(second)
+            [asked] = await ask(store.store, second)
+            with pytest.raises(perdure.ApprovalPendingError):
+                await resume(store.store, CONVERSATION)
+            await store.store.approvals.approve(asked.id, by=BOSS)
+            results = await resume(store.store, CONVERSATION)
+            assert list(results.approvals) == ["c8"]
+            await go_on(later, second.conversation, results)
+            assert paid == ["7"]
+
+    asyncio.run(run())
+
+
+def test_both_functions_are_there_without_await(url: str) -> None:
+    with perdure.open_sync(url) as store:
+        agent, paid = agent_of(c1=12)
+        result = agent.run_sync("Pay.", conversation=Conversation(conversation_id=CONVERSATION))
+        [asked] = ask_sync(store, result)
+        assert json.dumps(asked.args) == '{"amount": 12}'
+        store.approvals.approve(asked.id, by=BOSS)
+        results = resume_sync(store, CONVERSATION)
+        done = agent.run_sync(conversation=result.conversation, deferred_tool_results=results)
+        assert (done.output, paid) == ("paid 12", ["12"])
