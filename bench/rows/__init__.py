@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from bench.contest import Options, Row
-from bench.rows import append, checkpoint, jsonl, memory, postgres, processes, read, startup
+from bench.rows import (
+    adapters,
+    append,
+    checkpoint,
+    jsonl,
+    memory,
+    postgres,
+    processes,
+    read,
+    startup,
+)
 
 FAMILIES: Mapping[str, Callable[[Options], Sequence[Row]]] = {
     "append": lambda options: [*append.rows(options), *postgres.appends()],
@@ -16,4 +26,5 @@ FAMILIES: Mapping[str, Callable[[Options], Sequence[Row]]] = {
     "processes": processes.rows,
     "import": startup.rows,
     "memory": memory.rows,
+    "adapters": adapters.rows,
 }
