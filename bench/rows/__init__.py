@@ -27,4 +27,5 @@ FAMILIES: Mapping[str, Callable[[Options], Sequence[Row]]] = {
     "processes": processes.rows,
     "import": startup.rows,
     "memory": memory.rows,
+    "adapters": adapters.rows,
 }

@@ -372,6 +372,9 @@ def _whole() -> Event:
             artifact_delta={"a.txt": 3},
             transfer_to_agent="other",
             escalate=True,
+            agent_state={},
+            end_of_agent=False,
+            route=["a", 1, True],
             skip_summarization=False,
             requested_tool_confirmations={
                 "c1": ToolConfirmation(hint="sure?", payload={"days": None})
@@ -381,6 +384,9 @@ def _whole() -> Event:
             ),
         ),
         long_running_tool_ids={"c1", "c2", "c3"},
+        output={"rows": [None, 1.5]},
+        node_path="root/child@2",
+        isolation_scope="c1",
         usage_metadata=types.GenerateContentResponseUsageMetadata(
             prompt_token_count=12, candidates_token_count=3, total_token_count=15
         ),
