@@ -176,7 +176,7 @@ def _parts(thread: str, id: str, value: Any) -> list[_Asked]:
         question = value if isinstance(value, str) else "" if payload is not None else str(value)
         return [_Asked(thread, id, None, "", None, question, payload)]
     configs = {one.get("action_name"): one for one in value.get("review_configs") or ()}
-    return [_action(thread, id, place, one, configs) for place, one in enumerate(actions)]
+    return [_action(thread, id, place, one, configs) for place, one in enumerate(actions or ())]
 
 
 def _are_actions(actions: Any) -> bool:
