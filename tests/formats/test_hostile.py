@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from perdure.formats import convert, project, system_text
 from tests.formats.samples import unhurried
 
-NAMES = ["openai.chat", "openai.responses", "anthropic", "plain", "claude-code"]
+NAMES = ["openai.chat", "openai.responses", "anthropic", "plain", "claude-code", "pydantic"]
 KINDS = {"message", "tool_call", "tool_result", "thinking", "summary", "other"}
 ROLES = {"user", "assistant", "system", "developer", "tool", ""}
 
