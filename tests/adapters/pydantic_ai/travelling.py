@@ -30,7 +30,7 @@ def agent_of(
         if what == fail_at:
             raise RuntimeError(what)
 
-    def model(messages: Any, info: Any) -> ModelResponse:
+    def model(messages: Any, _: Any) -> ModelResponse:
         turn = sum(isinstance(one, ModelResponse) for one in messages)
         done(f"model {turn}")
         if turn == 0:
