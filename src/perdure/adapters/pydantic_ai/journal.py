@@ -35,6 +35,7 @@ from perdure.values import Limits
 
 Owner = SessionKey | UserScope | None
 _LONGEST_NAME = Limits().text
+_HALF_A_MINUTE = timedelta(seconds=30)
 
 
 @dataclass
@@ -109,15 +110,19 @@ class PerdureDurability(BaseDurabilityCapability[Any]):
         fence: int | None = None,
         keep: timedelta | None = None,
         timeout: float | None = None,
+        lease: timedelta = _HALF_A_MINUTE,
     ) -> Iterator[None]:
         """The run of that id, for a ``with`` block that runs the agent, any number of times.
 
         The block must do the same things in the same order each time it is run; the agent's own
-        code does. ``owner``, ``fence``, ``keep`` and ``timeout`` are those of ``store.step``: whose
-        the steps are, which run lease they belong to, how long they are kept, and how long to wait
-        for another process that is at one.
+        code does. ``owner``, ``fence``, ``keep``, ``timeout`` and ``lease`` are those of
+        ``store.step``: whose the steps are, which run lease they belong to, how long they are kept,
+        how long to wait for another process that is at one, and after what time one that a dead
+        process was at is free.
         """
-        options = {"owner": owner, "fence": fence, "keep": keep, "timeout": timeout}
+        options = {
+            "owner": owner, "fence": fence, "keep": keep, "timeout": timeout, "lease": lease,
+        }  # fmt: skip
         token = _journal.set(_Journal(run_id, options))
         try:
             with replay_scope():
