@@ -14,12 +14,12 @@ import os
 import sys
 from typing import Any
 
-import perdure
 from pydantic_ai import Agent
 from pydantic_ai.conversation import Conversation
 from pydantic_ai.messages import ModelResponse, TextPart, ToolCallPart
 from pydantic_ai.models.function import FunctionModel
 
+import perdure
 from perdure.adapters.pydantic_ai import PerdureConversationStore, PerdureDurability
 
 
@@ -63,8 +63,8 @@ async def main(path: str, order: str = "", crash: str = "") -> None:
         if not order:
             for one in await conversations.list_conversations():
                 loaded = await conversations.load(one.conversation_id)
-                assert loaded is not None
-                print(one.conversation_id, len(loaded.messages), "messages")
+                count = len(loaded.messages) if loaded else 0
+                print(one.conversation_id, count, "messages")
             return
         agent, durability = made(store, bool(crash))
         with durability.run(f"{order}/1"):

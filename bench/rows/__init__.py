@@ -26,4 +26,5 @@ FAMILIES: Mapping[str, Callable[[Options], Sequence[Row]]] = {
     "processes": processes.rows,
     "import": startup.rows,
     "memory": memory.rows,
+    "adapters": adapters.rows,
 }
