@@ -789,6 +789,27 @@ def test_a_retry_of_what_was_stored_and_never_acknowledged_catches_up(case: Case
     case(body)
 
 
+def test_an_append_that_was_cancelled_can_be_made_again(case: Case) -> None:
+    async def body(service: PerdureSessionService) -> None:
+        session = await service.create_session(**AT)
+        for number in range(6):
+            said = event(f"{number}", delta={"n": number})
+            task = asyncio.ensure_future(service.append_event(session, said))
+            for _ in range(number):
+                await asyncio.sleep(0)
+            task.cancel()
+            await asyncio.wait([task])
+            # Whether it was stored or not: the same event again settles it.
+            if said not in session.events:
+                await service.append_event(session, said)
+
+        assert texts(session) == ["0", "1", "2", "3", "4", "5"]
+        assert await got(service) == session
+        assert service._order == {}
+
+    case(body)
+
+
 def test_another_event_of_the_same_id_is_refused(case: Case) -> None:
     async def body(service: PerdureSessionService) -> None:
         session = await service.create_session(**AT)
