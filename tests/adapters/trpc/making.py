@@ -55,3 +55,22 @@ class Summariser(SessionSummarizer):
 def manager(**options: Any) -> Any:
     """A manager of summaries without a model."""
     return SummarizerSessionManager(model=None, summarizer=Summariser(**options))
+
+
+KEY: dict[str, Any] = {"app_name": "shop", "user_id": "ada", "session_id": "s"}
+WHOSE: dict[str, Any] = {"app_name": "shop", "user_id": "ada"}
+
+
+async def began(service: Any, *events: Event, **options: Any) -> Any:
+    """A session with these events."""
+    session = await service.create_session(**KEY, **options)
+    for event in events:
+        await service.append_event(session, event)
+    return session
+
+
+async def found(service: Any) -> Any:
+    """The session as it is stored."""
+    session = await service.get_session(**KEY)
+    assert session is not None
+    return session
