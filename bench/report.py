@@ -19,6 +19,8 @@ from bench.contest import Line, Options, Result
 _PEERS = (
     "google-adk",
     "openai-agents",
+    "strands-agents",
+    "trpc-agent-py",
     "langgraph-checkpoint-sqlite",
     "langgraph-checkpoint-postgres",
     "sqlalchemy",
