@@ -31,4 +31,5 @@ def test_the_agent_goes_on_and_does_not_pay_again(tmp_path: Path) -> None:
     ]
     # What the dead process was at is free after half a minute.
     assert run("order-7") == ["sent", "the model is asked for the 3. time", "Paid and sent."]
+    assert run("order-7") == ["was done before"]
     assert run() == ["order-7 6 messages"]
