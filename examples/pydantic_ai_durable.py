@@ -63,14 +63,22 @@ async def main(path: str, order: str = "", crash: str = "") -> None:
         if not order:
             for one in await conversations.list_conversations():
                 loaded = await conversations.load(one.conversation_id)
-                count = len(loaded.messages) if loaded else 0
-                print(one.conversation_id, count, "messages")
+                print(one.conversation_id, len(loaded.messages) if loaded else 0, "messages")
+            return
+        run_id = f"{order}/1"
+        if await store.steps.find(run_id, "save"):
+            print("was done before")
             return
         agent, durability = made(store, bool(crash))
-        with durability.run(f"{order}/1"):
-            conversation = Conversation(conversation_id=order)
+        conversation = await conversations.load(order) or Conversation(conversation_id=order)
+        with durability.run(run_id):
             result = await agent.run("Pay and send it.", conversation=conversation)
-        await conversations.save(result)
+
+        async def save() -> int:
+            return len(await conversations.save(result))
+
+        # A step as well: it says that the run is over.
+        await store.step(run_id, "save", save)
         print(result.output)
 
 

@@ -48,6 +48,7 @@ def logged(log: Path) -> list[str]:
     return log.read_text().splitlines()
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="kill -9 is of POSIX")
 def test_a_run_that_is_killed_after_each_of_its_steps_goes_on(
     shared_url: str, tmp_path: Path

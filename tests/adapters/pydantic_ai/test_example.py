@@ -15,6 +15,7 @@ from tests.engines.processes import ROOT
 SCRIPT = ROOT / "examples" / "pydantic_ai_durable.py"
 
 
+@pytest.mark.timeout(300)
 def test_the_agent_goes_on_and_does_not_pay_again(tmp_path: Path) -> None:
     def run(*args: str) -> list[str]:
         told = subprocess.run(
@@ -31,4 +32,5 @@ def test_the_agent_goes_on_and_does_not_pay_again(tmp_path: Path) -> None:
     ]
     # What the dead process was at is free after half a minute.
     assert run("order-7") == ["sent", "the model is asked for the 3. time", "Paid and sent."]
+    assert run("order-7") == ["was done before"]
     assert run() == ["order-7 6 messages"]
