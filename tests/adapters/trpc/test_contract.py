@@ -6,6 +6,7 @@ import asyncio
 import math
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -287,6 +288,22 @@ async def test_with_a_ttl_a_session_expires(making: Making) -> None:
     assert await found(service)
     [plain] = [one async for one in making().store.sessions.iter("shop", "ada")]
     assert plain.version == listed.version  # a read is no write while most of the time is left
+
+
+async def test_a_session_lives_as_long_as_it_is_read(url: str) -> None:
+    now = datetime(2030, 1, 1, tzinfo=UTC)
+    async with perdure.open(url, clock=lambda: now) as store:
+        service = PerdureSessionService(store, session_config=config(ttl=Ttl(ttl_seconds=3600)))
+        await began(service, said("one"))
+        for _ in range(4):
+            now += timedelta(minutes=50)
+            assert texts((await found(service)).events) == ["one"]
+
+        now += timedelta(minutes=61)
+
+        assert await service.get_session(**KEY) is None
+        assert (await service.list_sessions(**WHOSE)).sessions == []
+        assert (await began(service)).events == []
 
 
 # -- with others -----------------------------------------------------------------------------
