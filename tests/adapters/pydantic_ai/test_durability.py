@@ -212,7 +212,7 @@ def test_an_agent_inside_of_a_tool_goes_on_too_and_shifts_nothing() -> None:
 
         @outer.tool_plain
         async def delegate() -> str:
-            said = (await inner.run("Look.")).output
+            said = str((await inner.run("Look.")).output)
             if failing:
                 raise RuntimeError("after the inner agent")
             return said
