@@ -112,4 +112,6 @@ def _followed(worker: Any, kill_at: int | None) -> list[str]:
         told.append(line.decode().strip())
         if len(told) == kill_at:
             worker.kill()
+    complaints = worker.stderr.read().decode()
+    assert kill_at is not None or "Traceback" not in complaints, complaints
     return told
