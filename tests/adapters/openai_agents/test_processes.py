@@ -12,6 +12,7 @@ import pytest
 
 pytest.importorskip("agents.memory", reason="needs openai-agents: see .ci/adapters")
 
+import perdure
 from perdure.adapters.openai_agents import PerdureSession
 from tests.adapters.openai_agents.making import texts, user
 from tests.engines.processes import python
@@ -71,6 +72,8 @@ def _begun(stack: ExitStack, script: str, url: str) -> list[Any]:
 def test_of_eight_processes_on_a_new_session_four_are_killed_and_nothing_is_lost_or_doubled(
     shared_url: str,
 ) -> None:
+    with perdure.open_sync(shared_url) as store:
+        store.migrate()
     told: dict[str, int] = {}
     with ExitStack() as stack:
         for number, writer in enumerate(_begun(stack, _WRITER, shared_url)):
