@@ -55,7 +55,9 @@ class OpenAIAlchemy:
     def __init__(self, url: str) -> None:
         module = load("agents.extensions.memory.sqlalchemy_session", "openai-agents")
         engines = load("sqlalchemy.ext.asyncio", "sqlalchemy[asyncio]")
-        self.failures = (load("sqlalchemy.exc", "sqlalchemy").OperationalError,)
+        self.failures: tuple[type[Exception], ...] = (
+            load("sqlalchemy.exc", "sqlalchemy").OperationalError,
+        )
         self._session = module.SQLAlchemySession
         self._engine = engines.create_async_engine(url)
         self._sessions: list[Any] = []
