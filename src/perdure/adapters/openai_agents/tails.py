@@ -34,16 +34,21 @@ Prune = Callable[[JSON], bool]
 async def popped(store: Store, key: SessionKey) -> JSON:
     """The newest item, taken off in the transaction that finds it; None if there is none."""
     try:
-        taken = await store.events.pop(key, format=FORMAT)
+        return await _popped(store, key)
     except NotFoundError:
         return None
+
+
+async def _popped(store: Store, key: SessionKey) -> JSON:
+    try:
+        taken = await store.events.pop(key, format=FORMAT)
     except ConflictError:
         return await _popped_of_others(store, key)
     if not taken:
         return None
     items = items_of(taken[0])
     # Of an event that is nothing to the SDK only its place is gone.
-    return items[0] if items else await popped(store, key)
+    return items[0] if items else await _popped(store, key)
 
 
 async def _popped_of_others(store: Store, key: SessionKey) -> JSON:
