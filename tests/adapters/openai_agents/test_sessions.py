@@ -45,6 +45,16 @@ async def test_a_session_may_be_described_before_anything_is_said(session: Any) 
     assert ((await session.info()).title, await session.get_items()) == ("Soon", [user("now")])
 
 
+async def test_a_cleared_session_keeps_its_description(session: Any) -> None:
+    await session.describe(title="A mug", metadata={"order": 7})
+    await session.add_items([user("x")])
+
+    await session.clear_session()
+
+    told = await session.info()
+    assert (told.title, told.metadata, told.event_count) == ("A mug", {"order": 7}, 0)
+
+
 async def test_sessions_come_in_pages(sessions: Any) -> None:
     for number in range(5):
         await sessions.session(f"s{number}").add_items([user("x")])
