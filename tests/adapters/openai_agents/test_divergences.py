@@ -10,11 +10,10 @@ from typing import Any, NamedTuple
 import pytest
 
 pytest.importorskip("agents.memory", reason="needs openai-agents: see .ci/adapters")
-pytest.importorskip("cryptography", reason="needs what encrypted sessions need")
+fernet = pytest.importorskip("cryptography.fernet", reason="needs what encrypted sessions need")
 
 from agents.extensions.memory import EncryptedSession
 from agents.memory import SQLiteSession
-from cryptography.fernet import InvalidToken
 
 from perdure import CorruptError, InvalidError
 from perdure.adapters.openai_agents import PerdureSession
@@ -88,7 +87,7 @@ async def test_a_pop_with_the_wrong_key_leaves_the_item_where_it_is(kind: Kind, 
     session = kind.make("chat", path)
     await EncryptedSession("chat", session, encryption_key="right").add_items([user("first")])
 
-    with pytest.raises(InvalidToken):
+    with pytest.raises(fernet.InvalidToken):
         await EncryptedSession("chat", session, encryption_key="wrong").pop_item()
 
     assert len(await session.get_items()) == 1
