@@ -47,4 +47,6 @@ def _followed(writer: Any, kill_after: int | None) -> list[str]:
         told.append(line.decode().strip())
         if len(told) == kill_after:
             writer.kill()
+    complaints = writer.stderr.read().decode()
+    assert kill_after is not None or "Traceback" not in complaints, complaints
     return told

@@ -10,6 +10,7 @@ import pytest
 
 pytest.importorskip("agents.memory", reason="needs openai-agents: see .ci/adapters")
 
+import perdure
 from perdure.adapters.openai_agents import PerdureSession
 from tests.adapters.openai_agents.making import texts, user
 from tests.adapters.writers import eight
@@ -56,6 +57,8 @@ session.close()
 def test_of_eight_processes_on_a_new_session_four_are_killed_and_nothing_is_lost_or_doubled(
     shared_url: str,
 ) -> None:
+    with perdure.open_sync(shared_url) as store:
+        store.migrate()
     told = {name: len(lines) for name, lines in eight(_WRITER, shared_url, ADDS).items()}
 
     assert [told[f"w{number}"] for number in (0, 2, 4, 6)] == [ADDS] * 4
