@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 from perdure.features.checkpoint_bodies import (
@@ -307,10 +308,13 @@ def _at_once(draft: Draft, layout: _Layout, basis: Known | None) -> Statement:
     return query(**{param: values[param] for param in query.params})
 
 
+_OF_ROW = ("part", "ns", "id", "parent_ns", "parent", "digest", "run", "now")
+_OF_PUT = (*_OF_ROW, "tenant", "lineage", "namespace")
+_row_of, _put_of = attrgetter(*_OF_ROW), attrgetter(*_OF_PUT)
+
+
 def _columns(draft: Draft) -> dict[str, Any]:
-    columns = draft._asdict()
-    names = ("part", "ns", "namespace", "tenant", "lineage", "id", "parent_ns", "parent", "digest")
-    return {name: columns[name] for name in (*names, "run", "now")}
+    return dict(zip(_OF_PUT, _put_of(draft), strict=True))
 
 
 def at_once(written: Written) -> dict[str, Any]:
@@ -372,12 +376,7 @@ def put(draft: Draft, memory: Memory) -> Plan[CheckpointKey]:
 
 
 def _columns_of_row(draft: Draft) -> dict[str, Any]:
-    columns = _columns(draft)
-    return {
-        name: value
-        for name, value in columns.items()
-        if name not in {"tenant", "lineage", "namespace"}
-    }
+    return dict(zip(_OF_ROW, _row_of(draft), strict=True))
 
 
 def _insert(draft: Draft, memory: Memory, basis: Known | None, number: int) -> Plan[_Layout]:

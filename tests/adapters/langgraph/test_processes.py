@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from contextlib import ExitStack
-from typing import Any
 
 import pytest
 
 pytest.importorskip("langgraph.checkpoint.base", reason="needs langgraph: see .ci/adapters")
 
-from perdure.adapters.langgraph import PerdureSaver
+from perdure.adapters.langgraph import PerdureSaver, PerdureStore
+from tests.adapters.langgraph.keeping import Letters
 from tests.adapters.langgraph.making import config
-from tests.engines.processes import python
+from tests.adapters.writers import eight
 
 pytestmark = [
     pytest.mark.filterwarnings("default"),
@@ -22,7 +21,8 @@ pytestmark = [
 PUTS = 30
 _WRITER = """
 import sys
-from perdure.adapters.langgraph import PerdureSaver
+from perdure.adapters.langgraph import PerdureSaver, PerdureStore
+from tests.adapters.langgraph.keeping import Letters
 from tests.adapters.langgraph.making import put
 
 url, name, puts = sys.argv[1:]
@@ -38,39 +38,59 @@ with PerdureSaver.from_conn_string(url) as saver:
 """
 
 
+_KEEPER = """
+import sys
+from langgraph.store.base import PutOp
+from perdure.adapters.langgraph import PerdureStore
+from tests.adapters.langgraph.keeping import Letters
+
+url, name, puts = sys.argv[1:]
+with PerdureStore.from_conn_string(url, index={"embed": Letters(8), "fields": ["by"]}) as store:
+    print("ready", flush=True)
+    sys.stdin.readline()
+    for number in range(int(puts)):
+        # Two that all of them share, each as the last one has left it, and one of its own.
+        said = {"by": chr(97 + number % 26) + name, "number": number}
+        keys = ["left", "right", f"{name} {number:04}"]
+        store.batch([PutOp(("ns",), key, said) for key in keys[:: 1 if number % 2 else -1]])
+        print(number, flush=True)
+"""
+
+
 def test_of_eight_processes_on_one_thread_four_are_killed_and_nothing_is_lost_or_doubled(
     shared_url: str,
 ) -> None:
     with PerdureSaver.from_conn_string(shared_url) as saver:
         saver.setup()
-    told: dict[str, int] = {}
-    with ExitStack() as stack:
-        writers = [
-            stack.enter_context(python(_WRITER, shared_url, f"w{number}", str(PUTS)))
-            for number in range(8)
-        ]
-        for writer in writers:
-            assert writer.stdout is not None
-            assert writer.stdout.readline() == b"ready\n"
-        for writer in writers:
-            assert writer.stdin is not None
-            writer.stdin.write(b"\n")
-            writer.stdin.flush()
-        for number, writer in enumerate(writers):
-            told[f"w{number}"] = _followed(writer, kill_at=5 if number % 2 else None)
+
+    told = _written(_WRITER, shared_url)
 
     assert [told[f"w{number}"] for number in (0, 2, 4, 6)] == [PUTS] * 4
     _check(shared_url, told)
 
 
-def _followed(writer: Any, kill_at: int | None) -> int:
-    """How many puts the writer has acknowledged."""
-    count = 0
-    for _ in writer.stdout:
-        count += 1
-        if count == kill_at:
-            writer.kill()
-    return count
+def test_batches_of_eight_processes_are_whole_though_four_are_killed(shared_url: str) -> None:
+    with PerdureStore.from_conn_string(shared_url) as store:
+        store.setup()
+
+    told = _written(_KEEPER, shared_url)
+
+    index = {"embed": Letters(8), "fields": ["by"]}
+    with PerdureStore.from_conn_string(shared_url, index=index) as store:
+        left, right = store.get(("ns",), "left"), store.get(("ns",), "right")
+        assert left.value == right.value
+        found = {one.key for one in store.search(("ns",), limit=1_000)}
+        for name, acknowledged in told.items():
+            own = [key for key in found if key.startswith(f"{name} ")]
+            assert acknowledged <= len(own) <= acknowledged + 1
+        # The vectors are those of the last one, too.
+        near = {one.key: one.score for one in store.search(("ns",), query=left.value["by"])}
+        assert round(near["left"], 4) == round(near["right"], 4) == 1.0
+
+
+def _written(script: str, url: str) -> dict[str, int]:
+    """How many puts each of eight writers has acknowledged, four of whom were killed."""
+    return {name: len(lines) for name, lines in eight(script, url, PUTS).items()}
 
 
 def _check(url: str, told: dict[str, int]) -> None:

@@ -335,7 +335,10 @@ def test_both_may_be_called_without_await_also_where_a_loop_runs(tmp_path: Path)
 # -- other calls than those of functions -----------------------------------------------------
 
 
-async def test_a_shell_command_may_wait_and_is_shown_as_it_is(session: PerdureSession) -> None:
+@pytest.mark.parametrize("edited", [False, True])
+async def test_a_shell_command_may_wait_and_runs_as_it_is_or_not_at_all(
+    session: PerdureSession, edited: bool
+) -> None:
     ran = []
 
     async def executor(request: Any) -> str:
@@ -358,13 +361,15 @@ async def test_a_shell_command_may_wait_and_is_shown_as_it_is(session: PerdureSe
     [asked] = await ask(session, await Runner.run(helper([call]), "Go.", session=session))
     assert asked.tool_call_id == "s1"
     assert "ls" in json.dumps(asked.args)
-    await session.store.approvals.approve(asked.id, by="ada")
+    other = {"call": {"action": {"commands": ["rm"]}}} if edited else None
+    await session.store.approvals.approve(asked.id, by="ada", edited_args=other)
 
     again = helper("done")
     result = await Runner.run(again, await resume(session, again, asked), session=session)
 
     assert result.final_output == "done"
-    assert ran == [["ls"]]
+    # The SDK cannot run another command than the one the model has given.
+    assert ran == ([] if edited else [["ls"]])
 
 
 def test_a_request_of_a_hosted_server_has_its_arguments() -> None:

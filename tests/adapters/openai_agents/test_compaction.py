@@ -265,6 +265,17 @@ async def test_all_items_are_replaced_in_one_transaction(session: PerdureSession
     assert await session.get_items() == []
 
 
+async def test_what_json_of_python_holds_may_be_the_replacement(session: PerdureSession) -> None:
+    odd = {"role": "assistant", "content": "half an emoji: \ud83c"}
+    await session._atomic_replace_items([user("first"), odd])
+    assert await session.get_items() == [user("first"), odd]
+
+    seen = await session._get_compaction_snapshot(1)
+    assert seen is not None
+    assert await seen.replace_suffix(0, [odd, odd]) is True
+    assert await session.get_items() == [user("first"), odd, odd]
+
+
 class Shouting(PerdureSession):
     """Changes what is read: the hooks would go past that."""
 

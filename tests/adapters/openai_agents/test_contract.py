@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -417,105 +416,6 @@ async def test_a_blocking_store_will_do(url: str) -> None:
         assert [event.content for event in found] == TURN
 
 
-# -- tasks, threads and loops ----------------------------------------------------------------
-
-
-def test_one_object_serves_several_runs_of_asyncio(url: str) -> None:
-    with PerdureSession("chat", url) as session:
-        for number in range(3):
-            asyncio.run(session.add_items([user(f"message {number}")]))
-        assert asyncio.run(session.get_items()) == numbered(3)
-        assert asyncio.run(session.pop_item()) == user("message 2")
-
-
-def test_one_object_serves_several_threads_each_with_its_loop(url: str) -> None:
-    async def added(session: PerdureSession, name: int) -> None:
-        for number in range(10):
-            await session.add_items([user(f"{name} {number}")])
-
-    with PerdureSession("chat", url) as session:
-        work = [
-            threading.Thread(target=lambda name=name: asyncio.run(added(session, name)))
-            for name in range(6)
-        ]
-        for thread in work:
-            thread.start()
-        for thread in work:
-            thread.join()
-        found = texts(asyncio.run(session.get_items()))
-
-    for name in range(6):
-        own = [text for text in found if text.startswith(f"{name} ")]
-        assert own == [f"{name} {number}" for number in range(10)]
-
-
-async def test_the_items_of_one_call_stay_together_among_many(session: Any) -> None:
-    batches = [[user(f"{name} {number}") for number in range(5)] for name in range(40)]
-
-    await asyncio.gather(*[session.add_items(batch) for batch in batches])
-
-    found = await session.get_items()
-    assert sorted(texts(found)) == sorted(texts([item for batch in batches for item in batch]))
-    assert [found[n : n + 5] in batches for n in range(0, 200, 5)] == [True] * 40
-
-
-@pytest.mark.parametrize("call", ["add", "pop", "clear", "branch", "replace"])
-async def test_a_write_whose_task_is_cancelled_has_ended_when_the_task_has(
-    session: Any, call: str
-) -> None:
-    await session.add_items(numbered(2))
-    calls: dict[str, Any] = {
-        "add": lambda: session.add_items([user("late")]),
-        "pop": session.pop_item,
-        "clear": session.clear_session,
-        "branch": lambda: session.create_branch_from_turn(2),
-        "replace": lambda: session._atomic_replace_items([user("late")]),
-    }
-    task = asyncio.create_task(calls[call]())
-    await asyncio.sleep(0)
-    for _ in range(3):
-        task.cancel()
-        await asyncio.sleep(0)
-
-    with pytest.raises(asyncio.CancelledError):
-        await task
-
-    after = texts(await session.get_items())
-    assert after == texts(await session.get_items())
-    done = {
-        "add": ["message 0", "message 1", "late"],
-        "pop": ["message 0"],
-        "clear": [],
-        "branch": ["message 0"],
-        "replace": ["late"],
-    }
-    # It had been handed over when it was cancelled, so it was done.
-    assert after == done[call]
-
-
-async def test_who_is_cancelled_before_the_write_has_begun_writes_nothing(session: Any) -> None:
-    task = asyncio.create_task(session.add_items([user("never")]))
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-
-    assert await session.get_items() == []
-
-
-async def test_a_failure_after_a_cancellation_is_not_told_of_twice(session: Any) -> None:
-    told: list[Any] = []
-    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
-    task = asyncio.create_task(session.add_items([{"role": "user", "content": object()}]))
-    await asyncio.sleep(0)
-    task.cancel()
-
-    with pytest.raises((asyncio.CancelledError, InvalidError)):
-        await task
-
-    await asyncio.sleep(0.01)
-    assert told == []
-
-
 # -- damage ----------------------------------------------------------------------------------
 
 
@@ -537,59 +437,3 @@ async def test_a_damaged_item_is_told_of_and_never_passed_over(tmp_path: Path) -
         for _ in range(2):
             with pytest.raises(CorruptError, match="seq 3"):
                 await session.pop_item()
-
-
-# -- what the protocol has no word for -------------------------------------------------------
-
-
-async def test_a_session_has_a_title_and_metadata_and_is_listed_and_found(sessions: Any) -> None:
-    first = sessions.session("one", title="A mug", metadata={"order": 7})
-    await first.add_items([user("The handle broke off.")])
-    await sessions.session("two").add_items([user("Where is my teapot?")])
-    await sessions.session("three", user="bob").add_items([user("My handle, too.")])
-    await first.describe(title="A broken mug", tags=["refund"], metadata={"sum": 12})
-
-    page = await sessions.list()
-    assert [found.id for found in page.items] == ["one", "two"]
-    assert [found.title for found in (await sessions.list(text="mug")).items] == ["A broken mug"]
-    assert [one.id for one in (await sessions.list(metadata={"order": 7})).items] == ["one"]
-    told = await first.info()
-    assert (told.title, told.tags, told.metadata) == (
-        "A broken mug",
-        ("refund",),
-        {"order": 7, "sum": 12},
-    )
-    assert told.event_count == 1
-
-    [hit] = await sessions.search("handle")
-    assert hit.session.id == "one"
-    assert [found.session.id for found in await first.search("handle")] == ["one"]
-    assert await first.search("teapot") == []
-
-
-async def test_a_session_may_be_described_before_anything_is_said(session: Any) -> None:
-    await session.describe(title="Soon")
-    await session.add_items([user("now")])
-
-    assert ((await session.info()).title, await session.get_items()) == ("Soon", [user("now")])
-
-
-async def test_sessions_come_in_pages(sessions: Any) -> None:
-    for number in range(5):
-        await sessions.session(f"s{number}").add_items([user("x")])
-
-    page = await sessions.list(limit=3, order="id")
-    rest = await sessions.list(limit=3, order="id", cursor=page.next_cursor)
-
-    assert [one.id for one in [*page.items, *rest.items]] == ["s0", "s1", "s2", "s3", "s4"]
-    assert rest.next_cursor is None
-
-
-async def test_erasing_the_person_removes_their_sessions(sessions: Any) -> None:
-    session = sessions.session("chat")
-    await session.add_items([user("secret")])
-
-    await sessions.store.erase_user("shop", "ada")
-
-    assert await session.get_items() == []
-    assert (await sessions.list()).items == []

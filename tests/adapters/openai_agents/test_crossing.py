@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 pytest.importorskip("agents.memory", reason="needs openai-agents: see .ci/adapters")
@@ -11,11 +13,16 @@ from agents.testing import function_call
 
 from perdure import NewEvent, Opaque
 from perdure.adapters.openai_agents import PerdureSession
+from perdure.formats import convert
 from tests.adapters.openai_agents.making import agent, called, output, said, texts, user
 from tests.adapters.openai_agents.test_runner import track
 
 pytestmark = pytest.mark.filterwarnings("default")
 
+FORMATS = [
+    "openai.chat", "openai.responses", "anthropic", "adk", "claude-code", "langchain", "pydantic",
+    "strands",
+]  # fmt: skip
 CALLS = [
     {"id": "c1", "type": "function", "function": {"name": "track", "arguments": "{}"}},
     {"id": "c2", "type": "function", "function": {"name": "track", "arguments": '{"a": 1}'}},
@@ -150,3 +157,34 @@ async def test_a_window_for_a_model_keeps_calls_with_their_results(
     window = await session.store.events.window(session.key, 1)
 
     assert texts([event.content for event in window]) == ["Where?", "track", "London"]
+
+
+@pytest.mark.parametrize("spoken", FORMATS)
+async def test_a_conversation_in_any_format_is_continued(
+    session: PerdureSession, spoken: str
+) -> None:
+    """What others store, in the shape in which they store it."""
+    messages, _ = convert([("openai.chat", message, "") for message in CHAT], spoken)
+    await session.describe(title="from elsewhere")
+    events = [NewEvent(message, format=spoken) for message in messages]
+    await session.store.events.append(session.key, *events)
+
+    items = await session.get_items()
+    calls = [item for item in items if item.get("type") == "function_call"]
+    answers = [item for item in items if item.get("type") == "function_call_output"]
+    assert [json.loads(call["arguments"]) for call in calls] == [{}, {"a": 1}]
+    assert [call["call_id"] for call in calls] == ["c1", "c2"]
+    assert [(one["call_id"], one["output"]) for one in answers] == [
+        ("c1", "London"),
+        ("c2", "Paris"),
+    ]
+    assert "In London and Paris." in str(items[-1])
+
+    helper = agent("You are welcome.")
+    await Runner.run(helper, "Thanks.", session=session)
+    assert len(helper.model.calls[0].input) == len(items) + 1
+    assert await session.get_items(len(items) + 2) == await session.get_items()
+    assert await session.pop_item() is not None
+    assert await session.pop_item() == user("Thanks.")
+    assert await session.pop_item() == items[-1]
+    assert await session.get_items() == items[:-1]

@@ -180,6 +180,58 @@ def test_agents_side_by_side_find_their_own_steps_whoever_is_faster() -> None:
     assert len(asked) == 3
 
 
+def test_an_agent_inside_of_a_tool_goes_on_too_and_shifts_nothing() -> None:
+    asked: list[str] = []
+    failing = True
+
+    def inner_model(messages: Any, _: Any) -> ModelResponse:
+        turn = sum(isinstance(one, ModelResponse) for one in messages)
+        asked.append(f"inner {turn}")
+        if turn == 0:
+            return ModelResponse(parts=[ToolCallPart("look", {}, "l1")])
+        return ModelResponse(parts=[TextPart("seen")])
+
+    def outer_model(messages: Any, _: Any) -> ModelResponse:
+        turn = sum(isinstance(one, ModelResponse) for one in messages)
+        asked.append(f"outer {turn}")
+        if turn == 0:
+            return ModelResponse(parts=[ToolCallPart("delegate", {}, "d1")])
+        return ModelResponse(parts=[TextPart("done")])
+
+    async def run(store: Any) -> list[str]:
+        inner = Agent(
+            FunctionModel(inner_model), name="inner", capabilities=[PerdureDurability(store)]
+        )
+        durability = PerdureDurability(store)
+        outer = Agent(FunctionModel(outer_model), name="outer", capabilities=[durability])
+
+        @inner.tool_plain
+        async def look() -> str:
+            asked.append("look")
+            return "a bird"
+
+        @outer.tool_plain
+        async def delegate() -> str:
+            said = str((await inner.run("Look.")).output)
+            if failing:
+                raise RuntimeError("after the inner agent")
+            return said
+
+        with durability.run("run"):
+            results = [await outer.run("One."), await outer.run("Two.")]
+        return [one.run_id for one in results]
+
+    with perdure.open_sync("memory:") as store:
+        with pytest.raises(RuntimeError):
+            asyncio.run(run(store))
+        failing = False
+        first = asyncio.run(run(store))
+        told = list(asked)
+        assert asyncio.run(run(store)) == first == ["run:0", "run:1"]
+    once = ["outer 0", "inner 0", "look", "inner 1", "outer 1"]
+    assert asked == told == [*once, *once]
+
+
 def test_a_retry_that_a_tool_asks_for_is_part_of_the_journal() -> None:
     calls: list[int] = []
 

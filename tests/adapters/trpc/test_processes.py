@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import Counter
-from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -14,7 +13,7 @@ pytest.importorskip("trpc_agent_sdk.sessions", reason="needs trpc-agent-py: see 
 
 from perdure.adapters.trpc import PerdureSessionService
 from tests.adapters.trpc.making import texts
-from tests.engines.processes import python
+from tests.adapters.writers import eight
 
 pytestmark = [
     pytest.mark.filterwarnings("default"),
@@ -49,33 +48,10 @@ def test_of_eight_processes_on_one_session_four_are_killed_and_nothing_is_lost_o
     shared_url: str,
 ) -> None:
     asyncio.run(_made(shared_url))
-    told: dict[str, int] = {}
-    with ExitStack() as stack:
-        writers = [
-            stack.enter_context(python(_WRITER, shared_url, f"w{number}", str(EVENTS)))
-            for number in range(8)
-        ]
-        for writer in writers:
-            assert writer.stdout is not None
-            assert writer.stdout.readline() == b"ready\n"
-        for writer in writers:
-            assert writer.stdin is not None
-            writer.stdin.write(b"\n")
-            writer.stdin.flush()
-        for number, writer in enumerate(writers):
-            told[f"w{number}"] = _followed(writer, kill_at=5 if number % 2 else None)
+    told = {name: len(lines) for name, lines in eight(_WRITER, shared_url, EVENTS).items()}
 
     assert [told[f"w{number}"] for number in (0, 2, 4, 6)] == [EVENTS] * 4
     asyncio.run(_check(shared_url, told))
-
-
-def _followed(writer: Any, kill_at: int | None) -> int:
-    count = 0
-    for _ in writer.stdout:
-        count += 1
-        if count == kill_at:
-            writer.kill()
-    return count
 
 
 async def _made(url: str) -> None:

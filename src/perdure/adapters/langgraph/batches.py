@@ -9,13 +9,13 @@ from typing import Any
 
 from langgraph.store.base import (
     GetOp,
+    InvalidNamespaceError,
     Item,
     ListNamespacesOp,
     PutOp,
     SearchOp,
     get_text_at_path,
     tokenize_path,
-    validate_op_namespace,
 )
 
 from perdure.adapters.langgraph import finding
@@ -41,7 +41,7 @@ def batched(ops: Iterable[Any], rules: Rules) -> Plan:
     for op in given:
         if not isinstance(op, GetOp | SearchOp | PutOp | ListNamespacesOp):
             raise InvalidError(f"an operation of langgraph.store.base, not {op!r}", "ops")
-        validate_op_namespace(op)
+        _check_labels(op)
     results: list[Any] = [None] * len(given)
     for some in _rounds(list(enumerate(given)), in_order=rules.in_order):
         yield from _gets(some, rules, results)
@@ -51,6 +51,18 @@ def batched(ops: Iterable[Any], rules: Rules) -> Plan:
                 results[place] = yield from finding.namespaces(op, rules)
         yield from _puts(some, rules)
     return results
+
+
+def _check_labels(op: Any) -> None:
+    """LangGraph's rule, which its older versions do not have for batches."""
+    if isinstance(op, ListNamespacesOp):
+        paths = [condition.path for condition in op.match_conditions or ()]
+    else:
+        paths = [op.namespace_prefix if isinstance(op, SearchOp) else op.namespace]
+    for label in (label for path in paths for label in path):
+        if not isinstance(label, str) or not label or "." in label or "\0" in label:
+            message = f"{label!r} is no label of a namespace: a text, not empty, without . and NUL"
+            raise InvalidNamespaceError(message)
 
 
 def _rounds(given: list[tuple[int, Any]], *, in_order: bool) -> Iterator[list[tuple[int, Any]]]:

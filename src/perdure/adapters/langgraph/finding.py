@@ -22,8 +22,9 @@ from perdure.adapters.langgraph.vectors import Vector, beside, checked, scores, 
 from perdure.errors import InvalidError
 from perdure.records import KeyValue, Namespace
 
-#: Rows of one look.
+#: Rows of one look; and those of everything, where those of vectors stand among them.
 _PAGE = 1_000
+_LEAST = 50
 _ANY = "*"
 
 Scored = list[tuple[KeyValue, float | None]]
@@ -94,7 +95,7 @@ def _items(
         left = _PAGE if most is None else min(most - len(found), _PAGE)
         page = yield from _one(
             "list", tuple(op.namespace_prefix), filter=readable(op.filter), order=rules.order,
-            limit=max(left, 1), cursor=cursor, **rules.whose,
+            limit=max(left, 1 if op.namespace_prefix else _LEAST), cursor=cursor, **rules.whose,
         )  # fmt: skip
         found += [one for one in page.items if wanted(one)]
         cursor = page.next_cursor

@@ -155,7 +155,8 @@ class PerdureStore(Owning, BaseStore):
 
 
 def _rules(index: Mapping[str, Any], order: str, *, in_order: bool, app: str, user: str) -> Rules:
-    fields = index.get("fields") or ["$"]
+    # LangGraph's store on SQLite calls them so.
+    fields = index.get("fields") or index.get("text_fields") or ["$"]
     if isinstance(fields, str):
         raise InvalidError(f"fields of the index is a list of paths, not {fields!r}", "index")
     kind = ("vectors" if "embed" in index else "words") if index else ""

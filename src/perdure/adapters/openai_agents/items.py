@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
 
 from perdure.errors import CorruptError, InvalidError, TooLargeError
 from perdure.formats import convert
 from perdure.records import JSON, Event, NewEvent, Opaque
 from perdure.values import encode
+
+T = TypeVar("T")
 
 FORMAT = "openai.responses"
 #: JSON that is kept as bytes: ciphers, and what Python writes as JSON and nobody else.
@@ -32,13 +34,20 @@ def events_of(items: Iterable[JSON], told: Told) -> list[NewEvent]:
     ]
 
 
-def events_of_any(items: Iterable[JSON], told: Told, refused: InvalidError) -> list[NewEvent]:
-    """The same for items that the SDK's own sessions store and perdure refuses as JSON.
+async def written(
+    items: Sequence[JSON], told: Told, write: Callable[[list[NewEvent]], Awaitable[T]]
+) -> T:
+    """What comes of writing the events of items, also of those that perdure refuses as JSON.
 
-    NaN, lone surrogates, numbers as keys, and nesting without end are kept as the text that
-    Python makes of them. What not even Python writes is refused as before.
+    The SDK's own sessions store NaN, lone surrogates, numbers as keys, and nesting without end:
+    they are kept as the text that Python makes of them. What not even Python writes is refused.
     """
-    return [_any(item, told, refused) for item in items]
+    try:
+        return await write(events_of(items, told))
+    except TooLargeError:
+        raise
+    except InvalidError as refused:
+        return await write([_any(item, told, refused) for item in items])
 
 
 def _any(item: JSON, told: Told, refused: InvalidError) -> NewEvent:
@@ -115,7 +124,7 @@ __all__ = [
     "Told",
     "all_items",
     "events_of",
-    "events_of_any",
     "is_user_message",
     "items_of",
+    "written",
 ]

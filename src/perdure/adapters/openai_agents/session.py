@@ -14,10 +14,10 @@ from agents.memory.session_settings import (
 )
 
 from perdure.adapters.openai_agents import branches
-from perdure.adapters.openai_agents.items import Told, all_items, events_of, events_of_any
+from perdure.adapters.openai_agents.items import Told, all_items, written
 from perdure.adapters.openai_agents.opened import Opened, settled
 from perdure.adapters.openai_agents.tails import Prune, Snapshot, popped, snapshot
-from perdure.errors import InvalidError, NotFoundError, TooLargeError
+from perdure.errors import InvalidError, NotFoundError
 from perdure.records import JSON, Event, NewEvent, SearchHit, Session, SessionKey
 from perdure.records.basics import Marker
 from perdure.store import Store, SyncStore
@@ -121,15 +121,7 @@ class PerdureSession(Opened):
             await self._store.sessions.find(self.key)  # it fails on a store that is closed
             return
         told = {} if self._about is None or wrapper is None else dict(self._about(wrapper))
-        await settled(self._add(items, told))
-
-    async def _add(self, items: Sequence[Any], told: Told) -> None:
-        try:
-            await self._stored(events_of(items, told))
-        except TooLargeError:
-            raise
-        except InvalidError as refused:
-            await self._stored(events_of_any(items, told, refused))
+        await settled(written(items, told, self._stored))
 
     async def _stored(self, events: Sequence[NewEvent]) -> None:
         try:
@@ -200,11 +192,10 @@ class PerdureSession(Opened):
         self._check_open()
         if not self._is_plain():
             return False
-        await settled(self._replaced(list(items)))
+        await settled(written(list(items), {}, self._replaced))
         return True
 
-    async def _replaced(self, items: Sequence[Any]) -> None:
-        events = events_of(items, {})
+    async def _replaced(self, events: Sequence[NewEvent]) -> None:
         try:
             await self._store.events.replace_suffix(self.key, 0, events)
         except NotFoundError:

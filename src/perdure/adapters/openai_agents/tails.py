@@ -6,9 +6,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from perdure.adapters.openai_agents.items import FORMAT, events_of, items_of
+from perdure.adapters.openai_agents.items import FORMAT, items_of, written
 from perdure.errors import ConflictError, NotFoundError, StaleSessionError
-from perdure.records import JSON, Event, SessionKey
+from perdure.records import JSON, Event, NewEvent, SessionKey
 from perdure.store import Store
 
 _PAGE = 500
@@ -34,16 +34,21 @@ Prune = Callable[[JSON], bool]
 async def popped(store: Store, key: SessionKey) -> JSON:
     """The newest item, taken off in the transaction that finds it; None if there is none."""
     try:
-        taken = await store.events.pop(key, format=FORMAT)
+        return await _popped(store, key)
     except NotFoundError:
         return None
+
+
+async def _popped(store: Store, key: SessionKey) -> JSON:
+    try:
+        taken = await store.events.pop(key, format=FORMAT)
     except ConflictError:
         return await _popped_of_others(store, key)
     if not taken:
         return None
     items = items_of(taken[0])
     # Of an event that is nothing to the SDK only its place is gone.
-    return items[0] if items else await popped(store, key)
+    return items[0] if items else await _popped(store, key)
 
 
 async def _popped_of_others(store: Store, key: SessionKey) -> JSON:
@@ -61,9 +66,12 @@ async def _popped_of_others(store: Store, key: SessionKey) -> JSON:
         if place is None:
             return None
         *rest, item = items_of(events[place])
-        at = Place(_before(events[place]), rest)
-        if await _replaced(store, key, at, [], session.version):
-            return item
+        change = Change(store, key, Place(_before(events[place]), rest), session.version, 0)
+        try:
+            await written(rest, {}, change.made)
+        except StaleSessionError:
+            continue
+        return item
 
 
 class Place(NamedTuple):
@@ -76,18 +84,6 @@ class Place(NamedTuple):
 def _before(event: Event) -> int:
     """The seq before an event: 0 too, if what stood there was pruned."""
     return max(event.prev, 0)
-
-
-async def _replaced(
-    store: Store, key: SessionKey, at: Place, items: Sequence[JSON], version: int
-) -> bool:
-    """Whether the end could be replaced: not if the session has changed since that version."""
-    new = events_of([*at.kept, *items], {})
-    try:
-        await store.events.replace_suffix(key, at.after_seq, new, expected_version=version)
-    except StaleSessionError:
-        return False
-    return True
 
 
 # -- compaction ------------------------------------------------------------------------------
@@ -138,17 +134,31 @@ async def _ended(
         if [event.id for event in events] != end.ids:
             return False
         kept_seq = await _first_kept(store, key, end.first_seq, prune)
-        at, version = end.at, session.version
+        change = Change(store, key, end.at, session.version, kept_seq)
         try:
-            async with store.turn() as turn:
-                new = events_of([*at.kept, *output], {})
-                turn.events.replace_suffix(key, at.after_seq, new, expected_version=version)
-                if kept_seq > 1:
-                    turn.events.prune(key, before_seq=kept_seq, beyond_summary=True)
+            await written([*end.at.kept, *output], {}, change.made)
         except StaleSessionError:
             # A title, say, or another's write: the next look at the end tells.
             continue
         return True
+
+
+class Change(NamedTuple):
+    """Another end at a place of a session as it was at that version; its beginning may go."""
+
+    store: Store
+    key: SessionKey
+    at: Place
+    version: int
+    kept_seq: int
+
+    async def made(self, new: list[NewEvent]) -> None:
+        """Make it, in one transaction; `StaleSessionError` if the session has changed."""
+        key, version = self.key, self.version
+        async with self.store.turn() as turn:
+            turn.events.replace_suffix(key, self.at.after_seq, new, expected_version=version)
+            if self.kept_seq > 1:
+                turn.events.prune(key, before_seq=self.kept_seq, beyond_summary=True)
 
 
 async def _first_kept(store: Store, key: SessionKey, end: int, prune: Prune | None) -> int:
