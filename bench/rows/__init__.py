@@ -22,9 +22,9 @@ FAMILIES: Mapping[str, Callable[[Options], Sequence[Row]]] = {
     "read": lambda options: [*read.rows(options), *postgres.reads(options)],
     "list": read.lists,
     "checkpoint": checkpoint.rows,
-    "adapters": adapters.rows,
     "jsonl": jsonl.appends,
     "processes": processes.rows,
     "import": startup.rows,
     "memory": memory.rows,
+    "adapters": adapters.rows,
 }

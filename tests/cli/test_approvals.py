@@ -8,6 +8,7 @@ import sys
 import threading
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -19,8 +20,8 @@ from tests.cli.command import _MAIN, Perdure, environment, on_terminal, wait_for
 def ask(url: str, tool: str = "send", **given: str) -> str:
     with library.open_sync(url) as store:
         args = {"to": "bob", "text": "a\tb\x1b[2J"}
-        named = {"app": "shop", "user": "ada", "thread_id": "t", **given}
-        return store.approvals.request(tool, args, **named).id  # type: ignore[arg-type]
+        named: dict[str, Any] = {"app": "shop", "user": "ada", "thread_id": "t", **given}
+        return store.approvals.request(tool, args, **named).id
 
 
 @pytest.fixture

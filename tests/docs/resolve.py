@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
+import importlib.util
 import inspect
 import re
 from functools import cache, cached_property
+from pathlib import Path
 from types import ModuleType
 from typing import Any, get_origin, get_type_hints
 
 import perdure
+from perdure.errors import MissingExtraError
 
 NAME = re.compile(r"perdure(?P<path>(?:\.\w+)*)(?:\((?P<parameter>\w+)=\))?")
 
@@ -76,8 +80,26 @@ def _module_member(module: ModuleType, name: str) -> Any:
         return getattr(module, name)
     try:
         return importlib.import_module(f"{module.__name__}.{name}")
+    except MissingExtraError:
+        return _unimported(f"{module.__name__}.{name}")
     except ModuleNotFoundError:
         raise UnresolvedNameError(f"{module.__name__} has no {name!r}") from None
+
+
+def _unimported(name: str) -> ModuleType:
+    """An adapter whose framework is not here: what it offers, by the list in its source."""
+    spec = importlib.util.find_spec(name)
+    assert spec is not None
+    assert spec.origin is not None
+    tree = ast.parse(Path(spec.origin).read_text(encoding="utf-8"))
+    [offered] = [
+        ast.literal_eval(one.value)
+        for one in tree.body
+        if isinstance(one, ast.Assign) and ast.unparse(one.targets[0]) == "__all__"
+    ]
+    module = ModuleType(name)
+    vars(module).update(dict.fromkeys(offered))
+    return module
 
 
 def _getter(member: Any) -> Any:

@@ -11,6 +11,7 @@ from collections import Counter
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from subprocess import Popen
+from typing import Any, Literal
 
 import pytest
 
@@ -40,15 +41,17 @@ def open_store(url: str) -> SyncStore:
     return perdure.open_sync(url, durability="normal")
 
 
-def pending(url: str, count: int, **given: object) -> list[str]:
+def pending(url: str, count: int, **given: Any) -> list[str]:
     with open_store(url) as store:
-        return [store.approvals.request("send", ARGS, **given).id for _ in range(count)]  # type: ignore[arg-type]
+        return [store.approvals.request("send", ARGS, **given).id for _ in range(count)]
 
 
 # -- two resolvers ---------------------------------------------------------------------------------
 
 
-def answer_all(url: str, name: str, decision: str, ids: list[str]) -> list[str]:
+def answer_all(
+    url: str, name: str, decision: Literal["approve", "reject"], ids: list[str]
+) -> list[str]:
     """Answer every one at the same time as the others; those that were won."""
     won, told = [], []
     who = Principal(name, ["approver"])
@@ -57,7 +60,7 @@ def answer_all(url: str, name: str, decision: str, ids: list[str]) -> list[str]:
             if number % 10 == 0:
                 meet()
             try:
-                store.approvals.resolve(approval_id, decision, by=who)  # type: ignore[arg-type]
+                store.approvals.resolve(approval_id, decision, by=who)
                 won.append(approval_id)
             except ConflictError as error:
                 told.append(str(error))

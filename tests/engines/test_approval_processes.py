@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import apsw
 import pytest
@@ -74,9 +75,9 @@ def test_an_answer_is_heard_soon_in_another_process(url: str) -> None:
 
 @pytest.mark.parametrize("status", ["", "APPROVED", "approved ", "unheard-of"])
 def test_a_status_that_nobody_knows_is_no(url: str, tmp_path: Path, status: str) -> None:
-    about = {"thread_id": "t", "tool_call_id": "c"}
+    about: dict[str, Any] = {"thread_id": "t", "tool_call_id": "c"}
     with perdure.open_sync(url) as store:
-        made = store.approvals.request("send", {}, **about)  # type: ignore[arg-type]
+        made = store.approvals.request("send", {}, **about)
         store.approvals.approve(made.id, by=Principal("boss", ["approver"]))
     connection = apsw.Connection(str(tmp_path / "store.db"))
     connection.execute("UPDATE approvals SET status = ?", (status,))

@@ -134,3 +134,12 @@ def test_a_content_without_parts_says_nothing() -> None:
 
     assert (moved, lost) == ([], [])
     assert project({"role": "model"}, "adk").kind == "other"
+
+
+@pytest.mark.parametrize("role", ["user", "model"])
+def test_one_text_is_read_as_any_text_is(role: str) -> None:
+    one = content({"text": " hi\n"}, role=role)
+    two = content({"text": " hi\n"}, {"text": ""}, role=role)
+
+    assert project(one) == project(two)
+    assert project(content({"text": "a\0b"}, role=role)).text == "ab"

@@ -21,6 +21,7 @@ NAMES = [
     "claude-code",
     "langchain",
     "pydantic",
+    "strands",
     "plain",
 ]
 KINDS = {"message", "tool_call", "tool_result", "thinking", "summary", "other"}

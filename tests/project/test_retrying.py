@@ -8,10 +8,10 @@ import pytest
 
 import perdure
 from perdure import BusyError, InvalidError, RetryPolicy
-from perdure.operation import Operation
 from perdure.retrying import Attempts, longest_pause
+from tests.engines.plans import doing
 
-OP: Operation[Any] = Operation("test", (), {}, lambda _: iter(()))  # type: ignore[arg-type, return-value]
+OP = doing()
 
 
 class Clock:
@@ -99,9 +99,9 @@ def test_who_is_interrupted_between_two_attempts_is_told_what_became_of_the_writ
         raise KeyboardInterrupt
 
     assert interrupted.value.__notes__ == [
-        "test: ended between two attempts; nothing of it is stored: locked"
+        "test.plan: ended between two attempts; nothing of it is stored: locked"
     ]
-    assert lines[-1].startswith("test: attempt 1 of 4 failed, ended from outside")
+    assert lines[-1].startswith("test.plan: attempt 1 of 4 failed, ended from outside")
 
 
 @pytest.mark.parametrize("retry", [3, "always", {"max_retries": 3}])

@@ -28,7 +28,8 @@ class Batch:
 
     def __init__(self, connection: apsw.Connection) -> None:
         self._connection = connection
-        self._execute = connection.execute
+        # A cursor of its own: the connection would make one for each statement.
+        self._execute = connection.cursor().execute
         #: Whether the driver failed to write or sync: then the connection is to be replaced.
         self.broken = False
 

@@ -151,14 +151,14 @@ def patience(seconds: float) -> Callable[[int], bool]:
 def drive(connection: apsw.Connection, op: Operation[Any], plan: Plan[Any] | None = None) -> Any:
     """The result of an operation's plan, or of another one for it."""
     try:
-        return _run(connection, connection.cursor(), plan or op.plan())
+        return _run(connection.cursor(), plan or op.plan())
     except apsw.Error as error:
         raise translate(error, op.name) from error
     except UnicodeDecodeError as error:
         raise CorruptError(f"{op.name}: a stored text is damaged: {error}") from error
 
 
-def _run(connection: apsw.Connection, cursor: apsw.Cursor, plan: Plan[Any]) -> Any:
+def _run(cursor: apsw.Cursor, plan: Plan[Any]) -> Any:
     # One cursor for the whole plan: its rows are fetched before the next statement runs.
     execute = cursor.execute
     rows: Any = None
@@ -168,7 +168,7 @@ def _run(connection: apsw.Connection, cursor: apsw.Cursor, plan: Plan[Any]) -> A
             if isinstance(step, Statement):
                 rows = execute(step.query.texts["sqlite"], step.args).fetchall()
             else:
-                connection.executemany(step.query.texts["sqlite"], step.rows)
+                cursor.executemany(step.query.texts["sqlite"], step.rows)
                 rows = ()
     except StopIteration as result:
         return result.value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Literal
 
 from perdure.errors import NotFoundError
@@ -19,6 +20,7 @@ from perdure.operation import (
     M,
     Plan,
     Stream,
+    T,
     Work,
     in_one,
     operation,
@@ -164,12 +166,8 @@ class Checkpoints(LineageKeeping[M]):
         ``channels`` are those whose values are read (None: all). ``order="id"``: the latest is
         the one with the greatest id, bytewise.
         """
-        find, at_once = self._one(lineage, id, namespace, channels, order, writes=False)
-
-        def work(_: Bumps) -> Plan[Checkpoint]:
-            return _there((yield from find()), lineage, namespace, id).checkpoint
-
-        return in_one(work) if at_once else work
+        give = partial(_there, lineage=lineage, namespace=namespace, id=id)
+        return self._one(lineage, id, namespace, channels, order, lambda one: give(one).checkpoint)
 
     @reading
     def find(
@@ -182,7 +180,7 @@ class Checkpoints(LineageKeeping[M]):
         order: Order = "put",
     ) -> Work[Checkpoint | None]:
         """The same, or None."""
-        return self._found(lineage, id, namespace, channels, order)
+        return self._one(lineage, id, namespace, channels, order, _checkpoint)
 
     @reading
     def latest(
@@ -194,7 +192,7 @@ class Checkpoints(LineageKeeping[M]):
         order: Order = "put",
     ) -> Work[Checkpoint | None]:
         """The checkpoint that was put last in exactly that namespace, or None."""
-        return self._found(lineage, None, namespace, channels, order)
+        return self._one(lineage, None, namespace, channels, order, _checkpoint)
 
     @reading
     def get_tuple(
@@ -207,12 +205,8 @@ class Checkpoints(LineageKeeping[M]):
         order: Order = "put",
     ) -> Work[CheckpointTuple]:
         """A checkpoint with metadata, parent and the writes of its tasks. `NotFoundError`."""
-        find, at_once = self._one(lineage, id, namespace, channels, order, writes=True)
-
-        def work(_: Bumps) -> Plan[CheckpointTuple]:
-            return _there((yield from find()), lineage, namespace, id)
-
-        return in_one(work) if at_once else work
+        give = partial(_there, lineage=lineage, namespace=namespace, id=id)
+        return self._one(lineage, id, namespace, channels, order, give, writes=True)
 
     @reading
     def find_tuple(
@@ -225,9 +219,7 @@ class Checkpoints(LineageKeeping[M]):
         order: Order = "put",
     ) -> Work[CheckpointTuple | None]:
         """The same, or None."""
-        find, at_once = self._one(lineage, id, namespace, channels, order, writes=True)
-        work: Work[CheckpointTuple | None] = lambda _: find()  # noqa: E731 - as the others have
-        return in_one(work) if at_once else work
+        return self._one(lineage, id, namespace, channels, order, lambda one: one, writes=True)
 
     @reading
     def list(
@@ -283,22 +275,6 @@ class Checkpoints(LineageKeeping[M]):
 
     # -- checks ------------------------------------------------------------------------------
 
-    def _found(
-        self,
-        lineage: str,
-        id: str | None,
-        namespace: str,
-        channels: Sequence[str] | None,
-        order: Order,
-    ) -> Work[Checkpoint | None]:
-        find, at_once = self._one(lineage, id, namespace, channels, order, writes=False)
-
-        def work(_: Bumps) -> Plan[Checkpoint | None]:
-            found = yield from find()
-            return None if found is None else found.checkpoint
-
-        return in_one(work) if at_once else work
-
     def _one(
         self,
         lineage: str,
@@ -306,10 +282,11 @@ class Checkpoints(LineageKeeping[M]):
         namespace: str,
         channels: Sequence[str] | None,
         order: Order,
+        give: Callable[[CheckpointTuple | None], T],
         *,
-        writes: bool,
-    ) -> tuple[Callable[[], Plan[CheckpointTuple | None]], bool]:
-        """The plan, and whether its first statement is likely to be all there is to it."""
+        writes: bool = False,
+    ) -> Work[T]:
+        """What is to be given of one checkpoint, or of none."""
         at = Place(self._settings, lineage, namespace)
         lists.check_order(order)
         values = {"part": at.part, "ns": at.ns}
@@ -325,9 +302,17 @@ class Checkpoints(LineageKeeping[M]):
         # That of the last put has most often the greatest id, too.
         latest = id is None
         known = recent(Memory(self._settings.cache, at.part), wanted, at.ns, latest=latest)
+
+        def work(_: Bumps) -> Plan[T]:
+            return give((yield from one(wanted, at.ns, at.part, self._settings, latest=latest)))
+
         # Where the values are only the first statement tells, unless this process knows.
         at_once = known is not None or not (wanted.channels is None or wanted.channels)
-        return lambda: one(wanted, at.ns, at.part, self._settings, latest=latest), at_once
+        return in_one(work) if at_once else work
+
+
+def _checkpoint(found: CheckpointTuple | None) -> Checkpoint | None:
+    return None if found is None else found.checkpoint
 
 
 def _there(

@@ -296,7 +296,7 @@ class Events(Rewriting[M]):
     ) -> Work[Messages]:
         """The session as messages of one format, whatever format each event was stored in.
 
-        Formats are ``openai.chat``, ``openai.responses``, ``anthropic`` and ``plain``.
+        Formats are those of `perdure.formats`, such as ``openai.chat`` and ``anthropic``.
         ``last`` gives a `window` of that many events. Text, tool calls, results and images
         move; ``loss`` names what could not. Raises `InvalidError` for an unknown format.
         """

@@ -33,7 +33,7 @@ _engines: dict[str, Engine] = {}
 _numbers = count(1)
 #: How many tests have the same files: a directory of lines keeps what the tests before have
 #: removed, and one that erases somebody writes all of it anew.
-_ANEW_AFTER = 100
+_ANEW_AFTER = 20
 #: Options that an engine is made with: who gives one gets an engine of his own.
 _OWN_ENGINE = {
     "url", "durability", "busy_timeout", "schema", "pool_min", "pool_max", "prepared_statements",
@@ -174,9 +174,9 @@ class _Kept:
             lay_tables(url, self._folder)
 
     def drop(self) -> None:
-        """Close it, and remove its files."""
-        drop_engine(self.place)
+        """Close it, and remove its files: first these, for nobody needs them on the disk."""
         shutil.rmtree(self._folder, ignore_errors=True)
+        drop_engine(self.place)
 
 
 _kept: dict[str, _Kept] = {}

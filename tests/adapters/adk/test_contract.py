@@ -372,6 +372,9 @@ def _whole() -> Event:
             artifact_delta={"a.txt": 3},
             transfer_to_agent="other",
             escalate=True,
+            agent_state={},
+            end_of_agent=False,
+            route=["a", 1, True],
             skip_summarization=False,
             requested_tool_confirmations={
                 "c1": ToolConfirmation(hint="sure?", payload={"days": None})
@@ -381,6 +384,9 @@ def _whole() -> Event:
             ),
         ),
         long_running_tool_ids={"c1", "c2", "c3"},
+        output={"rows": [None, 1.5]},
+        node_path="root/child@2",
+        isolation_scope="c1",
         usage_metadata=types.GenerateContentResponseUsageMetadata(
             prompt_token_count=12, candidates_token_count=3, total_token_count=15
         ),
@@ -779,6 +785,27 @@ def test_a_retry_of_what_was_stored_and_never_acknowledged_catches_up(case: Case
         assert unaware._storage_update_marker == session._storage_update_marker
         await service.append_event(unaware, event("three"))
         assert texts(await got(service)) == ["one", "two", "three"]
+
+    case(body)
+
+
+def test_an_append_that_was_cancelled_can_be_made_again(case: Case) -> None:
+    async def body(service: PerdureSessionService) -> None:
+        session = await service.create_session(**AT)
+        for number in range(6):
+            said = event(f"{number}", delta={"n": number})
+            task = asyncio.ensure_future(service.append_event(session, said))
+            for _ in range(number):
+                await asyncio.sleep(0)
+            task.cancel()
+            await asyncio.wait([task])
+            # Whether it was stored or not: the same event again settles it.
+            if said not in session.events:
+                await service.append_event(session, said)
+
+        assert texts(session) == ["0", "1", "2", "3", "4", "5"]
+        assert await got(service) == session
+        assert service._order == {}
 
     case(body)
 

@@ -177,6 +177,30 @@ def test_ours_orders_events_of_one_time_as_they_were_appended(url: str) -> None:
     assert outcomes(ours(url), _tied) == ["c", "a", "b"]
 
 
+# -- and: state that several sessions share --------------------------------------------------
+
+
+async def _shared(service: Any) -> int:
+    """How many keys of eight sessions of one user, written at the same moment, are lost."""
+    lost = 0
+    for number in range(3):
+        user = {"app_name": "shop", "user_id": f"ada-{number}"}
+        sessions = [await service.create_session(**user) for _ in range(8)]
+        said = [event(delta={f"user:{n}": n}) for n in range(8)]
+        tries = (service.append_event(*both) for both in zip(sessions, said, strict=True))
+        await asyncio.gather(*tries, return_exceptions=True)
+        lost += 8 - len(await service.get_user_state(**user))
+    return lost
+
+
+def test_theirs_loses_state_that_sessions_share(tmp_path: Path) -> None:
+    assert outcomes(theirs("database", tmp_path), _shared) > 0
+
+
+def test_ours_keeps_all_of_the_state_that_sessions_share(url: str) -> None:
+    assert outcomes(ours(url), _shared) == 0
+
+
 # -- and: what a refused append leaves behind ------------------------------------------------
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import Counter
-from contextlib import ExitStack
-from typing import Any
 
 import pytest
 
@@ -14,7 +12,7 @@ pytest.importorskip("google.adk.sessions", reason="needs google-adk: see .ci/ada
 
 from perdure.adapters.adk import PerdureSessionService
 from tests.adapters.adk.making import AT, got, texts
-from tests.engines.processes import python
+from tests.adapters.writers import eight
 
 pytestmark = [
     pytest.mark.filterwarnings("default"),
@@ -53,21 +51,7 @@ def test_of_eight_processes_on_one_session_four_are_killed_and_nothing_is_lost_o
     shared_url: str,
 ) -> None:
     asyncio.run(_begun(shared_url))
-    told: dict[str, int] = {}
-    with ExitStack() as stack:
-        writers = [
-            stack.enter_context(python(_WRITER, shared_url, f"w{number}", str(APPENDS)))
-            for number in range(8)
-        ]
-        for writer in writers:
-            assert writer.stdout is not None
-            assert writer.stdout.readline() == b"ready\n"
-        for writer in writers:
-            assert writer.stdin is not None
-            writer.stdin.write(b"\n")
-            writer.stdin.flush()
-        for number, writer in enumerate(writers):
-            told[f"w{number}"] = _followed(writer, kill_at=4 if number % 2 else None)
+    told = {name: len(lines) for name, lines in eight(_WRITER, shared_url, APPENDS).items()}
 
     assert [told[f"w{number}"] for number in (0, 2, 4, 6)] == [APPENDS] * 4
     asyncio.run(_check(shared_url, told))
@@ -76,16 +60,6 @@ def test_of_eight_processes_on_one_session_four_are_killed_and_nothing_is_lost_o
 async def _begun(url: str) -> None:
     async with PerdureSessionService(url) as service:
         await service.create_session(**AT)
-
-
-def _followed(writer: Any, kill_at: int | None) -> int:
-    """How many appends the writer has acknowledged."""
-    count = 0
-    for _ in writer.stdout:
-        count += 1
-        if count == kill_at:
-            writer.kill()
-    return count
 
 
 async def _check(url: str, told: dict[str, int]) -> None:

@@ -344,6 +344,29 @@ def test_a_session_of_another_framework_is_continued(url: str) -> None:
     asyncio.run(run())
 
 
+def test_a_conversation_of_pydantic_ai_is_continued() -> None:
+    prompt = {"part_kind": "user-prompt", "content": "Hi"}
+    call = {"part_kind": "tool-call", "tool_name": "f", "args": '{"n": 1}', "tool_call_id": "k"}
+    messages = [
+        {"kind": "request", "parts": [prompt]},
+        {"kind": "response", "parts": [call]},
+    ]
+
+    async def run() -> None:
+        async with stored() as store:
+            at = store.session_key(key())
+            await store.store.sessions.create(*at)
+            await store.store.events.append(at, *messages)
+            entries = await store.load(key())
+            assert entries is not None
+            assert [one["message"]["content"] for one in entries] == [
+                [{"type": "text", "text": "Hi"}],
+                [{"type": "tool_use", "id": "k", "name": "f", "input": {"n": 1}}],
+            ]
+
+    asyncio.run(run())
+
+
 def test_erasing_the_owner_removes_the_transcripts(url: str) -> None:
     async def run() -> None:
         async with stored(url, owner=lambda project: (f"claude/{project}", "ada")) as store:

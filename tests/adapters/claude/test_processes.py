@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import Counter
-from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -17,7 +16,7 @@ from claude_agent_sdk import fold_session_summary
 import perdure
 from perdure.adapters.claude import PerdureSessionStore
 from tests.adapters.claude.making import PROJECT, key
-from tests.engines.processes import python
+from tests.adapters.writers import eight
 
 pytestmark = [
     pytest.mark.filterwarnings("default"),
@@ -57,34 +56,10 @@ def test_of_eight_processes_on_one_transcript_four_are_killed_and_nothing_is_los
     shared_url: str,
 ) -> None:
     perdure.open_sync(shared_url).close()
-    told: dict[str, int] = {}
-    with ExitStack() as stack:
-        writers = [
-            stack.enter_context(python(_WRITER, shared_url, f"w{number}", str(BATCHES)))
-            for number in range(8)
-        ]
-        for writer in writers:
-            assert writer.stdout is not None
-            assert writer.stdout.readline() == b"ready\n"
-        for writer in writers:
-            assert writer.stdin is not None
-            writer.stdin.write(b"\n")
-            writer.stdin.flush()
-        for number, writer in enumerate(writers):
-            told[f"w{number}"] = _followed(writer, kill_at=4 if number % 2 else None)
+    told = {name: len(lines) for name, lines in eight(_WRITER, shared_url, BATCHES).items()}
 
     assert [told[f"w{number}"] for number in (0, 2, 4, 6)] == [BATCHES] * 4
     asyncio.run(_check(shared_url, told))
-
-
-def _followed(writer: Any, kill_at: int | None) -> int:
-    """How many batches the writer has acknowledged."""
-    count = 0
-    for _ in writer.stdout:
-        count += 1
-        if count == kill_at:
-            writer.kill()
-    return count
 
 
 async def _check(url: str, told: dict[str, int]) -> None:

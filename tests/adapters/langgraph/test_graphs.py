@@ -11,9 +11,11 @@ pytest.importorskip("langgraph.graph", reason="needs langgraph: see .ci/adapters
 
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import END, START, StateGraph
+from langgraph.store.base import BaseStore  # noqa: TC002 - LangGraph reads annotations
 from langgraph.types import Command, interrupt
 
-from perdure.adapters.langgraph import PerdureSaver
+import perdure
+from perdure.adapters.langgraph import PerdureSaver, PerdureStore
 from tests.adapters.langgraph.making import config
 from tests.engines.processes import ROOT, in_a_process, ran
 
@@ -111,3 +113,57 @@ def test_the_example_waits_and_resumes(tmp_path: Any) -> None:
     assert ran(script, path) == ["waiting: Send the refund of 40 EUR?"]
     assert ran(script, path, "yes") == ["done: the refund was sent"]
     assert ran(script, path, "yes") == ["nothing waits for an answer"]
+
+
+def test_the_example_asks_in_the_inbox_and_remembers(tmp_path: Any) -> None:
+    script = (ROOT / "examples" / "langgraph_approvals.py").read_text(encoding="utf-8")
+    path = str(tmp_path / "shop.db")
+
+    assert ran(script, path) == ["waiting: Refund 40 EUR?"]
+    assert ran(script, path, "approve") == ["done: refunded 40 EUR", "remembered: ['40 EUR']"]
+    assert ran(script, path, "approve") == ["nothing waits for an answer"]
+
+
+# -- long-term memory beside checkpoints ---------------------------------------------------------
+
+
+def remember(state: State, *, store: BaseStore) -> State:
+    seen = store.get(("answers",), "all")
+    every = [*(seen.value["all"] if seen else []), state["question"]]
+    store.put(("answers",), "all", {"all": every})
+    return {"steps": len(every)}
+
+
+async def aremember(state: State, *, store: BaseStore) -> State:
+    await store.aput(("answers",), state["question"], {"said": state["question"]})
+    # What does not await works here as well.
+    return {"steps": len(store.search(("answers",), limit=100))}
+
+
+def with_memory(store: Any, node: Any) -> Any:
+    builder = StateGraph(State)
+    builder.add_node("remember", node)
+    builder.add_edge(START, "remember")
+    return builder.compile(checkpointer=PerdureSaver(store), store=PerdureStore(store))
+
+
+def test_one_store_holds_threads_and_what_they_share(url: str) -> None:
+    with perdure.open_sync(url) as store:
+        one = with_memory(store, remember)
+        for number in range(3):
+            found = one.invoke({"question": f"{number}"}, config(f"t{number}"))
+
+        assert found["steps"] == 3
+        assert store.kv.get(("answers",), "all").value == {"all": ["0", "1", "2"]}
+        assert len(store.checkpoints.lineages().items) == 3
+
+
+def test_many_threads_at_once_share_one_memory(url: str) -> None:
+    async def inside() -> Any:
+        async with perdure.open(url) as store:
+            one = with_memory(store, aremember)
+            asked = [one.ainvoke({"question": f"{n}"}, config(f"t{n}")) for n in range(12)]
+            await asyncio.gather(*asked)
+            return [one.key async for one in store.kv.iter(("answers",))]
+
+    assert sorted(asyncio.run(inside()), key=int) == [f"{number}" for number in range(12)]

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from contextlib import ExitStack
-from typing import Any
 
 import pytest
 
@@ -13,7 +11,7 @@ pytest.importorskip("langgraph.checkpoint.base", reason="needs langgraph: see .c
 
 from perdure.adapters.langgraph import PerdureSaver
 from tests.adapters.langgraph.making import config
-from tests.engines.processes import python
+from tests.adapters.writers import eight
 
 pytestmark = [
     pytest.mark.filterwarnings("default"),
@@ -43,34 +41,10 @@ def test_of_eight_processes_on_one_thread_four_are_killed_and_nothing_is_lost_or
 ) -> None:
     with PerdureSaver.from_conn_string(shared_url) as saver:
         saver.setup()
-    told: dict[str, int] = {}
-    with ExitStack() as stack:
-        writers = [
-            stack.enter_context(python(_WRITER, shared_url, f"w{number}", str(PUTS)))
-            for number in range(8)
-        ]
-        for writer in writers:
-            assert writer.stdout is not None
-            assert writer.stdout.readline() == b"ready\n"
-        for writer in writers:
-            assert writer.stdin is not None
-            writer.stdin.write(b"\n")
-            writer.stdin.flush()
-        for number, writer in enumerate(writers):
-            told[f"w{number}"] = _followed(writer, kill_at=5 if number % 2 else None)
+    told = {name: len(lines) for name, lines in eight(_WRITER, shared_url, PUTS).items()}
 
     assert [told[f"w{number}"] for number in (0, 2, 4, 6)] == [PUTS] * 4
     _check(shared_url, told)
-
-
-def _followed(writer: Any, kill_at: int | None) -> int:
-    """How many puts the writer has acknowledged."""
-    count = 0
-    for _ in writer.stdout:
-        count += 1
-        if count == kill_at:
-            writer.kill()
-    return count
 
 
 def _check(url: str, told: dict[str, int]) -> None:

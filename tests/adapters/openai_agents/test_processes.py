@@ -5,17 +5,16 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import Counter
-from contextlib import ExitStack
-from typing import Any
 
 import pytest
 
 pytest.importorskip("agents.memory", reason="needs openai-agents: see .ci/adapters")
 
 import perdure
+import perdure
 from perdure.adapters.openai_agents import PerdureSession
 from tests.adapters.openai_agents.making import texts, user
-from tests.engines.processes import python
+from tests.adapters.writers import eight
 
 pytestmark = [
     pytest.mark.filterwarnings("default"),
@@ -26,7 +25,7 @@ _OPEN = """
 import asyncio, sys
 from perdure.adapters.openai_agents import PerdureSession
 
-url, name, number = sys.argv[1:]
+url, name, times = sys.argv[1:]
 session = PerdureSession("chat", url, app="shop", user="ada")
 
 def begin():
@@ -36,7 +35,7 @@ def begin():
 _WRITER = f"""{_OPEN}
 async def main():
     begin()
-    for number in range({ADDS}):
+    for number in range(int(times)):
         pair = [{{"role": role, "content": f"{{name}} {{number}} {{role}}"}}
                 for role in ("user", "assistant")]
         await session.add_items(pair)
@@ -56,28 +55,14 @@ session.close()
 """
 
 
-def _begun(stack: ExitStack, script: str, url: str) -> list[Any]:
-    """Eight processes that begin at the same moment."""
-    workers = [stack.enter_context(python(script, url, f"w{n}", str(n))) for n in range(8)]
-    for worker in workers:
-        assert worker.stdout is not None
-        assert worker.stdout.readline() == b"ready\n"
-    for worker in workers:
-        assert worker.stdin is not None
-        worker.stdin.write(b"\n")
-        worker.stdin.flush()
-    return workers
-
-
 def test_of_eight_processes_on_a_new_session_four_are_killed_and_nothing_is_lost_or_doubled(
     shared_url: str,
 ) -> None:
     with perdure.open_sync(shared_url) as store:
         store.migrate()
-    told: dict[str, int] = {}
-    with ExitStack() as stack:
-        for number, writer in enumerate(_begun(stack, _WRITER, shared_url)):
-            told[f"w{number}"] = len(_followed(writer, kill_at=5 if number % 2 else None))
+    with perdure.open_sync(shared_url) as store:
+        store.migrate()
+    told = {name: len(lines) for name, lines in eight(_WRITER, shared_url, ADDS).items()}
 
     assert [told[f"w{number}"] for number in (0, 2, 4, 6)] == [ADDS] * 4
     with PerdureSession("chat", shared_url, app="shop", user="ada") as session:
@@ -95,10 +80,7 @@ def test_of_eight_processes_on_a_new_session_four_are_killed_and_nothing_is_lost
 def test_of_eight_processes_that_take_items_off_each_gets_others(shared_url: str) -> None:
     with PerdureSession("chat", shared_url, app="shop", user="ada") as session:
         asyncio.run(session.add_items([user(f"{number}") for number in range(120)]))
-    popped: list[list[str]] = []
-    with ExitStack() as stack:
-        for number, popper in enumerate(_begun(stack, _POPPER, shared_url)):
-            popped.append(_followed(popper, kill_at=3 if number % 2 else None))
+    popped = eight(_POPPER, shared_url, 0, kill_after=3).values()
 
     told = [text for one in popped for text in one]
     assert len(set(told)) == len(told)
@@ -106,15 +88,3 @@ def test_of_eight_processes_that_take_items_off_each_gets_others(shared_url: str
     assert 116 <= len(told) <= 120
     with PerdureSession("chat", shared_url, app="shop", user="ada") as session:
         assert asyncio.run(session.get_items()) == []
-
-
-def _followed(worker: Any, kill_at: int | None) -> list[str]:
-    """What a process has told of, until it ended or was killed."""
-    told = []
-    for line in worker.stdout:
-        told.append(line.decode().strip())
-        if len(told) == kill_at:
-            worker.kill()
-    complaints = worker.stderr.read().decode()
-    assert kill_at is not None or "Traceback" not in complaints, complaints
-    return told

@@ -19,17 +19,17 @@ def agent_of(**calls: Any) -> tuple[Agent[None, Any], list[str]]:
     """
     paid: list[str] = []
 
-    def model(messages: Any, info: Any) -> ModelResponse:
+    def model(messages: Any, _: Any) -> ModelResponse:
         returned = [part for part in messages[-1].parts if isinstance(part, ToolReturnPart)]
         if returned:
             said = "; ".join(part.model_response_str(wrap_if_error=False) for part in returned)
             return ModelResponse(parts=[TextPart(said)])
         return ModelResponse(
             parts=[
-                ToolCallPart("find", {"what": given}, id)
-                if id.startswith("e")
-                else ToolCallPart("pay", {"amount": given}, id)
-                for id, given in calls.items()
+                ToolCallPart("find", {"what": given}, name)
+                if name.startswith("e")
+                else ToolCallPart("pay", {"amount": given}, name)
+                for name, given in calls.items()
             ]
         )
 
@@ -44,6 +44,6 @@ def agent_of(**calls: Any) -> tuple[Agent[None, Any], list[str]]:
 
     @agent.tool_plain
     def find(what: str) -> str:
-        raise CallDeferred
+        raise CallDeferred(metadata={"what": what})
 
     return agent, paid

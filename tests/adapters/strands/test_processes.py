@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from contextlib import ExitStack
-from typing import Any
 
 import pytest
 
@@ -13,7 +11,7 @@ pytest.importorskip("strands", reason="needs strands-agents: see .ci/adapters")
 
 from perdure.adapters.strands import PerdureSessionManager, PerdureSessionRepository, PerdureStorage
 from tests.adapters.strands.making import agent, texts
-from tests.engines.processes import python
+from tests.adapters.writers import eight
 
 pytestmark = [
     pytest.mark.filterwarnings("default"),
@@ -50,34 +48,11 @@ asyncio.run(main(*sys.argv[1:]))
 """
 
 
-def eight(script: str, url: str) -> dict[str, list[int]]:
-    """What each of eight processes has acknowledged; every other one is killed on the way."""
-    told: dict[str, list[int]] = {}
-    with ExitStack() as stack:
-        writers = [
-            stack.enter_context(python(script, url, f"w{number}", str(MESSAGES)))
-            for number in range(8)
-        ]
-        for writer in writers:
-            assert writer.stdout is not None
-            assert writer.stdout.readline() == b"ready\n"
-        for writer in writers:
-            assert writer.stdin is not None
-            writer.stdin.write(b"\n")
-            writer.stdin.flush()
-        for number, writer in enumerate(writers):
-            told[f"w{number}"] = _followed(writer, kill_at=5 if number % 2 else None)
+def followed(script: str, url: str) -> dict[str, list[int]]:
+    """The numbers that each of eight processes was told of."""
+    told = eight(script, url, MESSAGES)
     assert [len(told[f"w{number}"]) for number in (0, 2, 4, 6)] == [MESSAGES] * 4
-    return told
-
-
-def _followed(writer: Any, kill_at: int | None) -> list[int]:
-    seen = []
-    for line in writer.stdout:
-        seen.append(int(line))
-        if len(seen) == kill_at:
-            writer.kill()
-    return seen
+    return {name: [int(line) for line in lines] for name, lines in told.items()}
 
 
 def test_of_eight_processes_on_one_session_four_are_killed_and_nothing_is_lost_or_doubled(
@@ -86,7 +61,7 @@ def test_of_eight_processes_on_one_session_four_are_killed_and_nothing_is_lost_o
     repository = PerdureSessionRepository(shared_url)
     agent(PerdureSessionManager("s", repository.store))
 
-    told = eight(_WRITER, shared_url)
+    told = followed(_WRITER, shared_url)
 
     found = repository.list_messages("s", "a")
     assert max(Counter(one.message_id for one in found).values()) == 1
@@ -117,7 +92,7 @@ async def test_of_eight_processes_on_one_storage_four_are_killed_and_nothing_is_
     async with PerdureStorage(shared_url) as storage:
         await storage.list("")
 
-    told = eight(_STORER, shared_url)
+    told = followed(_STORER, shared_url)
 
     keys = await _stored(shared_url)
     for name, numbers in told.items():

@@ -11,7 +11,6 @@ from trpc_agent_sdk.sessions import (
     SessionSummarizer,
     SummarizerSessionManager,
 )
-
 from trpc_agent_sdk.types import Content, EventActions, Part
 
 _numbers = count(1)
@@ -49,9 +48,7 @@ class Summariser(SessionSummarizer):
     def __init__(self, **options: Any) -> None:
         super().__init__(model=None, **options)
 
-    async def _compress_session_to_summary(
-        self, events: Any, session_id: str, ctx: Any = None
-    ) -> str:
+    async def _compress_session_to_summary(self, events: Any, session_id: str, *_: Any) -> str:
         return f"{session_id}: " + " | ".join(texts(events))
 
 

@@ -33,7 +33,7 @@ def compact_all_the_time(url: str, name: str, tell: Tell, durability: str) -> No
         store.kv.delete("brief", gone.id)
         tell(f"-{gone.id}")
         if number % 2:
-            store._engine.settle(True)  # type: ignore[attr-defined]
+            store.compact()
 
 
 def change_the_schema(url: str, name: str, tell: Tell, durability: str) -> None:

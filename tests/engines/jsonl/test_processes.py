@@ -308,7 +308,7 @@ def test_two_stores_of_a_process_write_to_one_directory_in_turns(tmp_path: Path)
     for number in range(20):
         (one if number % 2 else two).events.append(KEY, NewEvent("x", id=f"{number}"))
         if number == 10:
-            one._engine.settle(True)  # type: ignore[attr-defined]
+            one.compact()
         if number == 12:
             two.sessions.create("app", "user", "brief")
             one.sessions.purge(SessionKey("app", "user", "brief"))

@@ -123,7 +123,7 @@ async def _answered(store: Store, key: SessionKey) -> set[str]:
     found: set[str] = set()
     try:
         async for event in store.events.iter(key):
-            if event.format == FORMAT and event.role == "tool":
+            if event.format == FORMAT:
                 found.update(event.results)
     except NotFoundError:
         # Kept by another service: what was used once counts as handed over.

@@ -27,6 +27,8 @@ FORMAT = "adk"
 _TEMP = "temp:"
 #: What is stored in a field of its own; a delta is stored as it was given, not as it is shown.
 _APART = {"actions": {"state_delta"}}
+#: What is stored of an event only where it says something.
+_EMPTY = ("artifact_delta", "requested_auth_configs", "requested_tool_confirmations")
 _NO_NODE = {"path": ""}
 _MOST = Limits().text
 
@@ -66,7 +68,10 @@ def stored_delta(event: Event) -> dict[str, Any] | None:
 
 
 def _drop_defaults(told: dict[str, Any]) -> None:
-    actions = {name: value for name, value in told.pop("actions", {}).items() if value != {}}
+    actions = told.pop("actions", {})
+    for name in _EMPTY:
+        if actions.get(name) == {}:
+            del actions[name]
     if actions:
         told["actions"] = actions
     if told.get("node_info") == _NO_NODE:

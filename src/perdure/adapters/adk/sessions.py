@@ -199,8 +199,9 @@ class PerdureSessionService(Service, BaseSessionService):
     async def _append(self, session: Session, event: Event) -> Event:
         key = SessionKey(session.app_name, session.user_id, session.id)
         expected = await self._expected(session, key)
+        new = new_event(event)
         try:
-            done = await self._stored(key, new_event(event), expected)
+            done = await self._stored(key, new, expected)
         except errors.StaleSessionError as error:
             raise StaleSessionError(_STALE) from error
         except errors.NotFoundError as error:
@@ -208,10 +209,13 @@ class PerdureSessionService(Service, BaseSessionService):
         except errors.ConflictError as error:
             message = f"Event with id {event.id} already exists, with other content."
             raise AlreadyExistsError(message) from error
-        if done.duplicate and not _comes_next(session, done, expected):
-            return event
-        session.last_update_time = done.event.timestamp.timestamp()
-        session._storage_update_marker = str(done.event.version)
+        version = done.version
+        if done.duplicate:
+            if not _comes_next(session, done, expected):
+                return event
+            version = done.event.version
+        session.last_update_time = (new.timestamp or done.event.timestamp).timestamp()
+        session._storage_update_marker = str(version)
         self._apply_temp_state(session, event)
         self._trim_temp_delta_state(event)
         return self._commit_event_to_session(session, event)

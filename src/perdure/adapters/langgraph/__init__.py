@@ -14,6 +14,20 @@ except ImportError as error:
 
 from perdure.adapters.langgraph.caches import PerdureKeyValueStore
 from perdure.adapters.langgraph.longterm import PerdureStore
+from perdure.adapters.langgraph.messages import (
+    aadd_messages,
+    add_messages,
+    aload_messages,
+    load_messages,
+)
 from perdure.adapters.langgraph.saver import PerdureSaver
 
-__all__ = ["PerdureKeyValueStore", "PerdureSaver", "PerdureStore"]
+__all__ = [
+    "PerdureKeyValueStore",
+    "PerdureSaver",
+    "PerdureStore",
+    "aadd_messages",
+    "add_messages",
+    "aload_messages",
+    "load_messages",
+]

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from pydantic_ai.conversation import Conversation, ConversationTypeAdapter
 from pydantic_ai.exceptions import ToolFailed
-from pydantic_ai.messages import ToolCallPart
 from pydantic_ai.run import AgentRunResult
 from pydantic_ai.tools import (
     DeferredToolRequests,
@@ -25,6 +24,9 @@ from perdure.opening import open_sync
 from perdure.records import JSON, Approval, Opaque, SessionKey
 from perdure.store import Store, SyncStore
 
+if TYPE_CHECKING:
+    from pydantic_ai.messages import ToolCallPart
+
 _APP = "pydantic-ai"
 _CODEC = "pydantic-ai.conversation"
 _HALF_AN_HOUR = timedelta(minutes=30)
@@ -35,8 +37,8 @@ _NO_ANSWER = {
 }
 _USED = "The approval was used before, or has expired: the tool was not run."
 
-Paused = AgentRunResult[Any] | Conversation
-Opened = Store | SyncStore | str
+Paused: TypeAlias = AgentRunResult[Any] | Conversation
+Opened: TypeAlias = Store | SyncStore | str
 
 
 # -- asking --------------------------------------------------------------------------------------
@@ -69,7 +71,7 @@ async def _asked(store: Store, session: SessionKey, question: dict[str, Any]) ->
     try:
         return await store.approvals.request(session=session, **question)
     except NotFoundError:
-        return await store.approvals.request(**_by_thread(session), **question)
+        return await store.approvals.request(**{**question, **_by_thread(session)})
 
 
 def ask_sync(
@@ -91,10 +93,10 @@ def _asked_sync(store: SyncStore, session: SessionKey, question: dict[str, Any])
     try:
         return store.approvals.request(session=session, **question)
     except NotFoundError:
-        return store.approvals.request(**_by_thread(session), **question)
+        return store.approvals.request(**{**question, **_by_thread(session)})
 
 
-def _by_thread(session: SessionKey) -> dict[str, str]:
+def _by_thread(session: SessionKey) -> dict[str, Any]:
     """Where it belongs, if the conversation is no session of the store."""
     return {"app": session.app, "user": session.user, "thread_id": session.id}
 

@@ -35,14 +35,20 @@ from perdure.values import Limits
 
 Owner = SessionKey | UserScope | None
 _LONGEST_NAME = Limits().text
+_HALF_A_MINUTE = timedelta(seconds=30)
 
 
 @dataclass
 class _Journal:
-    """A run as it goes on: what its steps are known by."""
+    """A run as it goes on: what its steps are known by.
+
+    What a step does has a journal of its own, so that what runs inside of it is known by the
+    step, and counts for nothing once the step is done.
+    """
 
     run_id: str
     options: dict[str, Any]
+    step: str = ""
     counted: Counter[str] = field(default_factory=Counter)
 
     def next(self, name: str) -> int:
@@ -109,15 +115,19 @@ class PerdureDurability(BaseDurabilityCapability[Any]):
         fence: int | None = None,
         keep: timedelta | None = None,
         timeout: float | None = None,
+        lease: timedelta = _HALF_A_MINUTE,
     ) -> Iterator[None]:
         """The run of that id, for a ``with`` block that runs the agent, any number of times.
 
         The block must do the same things in the same order each time it is run; the agent's own
-        code does. ``owner``, ``fence``, ``keep`` and ``timeout`` are those of ``store.step``: whose
-        the steps are, which run lease they belong to, how long they are kept, and how long to wait
-        for another process that is at one.
+        code does. ``owner``, ``fence``, ``keep``, ``timeout`` and ``lease`` are those of
+        ``store.step``: whose the steps are, which run lease they belong to, how long they are kept,
+        how long to wait for another process that is at one, and after what time one that a dead
+        process was at is free.
         """
-        options = {"owner": owner, "fence": fence, "keep": keep, "timeout": timeout}
+        options = {
+            "owner": owner, "fence": fence, "keep": keep, "timeout": timeout, "lease": lease,
+        }  # fmt: skip
         token = _journal.set(_Journal(run_id, options))
         try:
             with replay_scope():
@@ -139,7 +149,10 @@ class PerdureDurability(BaseDurabilityCapability[Any]):
     def get_default_run_id(self) -> str | None:
         """An id for the agent's run that is the same when it is run again."""
         journal = _journal.get()
-        return None if journal is None else f"{journal.run_id}:{journal.next('run')}"
+        if journal is None:
+            return None
+        inside = f":{_digest(journal.step)[:16]}" if journal.step else ""
+        return f"{journal.run_id}{inside}:{journal.next('run')}"
 
     def get_default_conversation_id(self, run_id: str) -> str | None:
         """An id for the conversation, likewise."""
@@ -167,8 +180,12 @@ class PerdureDurability(BaseDurabilityCapability[Any]):
         async def once() -> JSON:
             nonlocal done
             done = True
-            # Refusing a result now would mean doing its work again.
-            return packed(await body())
+            token = _journal.set(_Journal(journal.run_id, journal.options, name))
+            try:
+                # Refusing a result now would mean doing its work again.
+                return packed(await body())
+            finally:
+                _journal.reset(token)
 
         given = await self.store.steps.run(journal.run_id, name, once, **journal.options)
         record_durable_unit(executed=done)
@@ -223,8 +240,11 @@ def _named(journal: _Journal, name: str, *context: str) -> str:
     told = f"{place}#{journal.next(place)}"
     if len(told.encode()) <= _LONGEST_NAME:
         return told
-    digest = hashlib.sha256(told.encode()).hexdigest()
-    return f"{name.encode()[: _LONGEST_NAME - 80].decode(errors='ignore')}#{digest}"
+    return f"{name.encode()[: _LONGEST_NAME - 80].decode(errors='ignore')}#{_digest(told)}"
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 async def _now() -> str:

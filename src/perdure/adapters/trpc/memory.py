@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from trpc_agent_sdk.abc import MemoryServiceABC, MemoryServiceConfig
-from trpc_agent_sdk.events import Event
 from trpc_agent_sdk.sessions import Session
 from trpc_agent_sdk.types import MemoryEntry, SearchMemoryResponse
 
@@ -16,6 +15,9 @@ from perdure.adapters.trpc.encoding import KEY, tame
 from perdure.records import Memory, NewMemory
 from perdure.store import Store, SyncStore
 from perdure.values import EPOCH
+
+if TYPE_CHECKING:
+    from trpc_agent_sdk.events import Event
 
 _BATCH = 1_000
 #: What "all" may be: the most that one search gives.

@@ -6,11 +6,10 @@ import asyncio
 import uuid
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import PrivateAttr
 from trpc_agent_sdk.abc import ListSessionsResponse
-from trpc_agent_sdk.events import Event
 from trpc_agent_sdk.log import logger
 from trpc_agent_sdk.sessions import BaseSessionService, Session, SessionServiceConfig
 from trpc_agent_sdk.utils import user_key
@@ -35,6 +34,9 @@ from perdure.handles import Loaded
 from perdure.records import ALL, AppScope, NewEvent, SessionKey, UserScope
 from perdure.store import Store, SyncStore
 from perdure.values import from_micros
+
+if TYPE_CHECKING:
+    from trpc_agent_sdk.events import Event
 
 T = TypeVar("T")
 
@@ -133,8 +135,8 @@ class PerdureSessionService(BaseSessionService):
     async def list_sessions(
         self, *, app_name: str, user_id: str | None = None
     ) -> ListSessionsResponse:
-        """The sessions of a user, or of all users of the app, without their events, oldest first."""
-        whose = ALL if user_id is None else user_id
+        """The sessions of a user, or of all of the app, without their events, oldest first."""
+        whose: Any = ALL if user_id is None else user_id
         found = self.store.sessions.iter(app_name, whose, order="created_at", with_state=True)
         return ListSessionsResponse(
             sessions=[self._session(Loaded(one, one.state or {}, [])) async for one in found]
@@ -214,16 +216,18 @@ class PerdureSessionService(BaseSessionService):
             by_id = numbers(loaded.events)
             own = loaded.session.last_seq + 1
             by_id.setdefault(str(new.id), own)
-            gone = [by_id[id] for id in fallen if by_id.get(id, 0) not in (0, *window.historical)]
+            gone = [
+                by_id[one] for one in fallen if by_id.get(one, 0) not in (0, *window.historical)
+            ]
             active = [seq for seq in (*window.active(seqs), own) if seq not in gone]
             moved = window_for([*seqs, own], active, [*window.historical, *gone])
             try:
                 async with self.store.turn() as turn:
                     done = turn.events.append(key, new, expected_version=loaded.session.version)
                     turn.sessions.update(key, metadata=_told(session, moved))
-                return done.value.event
             except StaleSessionError:
                 continue
+            return done.value.event
 
     # -- the whole session, and its state ----------------------------------------------------
 
@@ -282,7 +286,7 @@ class PerdureSessionService(BaseSessionService):
             turn.sessions.update(key)
             for scope, values in scopes:
                 if values:
-                    turn.state.set(scope, values)  # type: ignore[arg-type]
+                    turn.state.set(scope, values)
 
     # -- summaries ---------------------------------------------------------------------------
 
@@ -313,9 +317,9 @@ class _Before:
         for one, values in self._lists:
             one[:] = values
         session.events, session.historical_events = (one for one, _ in self._lists)
-        session.state, values = self._state
+        session.state, as_it_was = self._state
         session.state.clear()
-        session.state.update(values)
+        session.state.update(as_it_was)
         session.last_update_time = self._updated
 
 

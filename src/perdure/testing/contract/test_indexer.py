@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -14,7 +15,7 @@ from perdure.testing.databases import Dump, NewKey, OpenStore
 from perdure.workers import Indexer
 
 
-def indexer(store: Store, *apps: str, back: timedelta = timedelta(days=1)) -> Indexer:  # type: ignore[type-arg]
+def indexer(store: Store, *apps: str, back: timedelta = timedelta(days=1)) -> Indexer[Any]:
     target = getattr(store, "_target", store)
     return beside(store, Indexer(target, apps or ["support"], timedelta(seconds=0.02), back=back))
 

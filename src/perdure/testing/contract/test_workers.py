@@ -107,12 +107,16 @@ async def test_starting_and_stopping_twice_is_as_once(store: Store) -> None:
 async def test_a_stopped_worker_can_be_started_again(store: Store) -> None:
     counting = Counting(store)
     worker = beside(store, counting)
-    for _ in range(3):
+
+    async def start_and_stop() -> None:
         before = counting.runs
         await worker.start()
-        await until(lambda before=before: counting.runs > before)  # type: ignore[misc]
+        await until(lambda: counting.runs > before)
         assert counting.is_running
         await worker.stop()
+
+    for _ in range(3):
+        await start_and_stop()
 
 
 async def test_one_that_was_never_started_is_stopped_already(store: Store) -> None:
