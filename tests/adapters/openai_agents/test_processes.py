@@ -11,7 +11,6 @@ import pytest
 pytest.importorskip("agents.memory", reason="needs openai-agents: see .ci/adapters")
 
 import perdure
-import perdure
 from perdure.adapters.openai_agents import PerdureSession
 from tests.adapters.openai_agents.making import texts, user
 from tests.adapters.writers import eight
