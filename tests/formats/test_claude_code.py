@@ -17,7 +17,7 @@ def line(message: Any, **fields: Any) -> dict[str, Any]:
         "parentUuid": None,
         "sessionId": "s",
         "uuid": "u",
-        "cwd": "/home/ada",
+        "cwd": "/srv/ada",
         "type": message["role"],
         "message": message,
         **fields,

@@ -418,7 +418,7 @@ def test_closing_closes_only_what_was_opened_here() -> None:
 
 def session_lines(session: str) -> list[dict[str, Any]]:
     """A turn as Claude Code writes it."""
-    asked = line("Where is my parcel?", sessionId=session, cwd="/home/ada/shop")
+    asked = line("Where is my parcel?", sessionId=session, cwd="/srv/ada/shop")
     answer = [{"type": "text", "text": "In London."}]
     return [asked, line(answer, "assistant", sessionId=session, parentUuid=asked["uuid"])]
 

@@ -126,7 +126,7 @@ def test_a_jsonb_column_refuses_what_a_tool_may_have_read() -> None:
 async def raced(folds: Any) -> Any:
     """The title in the summary after two wrote at once, and that of the entries."""
     before = fold_session_summary(None, key(), [line("Hi")])
-    one, other = ([line(customTitle="A")], [line(cwd="/home/ada")])
+    one, other = ([line(customTitle="A")], [line(cwd="/srv/ada")])
     # A store that reads, folds and writes: both read what was there before either wrote.
     written = [folds(before, key(), batch) for batch in (one, other)]
     return written[-1]["data"].get("custom_title")
