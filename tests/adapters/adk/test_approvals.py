@@ -201,8 +201,8 @@ def test_sessions_kept_elsewhere_may_have_their_artifacts_here(url: str, saved: 
         theirs = InMemorySessionService()
         async with perdure.open(url) as store:
             service = PerdureArtifactService(store)
-            file = {"filename": "notes", "artifact": types.Part(text="Hello.")}
-            where = {"app_name": APP, "user_id": USER, "session_id": ID}
+            file: dict[str, Any] = {"filename": "notes", "artifact": types.Part(text="Hello.")}
+            where: dict[str, Any] = {"app_name": APP, "user_id": USER, "session_id": ID}
             events = await paused(theirs)
             if saved == "before it is asked":
                 await service.save_artifact(**where, **file)
