@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -11,10 +12,11 @@ import pytest
 pytest.importorskip("google.adk.sessions", reason="needs google-adk: see .ci/adapters")
 
 from google.adk.tools.function_tool import FunctionTool
+from google.genai import types
 
 import perdure
-from perdure import ApprovalPendingError, ConflictError
-from perdure.adapters.adk import PerdureSessionService, ask, resume
+from perdure import ApprovalPendingError, ConflictError, NewApproval, SessionKey
+from perdure.adapters.adk import PerdureArtifactService, PerdureSessionService, ask, resume
 from tests.adapters.adk import agents
 from tests.adapters.adk.agents import CONFIRMED, book_leave, runner_of
 from tests.adapters.adk.making import APP, AT, ID, USER, content, got
@@ -24,6 +26,7 @@ pytestmark = pytest.mark.filterwarnings("default")
 OF: dict[str, Any] = {"app": APP, "user": USER, "session": ID}
 MAIL = ("send_mail", {"to": "bob"})
 LEAVE = ("book_leave", {"days": 3})
+TO_EVE = ("send_mail", {"to": "eve"})
 
 
 @pytest.fixture(autouse=True)
@@ -186,6 +189,69 @@ def test_sessions_may_be_kept_elsewhere(url: str) -> None:
             assert agents.CALLED == [{"to": "bob", "text": "Hello."}]
             with pytest.raises(ConflictError):
                 await resume(store, **OF)
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("saved", ["before it is asked", "before it is answered"])
+def test_sessions_kept_elsewhere_may_have_their_artifacts_here(url: str, saved: str) -> None:
+    from google.adk.sessions import InMemorySessionService  # noqa: PLC0415 - only here
+
+    async def main() -> None:
+        theirs = InMemorySessionService()
+        async with perdure.open(url) as store:
+            service = PerdureArtifactService(store)
+            file: dict[str, Any] = {"filename": "notes", "artifact": types.Part(text="Hello.")}
+            where: dict[str, Any] = {"app_name": APP, "user_id": USER, "session_id": ID}
+            events = await paused(theirs)
+            if saved == "before it is asked":
+                await service.save_artifact(**where, **file)
+            [one] = await ask(store, events, **OF)
+            await service.save_artifact(**where, **file)
+            await store.approvals.approve(one.id, by=USER)
+            await turn(theirs, await resume(store, **OF), "Sent.")
+            assert agents.CALLED == [{"to": "bob", "text": "Hello."}]
+            with pytest.raises(ConflictError):
+                await resume(store, **OF)
+
+            [two] = await ask(store, await turn(theirs, "Again.", [MAIL]), **OF)
+            await store.approvals.approve(two.id, by=USER)
+            message = await resume(store, **OF)
+            assert [one.function_response.response for one in message.parts] == [
+                {"confirmed": True}
+            ]
+
+    asyncio.run(main())
+
+
+def test_what_was_rewound_waits_no_more(url: str) -> None:
+    async def main() -> None:
+        async with PerdureSessionService(url) as service:
+            [old] = await ask(service.store, await paused(service), **OF)
+            await service.store.events.rewind(SessionKey(APP, USER, ID), 1)
+            [new] = await ask(service.store, await turn(service, "Do it.", [TO_EVE]), **OF)
+            await service.store.approvals.approve(new.id, by=USER)
+
+            message = await resume(service.store, **OF)
+
+            assert [one.function_response.id for one in message.parts] == [new.tool_call_id]
+            assert (await service.store.approvals.get(old.id)).status == "pending"
+
+    asyncio.run(main())
+
+
+def test_what_was_approved_runs_where_the_store_keeps_its_arguments_veiled(url: str) -> None:
+    def veiled(new: Any) -> Any:
+        return replace(new, args={"to": "***"}) if isinstance(new, NewApproval) else new
+
+    async def main() -> None:
+        async with perdure.open(url, on_write=veiled) as store:
+            service = PerdureSessionService(store)
+            [one] = await ask(store, await paused(service), **OF)
+            assert one.args == {"to": "***"}
+            await store.approvals.approve(one.id, by=USER)
+            await turn(service, await resume(store, **OF), "Sent.")
+            assert agents.CALLED == [{"to": "bob", "text": "Hello."}]
 
     asyncio.run(main())
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from typing import Any, TypedDict
@@ -13,10 +14,10 @@ import pytest
 pytest.importorskip("langgraph.graph", reason="needs langgraph: see .ci/adapters")
 
 from langgraph.graph import END, START, StateGraph
-from langgraph.types import Command, interrupt
+from langgraph.types import Command, Interrupt, interrupt
 
 import perdure
-from perdure import ApprovalPendingError, InvalidError, Opaque
+from perdure import ApprovalPendingError, InvalidError, NewApproval, Opaque
 from perdure.adapters.langgraph import PerdureSaver
 from perdure.adapters.langgraph import approvals as bridge
 from tests.adapters.langgraph.making import config
@@ -148,6 +149,38 @@ def test_plain_yes_to_tools_and_edits_where_none_are_allowed(saver: PerdureSaver
     assert answer["decisions"][0] == {"type": "approve"}
     assert answer["decisions"][1]["type"] == "reject"
     assert "edited" in answer["decisions"][1]["message"]
+
+
+def test_a_yes_where_only_edited_arguments_are_allowed_is_a_no(saver: PerdureSaver) -> None:
+    action = {"action_requests": [{"name": "remove", "args": {"path": "/"}}]}
+    configs = [{"action_name": "remove", "allowed_decisions": ["edit", "reject"]}]
+    paused = {"__interrupt__": [Interrupt({**action, "review_configs": configs}, id="i")]}
+    [asked] = ask(saver, paused, config("t"))
+    approvals(saver).approve(asked.id, by="ada")
+
+    [answer] = resume(saver, paused, config("t")).resume.values()
+
+    # The middleware raises on a decision that it does not allow.
+    assert [one["type"] for one in answer["decisions"]] == ["reject"]
+    assert "not edited" in answer["decisions"][0]["message"]
+
+
+def test_what_was_approved_runs_where_the_store_keeps_its_arguments_veiled(url: str) -> None:
+    def veiled(new: Any) -> Any:
+        is_mail = isinstance(new, NewApproval) and new.tool_name == "send_mail"
+        return replace(new, args={"to": "***"}) if is_mail else new
+
+    with perdure.open_sync(url, on_write=veiled) as store:
+        saver = PerdureSaver(store)
+        one = graph(saver, "tools")
+        mail, remove = ask(saver, one.invoke({}, config("t")), config("t"))
+        assert mail.args == {"to": "***"}
+        for asked in (mail, remove):
+            store.approvals.approve(asked.id, by="ada")
+
+        [answer] = resume(saver, one.get_state(config("t"))).resume.values()
+
+    assert answer["decisions"] == [{"type": "approve"}, {"type": "approve"}]
 
 
 def test_while_something_is_pending_nothing_is_used_up(saver: PerdureSaver) -> None:

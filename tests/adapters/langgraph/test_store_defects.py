@@ -441,6 +441,19 @@ def test_an_embedder_may_be_a_coroutine_function(base: perdure.SyncStore) -> Non
     assert keys(asyncio.run(awaited())) == ["a"]
 
 
+def test_words_of_values_that_are_no_items_keep_no_item_from_being_found(
+    base: perdure.SyncStore,
+) -> None:
+    store = PerdureStore(base, index={"fields": ["text"]})
+    store.put(("a",), "k", {"text": "hello there, my dear old friend"})
+    for number in range(5):
+        base.kv.set(("a", "x.y"), f"f{number}", {"text": "hello"}, index=["text"])
+
+    found = store.search(("a",), query="hello", limit=2)
+
+    assert [one.key for one in found] == ["k"]
+
+
 def test_an_index_without_an_embedder_looks_for_words(base: perdure.SyncStore) -> None:
     store = PerdureStore(base, index={"fields": ["title", "tags[*]"]})
     store.put(NS, "parcels", {"title": "Late parcels", "tags": ["post"], "open": True})

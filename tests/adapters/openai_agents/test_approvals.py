@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import subprocess
 import sys
 from datetime import timedelta
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -277,6 +279,52 @@ async def test_a_run_without_a_session_waits_by_its_owner(url: str, desk: Desk) 
         await Runner.run(desk.agent("done"), state)
 
     assert desk.sent == [("bob", 1)]
+
+
+async def test_the_answer_of_another_conversation_is_not_taken(url: str, desk: Desk) -> None:
+    """Of one user, with a call, a run and a thread of the same names."""
+    async with perdure.open(url) as store:
+        session = PerdureSession("s1", store, app="shop", user="ada")
+        result = await desk.paused(session, BOB)
+        given: dict[str, Any] = {"thread_id": "s1", "run_id": "r"}
+        [theirs] = await ask(session, result, **given)
+        await store.approvals.approve(theirs.id, by="ada")
+        [ours] = await ask(store, result, app="shop", user="ada", **given)
+        assert (ours.status, ours.session) == ("pending", None)
+
+        with pytest.raises(ApprovalPendingError, match=ours.id):
+            await resume(store, desk.agent("done"), ours)
+
+        await store.approvals.reject(ours.id, by="ada")
+        await Runner.run(desk.agent("done"), await resume(store, desk.agent("done"), ours))
+        assert (await store.approvals.get(theirs.id)).status == "approved"
+    assert desk.sent == []
+
+
+async def test_a_store_may_have_small_limits(desk: Desk) -> None:
+    async with perdure.open("memory:", limits=perdure.Limits(records=200)) as store:
+        session = PerdureSession("s1", store, user="ada")
+        [bob] = await ask(session, await desk.paused(session, BOB))
+        await store.approvals.approve(bob.id, by="ada")
+        await desk.finished(session, await resume(session, desk.agent("done"), bob))
+    assert desk.sent == [("bob", 1)]
+
+
+async def test_a_server_that_does_not_answer_holds_up_no_loop(desk: Desk) -> None:
+    pytest.importorskip("asyncpg", reason="needs asyncpg: see .ci/adapters")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"postgresql://ada@127.0.0.1:{server.getsockname()[1]}/db?connect_timeout=3"
+        asking = asyncio.create_task(resume(url, desk.agent(), "apr_unknown"))
+        started = monotonic()
+        for _ in range(10):
+            await asyncio.sleep(0.01)
+        took = monotonic() - started
+        waiting = not asking.done()
+        asking.cancel()
+        await asyncio.gather(asking, return_exceptions=True)
+
+    assert waiting
+    assert took < 1
 
 
 async def test_an_approval_of_something_else_is_refused(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,7 @@ from google.adk.flows.llm_flows.functions import REQUEST_CONFIRMATION_FUNCTION_C
 from google.adk.sessions.session import Session
 from google.genai import types
 
-from perdure.adapters.adk.encoding import FORMAT, plain_state
+from perdure.adapters.adk.encoding import FORMAT, inner, plain_state
 from perdure.adapters.adk.service import async_store
 from perdure.errors import ApprovalPendingError, ConflictError, NotFoundError
 from perdure.records import Approval, Opaque, SessionKey
@@ -100,11 +100,12 @@ async def resume(
     """
     key = SessionKey(app, user, session)
     async with _opened(store) as opened:
-        answered = await _answered(opened, key)
-        waiting = [one async for one in _approvals(opened, key) if one.tool_call_id not in answered]
+        approvals = [one async for one in _approvals(opened, key)]
+        calls = await _calls(opened, key, approvals)
+        waiting = [one for one in approvals if one.tool_call_id in calls]
         _check_answered(waiting, key)
         # Oldest first, as they were asked for.
-        parts = [await _response(opened, one) for one in reversed(waiting)]
+        parts = [await _response(opened, one, calls) for one in reversed(waiting)]
     return types.Content(role="user", parts=parts)
 
 
@@ -118,41 +119,50 @@ def _check_answered(waiting: list[Approval], key: SessionKey) -> None:
         raise ApprovalPendingError(message, pending[-1].id)
 
 
-async def _answered(store: Store, key: SessionKey) -> set[str]:
-    """The confirmations whose answers ADK has got: they are in its events."""
-    found: set[str] = set()
-    try:
+async def _calls(store: Store, key: SessionKey, approvals: Sequence[Approval]) -> dict[str, Any]:
+    """The arguments of each call that waits, by the id of its confirmation.
+
+    Those that ADK will take: approvals may have kept a veiled copy (`on_write`), and what was
+    rewound waits no more.
+    """
+    calls: dict[str, Any] = {}
+    answered: set[str] = set()
+    here = False
+    with suppress(NotFoundError):
         async for event in store.events.iter(key):
             if event.format == FORMAT:
-                found.update(event.results)
-    except NotFoundError:
+                here = True
+                answered.update(event.results)
+                calls.update(_originals(event.content))
+    if not here:
         # Kept by another service: what was used once counts as handed over.
-        async for one in _approvals(store, key):
-            if one.status == "consumed":
-                found.add(one.tool_call_id)
-    return found
+        left = [one for one in approvals if one.status != "consumed"]
+        return {one.tool_call_id: one.args for one in left}
+    return {call: args for call, args in calls.items() if call not in answered}
+
+
+def _originals(content: Any) -> Iterator[tuple[str, Any]]:
+    for call in inner([content], "function_call"):
+        if call.get("name") == _NAME and call.get("id"):
+            tool = (call.get("args") or {}).get("originalFunctionCall") or {}
+            yield call["id"], tool.get("args") or {}
 
 
 async def _approvals(store: Store, key: SessionKey) -> AsyncIterator[Approval]:
-    try:
-        found = [one async for one in store.approvals.iter(session=key)]
-    except NotFoundError:
-        found = []
-    if not found:
-        iterated = store.approvals.iter(app=key.app, user=key.user, thread=key.id)
-        found = [one async for one in iterated]
-    for one in found:
-        if one.resume is not None and one.resume.codec == _CODEC:
+    """Those of the session; if it is kept by another service they name it as their thread alone."""
+    async for one in store.approvals.iter(app=key.app, user=key.user, thread=key.id):
+        if one.session in {None, key} and one.resume is not None and one.resume.codec == _CODEC:
             yield one
 
 
-async def _response(store: Store, approval: Approval) -> types.Part:
+async def _response(store: Store, approval: Approval, calls: Mapping[str, Any]) -> types.Part:
     told = decode(approval.resume.data if approval.resume else b"{}", f"approval {approval.id!r}")
     wanted = told.get("wanted") or {}
     response: dict[str, Any] = {"confirmed": False}
     edited = approval.edited_args is not None
     usable = approval.status == "approved" and (not edited or wanted.get("payload") is not None)
-    if usable and await store.approvals.consume(approval.id, approval.approved_args):
+    args = approval.edited_args if edited else calls[approval.tool_call_id]
+    if usable and await store.approvals.consume(approval.id, args):
         response["confirmed"] = True
         payload = approval.edited_args if edited else wanted.get("payload")
         if payload is not None:

@@ -32,7 +32,10 @@ _NO = {
     "consumed": "The approval of this has been used already.",
     "approved": "The approval is not for this any more.",
 }
-_NO_EDITS = "The arguments were edited, and this tool takes none but its own."
+_NOT_ALLOWED = {
+    "approve": "The arguments were not edited, and this tool takes none but edited ones.",
+    "edit": "The arguments were edited, and this tool takes none but its own.",
+}
 
 Source = str | Store | SyncStore | Owning
 """A store, its URL, or a saver over it"""
@@ -101,7 +104,7 @@ def resume(
     with _opened(source) as store:
         found = _requested(store, asked, given)
         _refuse_pending(found)
-        said = [_consumed(store, one, by) for one in found]
+        said = [_consumed(store, *one, by) for one in zip(asked, found, strict=True)]
     return Command(resume=_answers(list(zip(asked, found, said, strict=True)), answer))
 
 
@@ -232,11 +235,13 @@ def _refuse_pending(found: Sequence[Approval]) -> None:
         raise ApprovalPendingError(f"nobody has answered yet: {names}", pending[0].id)
 
 
-def _consumed(store: SyncStore, one: Approval, by: str) -> bool:
+def _consumed(store: SyncStore, asked: _Asked, one: Approval, by: str) -> bool:
     """Whether it may go on with it: true once."""
     if one.status != "approved":
         return False
-    return store.approvals.consume(one.id, one.approved_args, by=by)
+    # What will run: of the call's own arguments the store may have kept a veiled copy (`on_write`).
+    args = asked.args if one.edited_args is None else one.edited_args
+    return store.approvals.consume(one.id, args, by=by)
 
 
 def _answers(
@@ -262,10 +267,10 @@ def _usual(approval: Approval, yes: bool) -> Any:
 
 def _decision(asked: _Asked, approval: Approval, *, yes: bool) -> dict[str, Any]:
     """What LangChain's middleware is told of a tool."""
-    edited = approval.edited_args is not None
-    if yes and edited and asked.allowed is not None and "edit" not in asked.allowed:
-        return {"type": "reject", "message": _NO_EDITS}
-    if yes and edited:
+    decision = "approve" if approval.edited_args is None else "edit"
+    if yes and asked.allowed is not None and decision not in asked.allowed:
+        return {"type": "reject", "message": _NOT_ALLOWED[decision]}
+    if yes and decision == "edit":
         action = {"name": asked.tool, "args": approval.edited_args}
         return {"type": "edit", "edited_action": action}
     if yes:

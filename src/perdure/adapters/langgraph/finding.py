@@ -109,11 +109,17 @@ def _one(method: str, *args: Any, **options: Any) -> Plan:
 
 
 def _by_words(op: SearchOp, end: int, rules: Rules) -> Plan:
-    hits = yield from _one(
-        "search", op.query, namespace=tuple(op.namespace_prefix), filter=readable(op.filter),
-        limit=end, **rules.whose,
-    )  # fmt: skip
-    return [(hit.item, hit.score) for hit in hits if is_item(hit.item)]
+    limit = end
+    while True:
+        hits = yield from _one(
+            "search", op.query, namespace=tuple(op.namespace_prefix), filter=readable(op.filter),
+            limit=limit, **rules.whose,
+        )  # fmt: skip
+        found = [(hit.item, hit.score) for hit in hits if is_item(hit.item)]
+        if len(found) >= end or len(hits) < limit or limit >= _PAGE:
+            return found
+        # Values of others stood before some of the items.
+        limit = min(limit * 2, _PAGE)
 
 
 # -- by meaning ----------------------------------------------------------------------------------

@@ -14,8 +14,10 @@ from typing import Any, NamedTuple, TypeVar
 
 from agents import RunState
 
-from perdure.adapters.openai_agents.opened import Opened
+from perdure.adapters.colours import both
+from perdure.adapters.openai_agents.opened import Opened, url_of
 from perdure.errors import ApprovalPendingError, InvalidError
+from perdure.opening import open as open_store
 from perdure.records import JSON, Approval, Opaque, SessionKey
 from perdure.store import Store, SyncStore
 
@@ -25,7 +27,6 @@ T = TypeVar("T")
 CODEC = "openai-agents/run-state"
 _HALF_AN_HOUR = timedelta(minutes=30)
 _CALL = "function_call"
-_PAGE = 1_000
 _NO = {
     "expired": "Nobody has approved this in time.",
     "cancelled": "The request for approval was taken back.",
@@ -198,10 +199,13 @@ def _state_of(approval: Approval) -> JSON:
 
 async def _answers(store: Store, one: Approval) -> dict[str, Approval]:
     """All approvals of the run by the call they are of; `ApprovalPendingError` if one waits."""
-    page = await store.approvals.list(
-        app=one.app, user=one.user, run_id=one.run_id, session=one.session, limit=_PAGE
+    of_run = store.approvals.iter(
+        app=one.app, user=one.user, run_id=one.run_id, session=one.session
     )
-    found = {each.tool_call_id: each for each in page.items if each.thread_id == one.thread_id}
+    place = (one.session, one.thread_id)
+    found = {
+        each.tool_call_id: each async for each in of_run if (each.session, each.thread_id) == place
+    }
     waiting = [each for each in found.values() if each.status == "pending"]
     if waiting:
         names = ", ".join(f"{each.tool_name} ({each.id})" for each in waiting)
@@ -248,8 +252,11 @@ async def _with(where: Where, work: Callable[[Store], Awaitable[T]]) -> T:
     """What the work gives with the store, which is closed if it was opened for it."""
     if isinstance(where, Opened):
         return await work(where.store)
-    async with Opened(where) as opened:
-        return await work(opened.store)
+    if isinstance(where, Store | SyncStore):
+        return await work(both(where)[1])
+    # Opened in the colour that is awaited: a server that does not answer holds up no loop.
+    async with open_store(url_of(where)) as store:
+        return await work(store)
 
 
 def _blocking(work: Coroutine[Any, Any, T]) -> T:
