@@ -151,8 +151,7 @@ def test_state_that_pythons_json_takes_is_kept(filled: PerdureSessionRepository)
 
     after = filled.read_agent("s", "a")
     assert after is not None
-    assert after.state["raw"] == b"\x00\xff"
-    assert after.state["pair"] == [1, 2]
+    assert after.state == {"infinite": math.inf, "raw": b"\x00\xff", "pair": [1, 2]}
 
 
 # -- messages --------------------------------------------------------------------------------
@@ -197,6 +196,21 @@ def test_numbers_that_json_has_not_come_back(filled: PerdureSessionRepository) -
     assert found.message["content"][0]["toolResult"]["content"] == [
         {"json": {"x": math.inf, "1": 2}}
     ]
+
+
+@pytest.mark.parametrize("given", ["seven", 7, None, [1], "inf"])
+def test_a_result_that_looks_like_such_a_number_is_what_it_was(
+    filled: PerdureSessionRepository, given: Any
+) -> None:
+    answers = [{"json": {"__number__": given, "x": 1}}, {"json": {"__number__": given}}]
+    for number, extra in enumerate(([], [{"json": {"x": -math.inf}}])):
+        result = {"toolUseId": "t", "status": "success", "content": answers + extra}
+        said: Any = {"role": "user", "content": [{"toolResult": result}]}
+        filled.create_message("s", "a", SessionMessage.from_message(said, number))
+
+        found = filled.read_message("s", "a", number)
+        assert found is not None
+        assert found.message["content"] == said["content"]
 
 
 def test_an_unknown_message_is_none(filled: PerdureSessionRepository) -> None:

@@ -107,7 +107,7 @@ class PerdureSessionRepository(SessionRepository):
         told = self._get(session_id, _name("agent", agent_id))
         if told is None:
             return None
-        agent = SessionAgent.from_dict(told)
+        agent = SessionAgent.from_dict(found(told))
         self._made[session_id, agent_id] = agent.created_at
         return agent
 
@@ -235,7 +235,7 @@ class PerdureSessionRepository(SessionRepository):
     def changed(self, session_id: str, agent_id: str) -> dict[str, Any]:
         """The messages, by number, that the agent has shortened or marked for itself."""
         told = self._get(session_id, _name("changed", agent_id))
-        return dict(told or {})
+        return dict(found(told or {}))
 
     def keep_changed(self, session_id: str, agent_id: str, changed: Mapping[str, Any]) -> None:
         """Store them: they come back with the agent, and the events stay what they were."""
