@@ -537,3 +537,42 @@ async def test_others_read_it_and_go_on_with_it(service: PerdureSessionService) 
     ]  # fmt: skip
     assert (await found(service)).events[-2].author == "user"
     assert len(session.events) == 4
+
+
+# -- what two readers change -----------------------------------------------------------------
+
+
+async def test_an_update_leaves_alone_what_others_have_set_meanwhile(
+    service: PerdureSessionService,
+) -> None:
+    session = await began(service, state={"theirs": 1, "ours": 1, "goes": 1})
+    await service.append_event(session, said("hi", state_delta={"later": 1}))
+    await service.update_session_state(session, {"direct": 1})
+    other = await found(service)
+    delta = {"theirs": 2, "new": 2, "later": 2, "direct": 2}
+    await service.append_event(other, said("from elsewhere", state_delta=delta))
+
+    session.state["ours"] = 3
+    del session.state["goes"]
+    await service.update_session(session)
+    await service.update_session(session)
+
+    assert (await found(service)).state == {**delta, "ours": 3}
+
+
+async def test_a_change_inside_of_a_value_is_stored(service: PerdureSessionService) -> None:
+    session = await began(service, state={"list": [1], "kept": {"a": 1}})
+    session.state["list"].append(2)
+
+    await service.update_session(session)
+
+    assert (await found(service)).state == {"list": [1, 2], "kept": {"a": 1}}
+
+
+async def test_the_delta_of_an_event_comes_back_whatever_its_id(
+    service: PerdureSessionService,
+) -> None:
+    await began(service, said("hi", id="7#1", state_delta={"n": 1}))
+
+    [event] = (await found(service)).events
+    assert event.actions.state_delta == {"n": 1}
