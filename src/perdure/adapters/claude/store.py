@@ -126,11 +126,11 @@ class PerdureSessionStore(SessionStore):
         looked = pack = False
         tries = 0
         while True:
-            known = self._known.pop(at, None) or await self._look(at)
-            new = await self._unseen(at, entries) if looked else entries
-            if not new:
-                return
             try:
+                known = self._known.pop(at, None) or await self._look(at)
+                new = await self._unseen(at, entries) if looked else entries
+                if not new:
+                    return
                 await self._add(key, at, known, new, pack=pack)
             except (StaleSessionError, NotFoundError):
                 # Somebody else has written, or deleted it: fold anew what is there now.
