@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -310,6 +312,41 @@ def test_a_redaction_is_what_the_message_says_from_then_on(
     assert texts([found.to_message()]) == ["[redacted]"]
     key = filled.key("s")
     assert [one.text for one in filled.store.events.read(key)] == ["[redacted]"]
+
+
+def test_a_redaction_that_is_cut_off_never_leaves_what_was_to_go(url: str) -> None:
+    left: float = math.inf
+
+    def clock() -> datetime:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise InterruptedError
+        return datetime.now(UTC)
+
+    with perdure.open_sync(url, clock=clock) as store:
+        repository = PerdureSessionRepository(store)
+        repository.create_session(session())
+        repository.create_agent("s", record())
+        for number in range(8):
+            repository.create_message("s", "a", message(number, f"the whole secret {number}"))
+            short = {"role": "user", "content": [{"text": "secret"}]}
+            there = repository.changed("s", "a")
+            repository.keep_changed("s", "a", {**there, str(number): short})
+
+            gone = message(number)
+            gone.redact_message = {"role": "user", "content": [{"text": "[gone]"}]}
+            left = number
+            with suppress(InterruptedError):
+                repository.update_message("s", "a", gone)
+            left = math.inf
+
+            seen = repository.read_message("s", "a", number)
+            [event] = store.events.read(repository.key("s"), recent=1)
+            assert seen is not None
+            [said] = texts([seen.message])
+            assert said == ("[gone]" if "whole" not in str(event.content) else "secret")
+        assert said == "[gone]"
 
 
 @pytest.mark.xfail(strict=True, reason="what is redacted is gone: the original is not kept beside")

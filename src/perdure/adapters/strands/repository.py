@@ -183,13 +183,18 @@ class PerdureSessionRepository(SessionRepository):
             at = event_id(agent_id, number)
             if self._store.events.find(key, at) is None:
                 at = self._foreign(session_id, agent_id, number)
-            stored(
-                lambda content: self._store.events.redact(key, at, content),
-                session_message.to_message(),
-            )
-        changed = self.changed(session_id, agent_id)
-        if changed.pop(str(number), None) is not None:
-            self.keep_changed(session_id, agent_id, changed)
+            name = _name("changed", agent_id)
+            changed = dict(self._get(session_id, name) or {})
+            short = changed.pop(str(number), None)
+
+            def put(content: Any) -> None:
+                # Both or neither: what was shortened of the message hides what it says now.
+                with self._store.turn() as turn:
+                    turn.events.redact(key, at, content)
+                    if short is not None:
+                        turn.state.set(key, {name: changed})
+
+            stored(put, session_message.to_message())
 
     def _foreign(self, session_id: str, agent_id: str, number: int) -> str:
         """The event behind a message that another framework wrote."""
