@@ -404,6 +404,19 @@ def test_a_number_that_is_taken_is_not_written_over(filled: PerdureSessionReposi
     assert [texts([one.message]) for one in filled.list_messages("s", "a")] == [["mine"], ["yours"]]
 
 
+def test_an_id_that_another_has_taken_is_passed_over(filled: PerdureSessionRepository) -> None:
+    for number in range(2):
+        filled.store.events.append(
+            filled.key("s"), perdure.NewEvent("said elsewhere", id=f"a/{number}")
+        )
+
+    made = message(0)
+    filled.create_message("s", "a", made)
+
+    assert made.message_id == 2
+    assert filled.read_message("s", "a", 2) == made
+
+
 def test_after_a_rewind_new_messages_come_behind(filled: PerdureSessionRepository) -> None:
     for number in range(4):
         filled.create_message("s", "a", message(number))

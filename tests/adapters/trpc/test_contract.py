@@ -6,6 +6,7 @@ import asyncio
 import math
 import time
 from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -576,3 +577,26 @@ async def test_the_delta_of_an_event_comes_back_whatever_its_id(
 
     [event] = (await found(service)).events
     assert event.actions.state_delta == {"n": 1}
+
+
+@pytest.mark.parametrize("moment", range(1, 5))
+async def test_a_session_that_expires_while_it_is_read_is_none_or_whole(
+    url: str, moment: int
+) -> None:
+    begun = datetime(2026, 1, 1, tzinfo=UTC)
+    left: int | None = None
+
+    def clock() -> datetime:
+        nonlocal left
+        if left is None:
+            return begun
+        left -= 1
+        return begun + timedelta(minutes=59 if left >= 0 else 61)
+
+    async with perdure.open(url, clock=clock) as store:
+        ttl = Ttl(enable=True, ttl_seconds=3600)
+        service = PerdureSessionService(store, session_config=config(ttl=ttl))
+        await began(service, said("hi"))
+        left = moment
+        found = await service.get_session(**KEY)
+        assert found is None or texts(found.events) == ["hi"]

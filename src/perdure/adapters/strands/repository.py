@@ -140,7 +140,9 @@ class PerdureSessionRepository(SessionRepository):
                         message,
                     )
                 except ConflictError:
-                    session_message.message_id = self._last(session_id, agent_id) + 1
+                    # Not all events of such an id are messages of the agent.
+                    last = self._last(session_id, agent_id)
+                    session_message.message_id = max(last, session_message.message_id) + 1
 
     def _append(self, session_id: str, agent_id: str, message: SessionMessage, said: Any) -> None:
         self._store.events.append(self.key(session_id), event_of(agent_id, message, said))

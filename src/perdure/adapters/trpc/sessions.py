@@ -123,9 +123,9 @@ class PerdureSessionService(BaseSessionService):
         """The session with what the configuration lets its agents see, or None."""
         try:
             loaded = await snapshot(self.store, SessionKey(app_name, user_id, session_id))
+            await self._renew(loaded.session)
         except (NotFoundError, InvalidError):
             return None
-        await self._renew(loaded.session)
         return self.filter_events(self._session(loaded))  # type: ignore[no-any-return, unused-ignore]
 
     async def _renew(self, session: records.Session) -> None:
