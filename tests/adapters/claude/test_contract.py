@@ -499,3 +499,32 @@ def test_what_the_sdk_mirrors_arrives_in_order(url: str, tmp_path: Path) -> None
             assert errors == []
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize("moment", range(1, 6))
+def test_an_append_is_stored_at_whatever_moment_the_transcript_expires(
+    url: str, moment: int
+) -> None:
+    begun = datetime(2026, 1, 1, tzinfo=UTC)
+    left = None
+
+    def clock() -> datetime:
+        nonlocal left
+        if left is None:
+            return begun
+        left -= 1
+        return begun + timedelta(minutes=59 if left >= 0 else 61)
+
+    async def run() -> None:
+        nonlocal left
+        async with perdure.open(url, clock=clock) as store:
+            hour = timedelta(hours=1)
+            await PerdureSessionStore(store, ttl=hour).append(key(), [line("old")])
+            left = moment
+            other, new = PerdureSessionStore(store, ttl=hour), line("new")
+            await other.append(key(), [new])
+            loaded = await other.load(key())
+            assert loaded is not None
+            assert loaded[-1] == new
+
+    asyncio.run(run())

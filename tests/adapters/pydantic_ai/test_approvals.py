@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -257,6 +258,81 @@ def test_a_second_pause_is_answered_by_itself() -> None:
             assert list(results.approvals) == ["c8"]
             await go_on(later, second.conversation, results)
             assert paid == ["7"]
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("edited", ["11", [11], 11, False])
+def test_an_edit_that_is_no_arguments_does_not_run_the_model_s(edited: Any) -> None:
+    async def run() -> None:
+        async with perdure.open("memory:") as store:
+            agent, paid, result = await paused(c1=12)
+            [asked] = await ask(store, result)
+            await store.approvals.approve(asked.id, by=BOSS, edited_args=edited)
+            results = await resume(store, result.conversation)
+            denied = results.approvals["c1"]
+            assert isinstance(denied, ToolDenied)
+            assert "no JSON object" in denied.message
+            await go_on(agent, result.conversation, results)
+            assert paid == []
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("sync", [False, True])
+def test_a_yes_to_other_arguments_of_that_id_is_no_answer(url: str, sync: bool) -> None:
+    async def run() -> None:
+        async with perdure.open(url) as store:
+            _, _, first = await paused(c1=12)
+            [asked] = await ask(store, first)
+            await store.approvals.approve(asked.id, by=BOSS)
+            _, _, second = await paused(c1=99)
+            given = store, second.conversation
+            going = asyncio.to_thread(resume_sync, *given) if sync else resume(*given)
+            with pytest.raises(perdure.ConflictError, match="nobody was asked"):
+                await going
+            assert (await store.approvals.get(asked.id)).status == "approved"
+
+    asyncio.run(run())
+
+
+def test_arguments_that_are_hidden_from_the_store_still_run() -> None:
+    def hide(record: Any) -> Any:
+        if isinstance(record, perdure.NewApproval):
+            return replace(record, args={"amount": "hidden"})
+        return record
+
+    async def run() -> None:
+        async with perdure.open("memory:", on_write=hide) as store:
+            agent, paid, result = await paused(c1=12)
+            [asked] = await ask(store, result)
+            assert asked.args == {"amount": "hidden"}
+            await store.approvals.approve(asked.id, by=BOSS)
+            results = await resume(store, result.conversation)
+            await go_on(agent, result.conversation, results)
+            assert paid == ["12"]
+
+    asyncio.run(run())
+
+
+def test_asked_again_once_the_conversation_is_saved_it_is_the_same_question(url: str) -> None:
+    async def run() -> None:
+        async with PerdureConversationStore(url) as store:
+            agent, paid, result = await paused(c1=12)
+            [asked] = await ask(store.store, result)
+            await store.save(result)
+            [again] = await ask(store.store, result)
+            assert again.id == asked.id
+            assert [one.id for one in await asyncio.to_thread(ask_sync, store.store, result)] == [
+                asked.id
+            ]
+            await store.store.approvals.approve(asked.id, by=BOSS)
+            conversation = await store.load(CONVERSATION)
+            results = await resume(store.store, conversation)
+            await go_on(agent, conversation, results)
+            # What was used once is not asked anew.
+            [used] = await ask(store.store, result)
+            assert (used.id, used.status, paid) == (asked.id, "consumed", ["12"])
 
     asyncio.run(run())
 

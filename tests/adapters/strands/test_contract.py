@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -151,8 +153,7 @@ def test_state_that_pythons_json_takes_is_kept(filled: PerdureSessionRepository)
 
     after = filled.read_agent("s", "a")
     assert after is not None
-    assert after.state["raw"] == b"\x00\xff"
-    assert after.state["pair"] == [1, 2]
+    assert after.state == {"infinite": math.inf, "raw": b"\x00\xff", "pair": [1, 2]}
 
 
 # -- messages --------------------------------------------------------------------------------
@@ -197,6 +198,21 @@ def test_numbers_that_json_has_not_come_back(filled: PerdureSessionRepository) -
     assert found.message["content"][0]["toolResult"]["content"] == [
         {"json": {"x": math.inf, "1": 2}}
     ]
+
+
+@pytest.mark.parametrize("given", ["seven", 7, None, [1], "inf"])
+def test_a_result_that_looks_like_such_a_number_is_what_it_was(
+    filled: PerdureSessionRepository, given: Any
+) -> None:
+    answers = [{"json": {"__number__": given, "x": 1}}, {"json": {"__number__": given}}]
+    for number, extra in enumerate(([], [{"json": {"x": -math.inf}}])):
+        result = {"toolUseId": "t", "status": "success", "content": answers + extra}
+        said: Any = {"role": "user", "content": [{"toolResult": result}]}
+        filled.create_message("s", "a", SessionMessage.from_message(said, number))
+
+        found = filled.read_message("s", "a", number)
+        assert found is not None
+        assert found.message["content"] == said["content"]
 
 
 def test_an_unknown_message_is_none(filled: PerdureSessionRepository) -> None:
@@ -298,6 +314,41 @@ def test_a_redaction_is_what_the_message_says_from_then_on(
     assert [one.text for one in filled.store.events.read(key)] == ["[redacted]"]
 
 
+def test_a_redaction_that_is_cut_off_never_leaves_what_was_to_go(url: str) -> None:
+    left: float = math.inf
+
+    def clock() -> datetime:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise InterruptedError
+        return datetime.now(UTC)
+
+    with perdure.open_sync(url, clock=clock) as store:
+        repository = PerdureSessionRepository(store)
+        repository.create_session(session())
+        repository.create_agent("s", record())
+        for number in range(8):
+            repository.create_message("s", "a", message(number, f"the whole secret {number}"))
+            short = {"role": "user", "content": [{"text": "secret"}]}
+            there = repository.changed("s", "a")
+            repository.keep_changed("s", "a", {**there, str(number): short})
+
+            gone = message(number)
+            gone.redact_message = {"role": "user", "content": [{"text": "[gone]"}]}
+            left = number
+            with suppress(InterruptedError):
+                repository.update_message("s", "a", gone)
+            left = math.inf
+
+            seen = repository.read_message("s", "a", number)
+            [event] = store.events.read(repository.key("s"), recent=1)
+            assert seen is not None
+            [said] = texts([seen.message])
+            assert said == ("[gone]" if "whole" not in str(event.content) else "secret")
+        assert said == "[gone]"
+
+
 @pytest.mark.xfail(strict=True, reason="what is redacted is gone: the original is not kept beside")
 def test_a_redacted_message_still_has_its_original(filled: PerdureSessionRepository) -> None:
     secret = message(0, "my password is hunter2")
@@ -351,6 +402,19 @@ def test_a_number_that_is_taken_is_not_written_over(filled: PerdureSessionReposi
 
     assert (first.message_id, second.message_id) == (0, 1)
     assert [texts([one.message]) for one in filled.list_messages("s", "a")] == [["mine"], ["yours"]]
+
+
+def test_an_id_that_another_has_taken_is_passed_over(filled: PerdureSessionRepository) -> None:
+    for number in range(2):
+        filled.store.events.append(
+            filled.key("s"), perdure.NewEvent("said elsewhere", id=f"a/{number}")
+        )
+
+    made = message(0)
+    filled.create_message("s", "a", made)
+
+    assert made.message_id == 2
+    assert filled.read_message("s", "a", 2) == made
 
 
 def test_after_a_rewind_new_messages_come_behind(filled: PerdureSessionRepository) -> None:

@@ -334,3 +334,65 @@ async def test_others_read_it_and_go_on_with_it(service: PerdureSessionService) 
     ]  # fmt: skip
     assert (await found(service)).events[-2].author == "user"
     assert len(session.events) == 4
+
+
+# -- what two readers change -----------------------------------------------------------------
+
+
+async def test_an_update_leaves_alone_what_others_have_set_meanwhile(
+    service: PerdureSessionService,
+) -> None:
+    session = await began(service, state={"theirs": 1, "ours": 1, "goes": 1})
+    await service.append_event(session, said("hi", state_delta={"later": 1}))
+    await service.update_session_state(session, {"direct": 1})
+    other = await found(service)
+    delta = {"theirs": 2, "new": 2, "later": 2, "direct": 2}
+    await service.append_event(other, said("from elsewhere", state_delta=delta))
+
+    session.state["ours"] = 3
+    del session.state["goes"]
+    await service.update_session(session)
+    await service.update_session(session)
+
+    assert (await found(service)).state == {**delta, "ours": 3}
+
+
+async def test_a_change_inside_of_a_value_is_stored(service: PerdureSessionService) -> None:
+    session = await began(service, state={"list": [1], "kept": {"a": 1}})
+    session.state["list"].append(2)
+
+    await service.update_session(session)
+
+    assert (await found(service)).state == {"list": [1, 2], "kept": {"a": 1}}
+
+
+async def test_the_delta_of_an_event_comes_back_whatever_its_id(
+    service: PerdureSessionService,
+) -> None:
+    await began(service, said("hi", id="7#1", state_delta={"n": 1}))
+
+    [event] = (await found(service)).events
+    assert event.actions.state_delta == {"n": 1}
+
+
+@pytest.mark.parametrize("moment", range(1, 5))
+async def test_a_session_that_expires_while_it_is_read_is_none_or_whole(
+    url: str, moment: int
+) -> None:
+    begun = datetime(2026, 1, 1, tzinfo=UTC)
+    left: int | None = None
+
+    def clock() -> datetime:
+        nonlocal left
+        if left is None:
+            return begun
+        left -= 1
+        return begun + timedelta(minutes=59 if left >= 0 else 61)
+
+    async with perdure.open(url, clock=clock) as store:
+        ttl = Ttl(enable=True, ttl_seconds=3600)
+        service = PerdureSessionService(store, session_config=config(ttl=ttl))
+        await began(service, said("hi"))
+        left = moment
+        found = await service.get_session(**KEY)
+        assert found is None or texts(found.events) == ["hi"]

@@ -12,7 +12,7 @@ from google.adk.sessions.session import Session
 from google.genai import types
 
 from perdure.adapters.adk.encoding import FORMAT, inner, plain_state
-from perdure.adapters.adk.service import async_store
+from perdure.adapters.service import async_store
 from perdure.errors import ApprovalPendingError, ConflictError, NotFoundError
 from perdure.records import Approval, Opaque, SessionKey
 from perdure.store import Store, SyncStore

@@ -17,7 +17,7 @@ from google.genai import types
 
 from perdure.adapters.adk.encoding import plain_state
 from perdure.adapters.adk.placeholders import hold_place
-from perdure.adapters.adk.service import Service
+from perdure.adapters.service import Service
 from perdure.errors import InvalidError, NotFoundError, TooLargeError
 from perdure.records import Artifact, ArtifactScope, LoadedArtifact, SessionKey, UserScope
 

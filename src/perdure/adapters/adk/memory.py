@@ -11,7 +11,7 @@ from google.adk.memory.memory_entry import MemoryEntry
 from google.genai import types
 
 from perdure.adapters.adk.encoding import fits, moment, plain_state
-from perdure.adapters.adk.service import Service
+from perdure.adapters.service import Service
 from perdure.errors import InvalidError
 from perdure.records import Memory, NewMemory
 from perdure.store import Store, SyncStore

@@ -25,7 +25,7 @@ from perdure.adapters.adk.encoding import (
     tidied,
 )
 from perdure.adapters.adk.placeholders import adopted, is_placeholder
-from perdure.adapters.adk.service import Service
+from perdure.adapters.service import Service
 from perdure.adapters.snapshots import snapshot
 from perdure.handles import Loaded
 from perdure.records import ALL, DELETE, Appended, NewEvent, SessionKey, UserScope

@@ -8,8 +8,7 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 from weakref import WeakValueDictionary
 
 from claude_agent_sdk import SessionStore, fold_session_summary
@@ -28,8 +27,8 @@ from perdure.adapters.claude.transcripts import (
     once,
     session_of,
 )
-from perdure.adapters.colours import both
 from perdure.adapters.packing import packed, unpacked
+from perdure.adapters.service import Service
 from perdure.errors import (
     ConflictError,
     InvalidError,
@@ -37,7 +36,6 @@ from perdure.errors import (
     StaleSessionError,
     TooLargeError,
 )
-from perdure.opening import open as open_store
 from perdure.records import JSON, Session, SessionKey
 from perdure.store import Store, SyncStore
 from perdure.values import Limits
@@ -55,7 +53,7 @@ class _Known(NamedTuple):
     summary: JSON
 
 
-class PerdureSessionStore(SessionStore):
+class PerdureSessionStore(Service, SessionStore):
     """A session store for ``ClaudeAgentOptions(session_store=…)``: transcripts as sessions.
 
     ``PerdureSessionStore(store)`` takes a `Store` or a `SyncStore`, which stays the caller's to
@@ -75,30 +73,13 @@ class PerdureSessionStore(SessionStore):
         owner: Callable[[str], tuple[str, str]] | None = None,
         ttl: timedelta | None = None,
     ) -> None:
-        self._own = isinstance(store, str)
-        self.store: Store = open_store(store) if isinstance(store, str) else both(store)[1]
+        super().__init__(store)
         self._owner = owner or _owner
         self._ttl = ttl
         self._known: OrderedDict[SessionKey, _Known] = OrderedDict()
         self._queues: WeakValueDictionary[tuple[int, SessionKey], asyncio.Lock] = (
             WeakValueDictionary()
         )
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self.close()
-
-    async def close(self) -> None:
-        """Close the store, if it was opened here; idempotent."""
-        if self._own:
-            await self.store.close()
 
     def session_key(self, key: Key) -> SessionKey:
         """The session of the store that holds the transcript of an SDK key."""
@@ -126,11 +107,11 @@ class PerdureSessionStore(SessionStore):
         looked = pack = False
         tries = 0
         while True:
-            known = self._known.pop(at, None) or await self._look(at)
-            new = await self._unseen(at, entries) if looked else entries
-            if not new:
-                return
             try:
+                known = self._known.pop(at, None) or await self._look(at)
+                new = await self._unseen(at, entries) if looked else entries
+                if not new:
+                    return
                 await self._add(key, at, known, new, pack=pack)
             except (StaleSessionError, NotFoundError):
                 # Somebody else has written, or deleted it: fold anew what is there now.

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from pydantic_ai.conversation import Conversation, ConversationTypeAdapter
 from pydantic_ai.exceptions import ToolFailed
@@ -19,10 +19,12 @@ from pydantic_ai.tools import (
 
 from perdure.adapters.colours import both
 from perdure.errors import ApprovalPendingError, ConflictError, NotFoundError
+from perdure.features.approval_rows import args_text
 from perdure.opening import open as open_store
 from perdure.opening import open_sync
 from perdure.records import JSON, Approval, Opaque, SessionKey
 from perdure.store import Store, SyncStore
+from perdure.values import Limits
 
 if TYPE_CHECKING:
     from pydantic_ai.messages import ToolCallPart
@@ -36,9 +38,17 @@ _NO_ANSWER = {
     "rejected": "The tool call was denied.",
 }
 _USED = "The approval was used before, or has expired: the tool was not run."
+_NO_ARGUMENTS = "The edited arguments are no JSON object: the tool was not run."
 
 Paused: TypeAlias = AgentRunResult[Any] | Conversation
 Opened: TypeAlias = Store | SyncStore | str
+
+
+class _Waiting(NamedTuple):
+    """An approval of what waits, and the arguments that its tool would run with."""
+
+    approval: Approval
+    args: JSON
 
 
 # -- asking --------------------------------------------------------------------------------------
@@ -64,10 +74,16 @@ async def ask(
     """
     session, asked = _questions(paused, app, user, agent, ttl)
     async with _opened(store) as opened:
-        return [await _asked(opened, session, question) for question in asked]
+        found = opened.approvals.iter(app=app, user=user, thread=session.id)
+        before = _without_session([one async for one in found])
+        return [await _asked(opened, session, question, before) for question in asked]
 
 
-async def _asked(store: Store, session: SessionKey, question: dict[str, Any]) -> Approval:
+async def _asked(
+    store: Store, session: SessionKey, question: dict[str, Any], before: Mapping[str, Approval]
+) -> Approval:
+    if (known := before.get(question["tool_call_id"])) and _asks(known, question):
+        return known
     try:
         return await store.approvals.request(session=session, **question)
     except NotFoundError:
@@ -86,14 +102,35 @@ def ask_sync(
     """The same as `ask`, for ``run_sync``."""
     session, asked = _questions(paused, app, user, agent, ttl)
     with _opened_sync(store) as opened:
-        return [_asked_sync(opened, session, question) for question in asked]
+        found = opened.approvals.iter(app=app, user=user, thread=session.id)
+        before = _without_session(list(found))
+        return [_asked_sync(opened, session, question, before) for question in asked]
 
 
-def _asked_sync(store: SyncStore, session: SessionKey, question: dict[str, Any]) -> Approval:
+def _asked_sync(
+    store: SyncStore, session: SessionKey, question: dict[str, Any], before: Mapping[str, Approval]
+) -> Approval:
+    if (known := before.get(question["tool_call_id"])) and _asks(known, question):
+        return known
     try:
         return store.approvals.request(session=session, **question)
     except NotFoundError:
         return store.approvals.request(**{**question, **_by_thread(session)})
+
+
+def _without_session(found: Sequence[Approval]) -> dict[str, Approval]:
+    """What was asked before the conversation was a session of the store, by its call."""
+    return {one.tool_call_id: one for one in found if one.session is None}
+
+
+def _asks(approval: Approval, question: Mapping[str, Any]) -> bool:
+    """Whether the approval is of that call: its tool, its kind and its arguments."""
+    asked = question["kind"], question["tool_name"], _digest(question["args"])
+    return (approval.kind, approval.tool_name, approval.args_sha256) == asked
+
+
+def _digest(args: JSON) -> str:
+    return args_text(args, "args", Limits())[1]
 
 
 def _by_thread(session: SessionKey) -> dict[str, Any]:
@@ -146,14 +183,16 @@ async def resume(
     it have to be answered: `ApprovalPendingError` names those that are not. Only what is approved,
     has not expired and was not used before is approved here, and this uses it: another call does
     not approve it again. All else is a denial, with the feedback as its message. Edited arguments
-    take the place of the model's. `ConflictError` if nothing waits.
+    take the place of the model's; edited into what is no JSON object, it is a denial.
+    `ConflictError` if nothing waits, or if a call of the conversation was asked about with another
+    tool or other arguments, or not at all.
     """
     async with _opened(store) as opened:
         found = opened.approvals.iter(app=app, user=user, thread=_id_of(conversation))
         waiting = _waiting([one async for one in found], conversation)
         used = [
-            one.status == "approved" and await opened.approvals.consume(one.id, one.approved_args)
-            for one in waiting
+            one.status == "approved" and await opened.approvals.consume(one.id, args)
+            for one, args in waiting
         ]
     return _results(waiting, used)
 
@@ -170,8 +209,8 @@ def resume_sync(
         found = opened.approvals.iter(app=app, user=user, thread=_id_of(conversation))
         waiting = _waiting(list(found), conversation)
         used = [
-            one.status == "approved" and opened.approvals.consume(one.id, one.approved_args)
-            for one in waiting
+            one.status == "approved" and opened.approvals.consume(one.id, args)
+            for one, args in waiting
         ]
     return _results(waiting, used)
 
@@ -194,36 +233,48 @@ def _id_of(conversation: Conversation | str) -> str:
     return conversation if isinstance(conversation, str) else conversation.conversation_id
 
 
-def _waiting(found: Sequence[Approval], conversation: Conversation | str) -> list[Approval]:
+def _waiting(found: Sequence[Approval], conversation: Conversation | str) -> list[_Waiting]:
     """The approvals of what waits, in the order in which they were asked for."""
     of_calls = [one for one in reversed(found) if one.tool_call_id]
     if isinstance(conversation, Conversation):
-        requests = conversation.deferred_tool_requests or DeferredToolRequests()
-        calls = {call.tool_call_id for call in (*requests.approvals, *requests.calls)}
-        waiting = [one for one in of_calls if one.tool_call_id in calls]
-        missing = calls - {one.tool_call_id for one in waiting}
-        if missing:
-            raise ConflictError(f"nobody was asked about {sorted(missing)}: call ask first")
+        waiting = _of_conversation(of_calls, conversation)
     else:
-        waiting = [one for one in of_calls if one.run_id == of_calls[-1].run_id]
+        last = [one for one in of_calls if one.run_id == of_calls[-1].run_id]
+        waiting = [_Waiting(one, one.approved_args) for one in last]
     if not waiting:
         raise ConflictError(f"no tool call of {_id_of(conversation)!r} waits for an answer")
-    pending = [one for one in waiting if one.status == "pending"]
+    pending = [one for one, _ in waiting if one.status == "pending"]
     if pending:
         named = ", ".join(f"{one.id} ({one.tool_name})" for one in pending)
         raise ApprovalPendingError(f"nobody has answered yet: {named}", pending[0].id)
     return waiting
 
 
-def _results(waiting: Sequence[Approval], used: Sequence[bool]) -> DeferredToolResults:
+def _of_conversation(found: Sequence[Approval], conversation: Conversation) -> list[_Waiting]:
+    """The approvals of the calls as they stand in the conversation: a yes is to all of a call."""
+    requests = conversation.deferred_tool_requests or DeferredToolRequests()
+    calls = (*requests.approvals, *requests.calls)
+    asked = {call.tool_call_id: _question(call, requests) for call in calls}
+    waiting = [
+        _Waiting(one, question["args"] if one.edited_args is None else one.edited_args)
+        for one in found
+        if (question := asked.get(one.tool_call_id)) and _asks(one, question)
+    ]
+    missing = asked.keys() - {one.tool_call_id for one, _ in waiting}
+    if missing:
+        raise ConflictError(
+            f"nobody was asked about {sorted(missing)} with these arguments: call ask first"
+        )
+    return waiting
+
+
+def _results(waiting: Sequence[_Waiting], used: Sequence[bool]) -> DeferredToolResults:
     results = DeferredToolResults()
-    for one, may in zip(waiting, used, strict=True):
+    for (one, _), may in zip(waiting, used, strict=True):
         if one.resolved_by:
             results.answered_by[one.tool_call_id] = one.resolved_by
         if one.kind == "tool":
-            results.approvals[one.tool_call_id] = (
-                ToolApproved(override_args=_edited(one)) if may else ToolDenied(_why(one))
-            )
+            results.approvals[one.tool_call_id] = _answer(one) if may else ToolDenied(_why(one))
         elif may:
             given = one.feedback if one.edited_args is None else one.edited_args
             results.calls[one.tool_call_id] = given
@@ -232,9 +283,12 @@ def _results(waiting: Sequence[Approval], used: Sequence[bool]) -> DeferredToolR
     return results
 
 
-def _edited(approval: Approval) -> dict[str, Any] | None:
+def _answer(approval: Approval) -> ToolApproved | ToolDenied:
     edited = approval.edited_args
-    return edited if isinstance(edited, dict) else None
+    if edited is None or isinstance(edited, dict):
+        return ToolApproved(override_args=edited)
+    # Without arguments of ours pydantic-ai would run the tool with those of the model.
+    return ToolDenied(_NO_ARGUMENTS)
 
 
 def _why(approval: Approval) -> str:

@@ -26,9 +26,8 @@ from pydantic_ai.durable_exec import (
 )
 from pydantic_ai.tools import RunContext
 
-from perdure.adapters.colours import both
 from perdure.adapters.packing import packed, unpacked
-from perdure.opening import open as open_store
+from perdure.adapters.service import async_store
 from perdure.records import JSON, SessionKey, UserScope
 from perdure.store import Store, SyncStore
 from perdure.values import Limits
@@ -99,7 +98,7 @@ class PerdureDurability(BaseDurabilityCapability[Any]):
     ) -> None:
         super().__init__(models=models, event_stream_handler=event_stream_handler, name=name)
         self._own = isinstance(store, str)
-        self.store: Store = open_store(store) if isinstance(store, str) else both(store)[1]
+        self.store: Store = async_store(store)
 
     async def close(self) -> None:
         """Close the store, if it was opened here; idempotent."""

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 from pydantic_ai.conversation_store import (
     ConversationConflict,
@@ -15,7 +14,6 @@ from pydantic_ai.conversation_store import (
     ConversationStore,
 )
 
-from perdure.adapters.colours import both
 from perdure.adapters.pydantic_ai.entries import (
     SCOPE,
     changed,
@@ -27,6 +25,7 @@ from perdure.adapters.pydantic_ai.entries import (
     record_of,
     stored_record,
 )
+from perdure.adapters.service import Service
 from perdure.errors import (
     AlreadyExistsError,
     InvalidError,
@@ -34,7 +33,6 @@ from perdure.errors import (
     StaleSessionError,
     TooLargeError,
 )
-from perdure.opening import open as open_store
 from perdure.records import Event, NewEvent, Session, SessionKey
 from perdure.store import Store, SyncStore
 from perdure.turns import AsyncTurn
@@ -62,7 +60,7 @@ class _Run(NamedTuple):
     events: list[NewEvent]
 
 
-class PerdureConversationStore(ConversationStore):
+class PerdureConversationStore(Service, ConversationStore):
     """A `ConversationStore` whose conversations are sessions, and whose entries are events.
 
     ``PerdureConversationStore(store)`` takes a `Store` or a `SyncStore`, which stays the caller's
@@ -83,29 +81,12 @@ class PerdureConversationStore(ConversationStore):
         user: str = "",
         ttl: timedelta | None = None,
     ) -> None:
-        self._own = isinstance(store, str)
-        self.store: Store = open_store(store) if isinstance(store, str) else both(store)[1]
+        super().__init__(store)
         self.app = app
         self.user = user
         self._ttl = ttl
         self._seen: OrderedDict[str, _Seen] = OrderedDict()
         self._places: OrderedDict[str, str] = OrderedDict()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self.close()
-
-    async def close(self) -> None:
-        """Close the store, if it was opened here; idempotent."""
-        if self._own:
-            await self.store.close()
 
     def session_key(self, conversation_id: str) -> SessionKey:
         """The session of the store that holds a conversation."""

@@ -28,9 +28,11 @@ def stored(put: Callable[[Any], T], value: Any) -> T:
     """What ``put`` makes of the value as JSON.
 
     Strands writes with Python's ``json``, which takes NaN, tuples and keys that are numbers; what
-    the store refuses is tamed and given once more.
+    the store refuses is tamed and given once more. So is what only looks tame.
     """
     encoded = encode_bytes_values(value)
+    if _looks_tame(encoded):
+        return put(_tame(encoded))
     try:
         return put(encoded)
     except InvalidError:
@@ -44,10 +46,18 @@ def _tame(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return {_NUMBER: repr(value)}
     if isinstance(value, dict):
-        return {_key(key): _tame(inner) for key, inner in value.items()}
+        tame = {_key(key): _tame(inner) for key, inner in value.items()}
+        # Somebody else's: what stands in a list is no number of ours.
+        return {_NUMBER: [tame[_NUMBER]]} if tame.keys() == {_NUMBER} else tame
     if isinstance(value, list | tuple):
         return [_tame(inner) for inner in value]
     return value
+
+
+def _looks_tame(value: Any) -> bool:
+    if isinstance(value, dict):
+        return value.keys() == {_NUMBER} or any(map(_looks_tame, value.values()))
+    return isinstance(value, list | tuple) and any(map(_looks_tame, value))
 
 
 def _key(key: Any) -> Any:
@@ -63,7 +73,8 @@ def found(value: Any) -> Any:
 def _wild(value: Any) -> Any:
     if isinstance(value, dict):
         if value.keys() == {_NUMBER}:
-            return float(value[_NUMBER])
+            told = value[_NUMBER]
+            return {_NUMBER: _wild(told[0])} if isinstance(told, list) else float(told)
         return {key: _wild(inner) for key, inner in value.items()}
     if isinstance(value, list):
         return [_wild(inner) for inner in value]
@@ -153,4 +164,4 @@ def _text(event: Event) -> str:
 def as_now(message: SessionMessage, changed: dict[str, Any]) -> SessionMessage:
     """The message as its agent has changed it since, if it has."""
     newer = changed.get(str(message.message_id))
-    return message if newer is None else replace(message, message=found(newer))
+    return message if newer is None else replace(message, message=newer)

@@ -130,7 +130,7 @@ class PerdureSessionManager(RepositorySessionManager):
         for record in held:
             text = _text(record)
             if known.get(record.message_id) not in (None, text):
-                changed[str(record.message_id)] = encode_bytes_values(record.to_message())
+                changed[str(record.message_id)] = record.to_message()
                 known[record.message_id] = text
         if changed:
             there = self._repository.changed(self.session_id, agent.agent_id)

@@ -107,7 +107,7 @@ class PerdureSessionRepository(SessionRepository):
         told = self._get(session_id, _name("agent", agent_id))
         if told is None:
             return None
-        agent = SessionAgent.from_dict(told)
+        agent = SessionAgent.from_dict(found(told))
         self._made[session_id, agent_id] = agent.created_at
         return agent
 
@@ -140,7 +140,9 @@ class PerdureSessionRepository(SessionRepository):
                         message,
                     )
                 except ConflictError:
-                    session_message.message_id = self._last(session_id, agent_id) + 1
+                    # Not all events of such an id are messages of the agent.
+                    last = self._last(session_id, agent_id)
+                    session_message.message_id = max(last, session_message.message_id) + 1
 
     def _append(self, session_id: str, agent_id: str, message: SessionMessage, said: Any) -> None:
         self._store.events.append(self.key(session_id), event_of(agent_id, message, said))
@@ -183,13 +185,18 @@ class PerdureSessionRepository(SessionRepository):
             at = event_id(agent_id, number)
             if self._store.events.find(key, at) is None:
                 at = self._foreign(session_id, agent_id, number)
-            stored(
-                lambda content: self._store.events.redact(key, at, content),
-                session_message.to_message(),
-            )
-        changed = self.changed(session_id, agent_id)
-        if changed.pop(str(number), None) is not None:
-            self.keep_changed(session_id, agent_id, changed)
+            name = _name("changed", agent_id)
+            changed = dict(self._get(session_id, name) or {})
+            short = changed.pop(str(number), None)
+
+            def put(content: Any) -> None:
+                # Both or neither: what was shortened of the message hides what it says now.
+                with self._store.turn() as turn:
+                    turn.events.redact(key, at, content)
+                    if short is not None:
+                        turn.state.set(key, {name: changed})
+
+            stored(put, session_message.to_message())
 
     def _foreign(self, session_id: str, agent_id: str, number: int) -> str:
         """The event behind a message that another framework wrote."""
@@ -235,7 +242,7 @@ class PerdureSessionRepository(SessionRepository):
     def changed(self, session_id: str, agent_id: str) -> dict[str, Any]:
         """The messages, by number, that the agent has shortened or marked for itself."""
         told = self._get(session_id, _name("changed", agent_id))
-        return dict(told or {})
+        return dict(found(told or {}))
 
     def keep_changed(self, session_id: str, agent_id: str, changed: Mapping[str, Any]) -> None:
         """Store them: they come back with the agent, and the events stay what they were."""

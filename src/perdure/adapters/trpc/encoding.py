@@ -114,8 +114,11 @@ def events_of(stored: records.Event) -> list[Event]:
     if stored.content is None or isinstance(stored.content, Opaque):
         return [_made(stored, _foreign(stored, stored.id), None)]
     contents, _ = convert([(stored.format, stored.content, stored.author)], adk.NAME)
+    # What the event changes of the state, it changes once.
     return [
-        _made(stored, _foreign(stored, f"{stored.id}#{number}" if number else stored.id), content)
+        _made(replace(stored, state_delta=None), _foreign(stored, f"{stored.id}#{number}"), content)
+        if number
+        else _made(stored, _foreign(stored, stored.id), content)
         for number, content in enumerate(contents)
     ]
 
@@ -124,7 +127,7 @@ def _made(stored: records.Event, told: Mapping[str, Any], content: Any) -> Event
     fields: dict[str, Any] = {"id": stored.id, **told}
     if content is not None:
         fields["content"] = content
-    if stored.state_delta is not None and not str(fields["id"]).endswith("#1"):
+    if stored.state_delta is not None:
         delta = {
             key: None if value is DELETE else value for key, value in stored.state_delta.items()
         }

@@ -24,6 +24,7 @@ from perdure.adapters.trpc.encoding import (
     same,
     shared,
     split,
+    stored_delta,
     tame,
     tamed,
     temporary,
@@ -51,6 +52,8 @@ class _Session(Session):
 
     _seen: int = PrivateAttr(default=0)
     _count: int = PrivateAttr(default=0)
+    #: The session's own state as it was read or written last.
+    _known: dict[str, Any] = PrivateAttr(default_factory=dict)
 
 
 class PerdureSessionService(BaseSessionService):
@@ -120,9 +123,9 @@ class PerdureSessionService(BaseSessionService):
         """The session with what the configuration lets its agents see, or None."""
         try:
             loaded = await snapshot(self.store, SessionKey(app_name, user_id, session_id))
+            await self._renew(loaded.session)
         except (NotFoundError, InvalidError):
             return None
-        await self._renew(loaded.session)
         return self.filter_events(self._session(loaded))  # type: ignore[no-any-return, unused-ignore]
 
     async def _renew(self, session: records.Session) -> None:
@@ -169,6 +172,7 @@ class PerdureSessionService(BaseSessionService):
             save_key=user_key(stored.key.app, stored.key.user),
         )
         made._seen, made._count = stored.last_seq, made.conversation_count
+        made._known = split(tame(loaded.state))[0]
         return made
 
     # -- events ------------------------------------------------------------------------------
@@ -193,6 +197,7 @@ class PerdureSessionService(BaseSessionService):
         session.last_update_time = done.created_at.timestamp()
         if isinstance(session, _Session):
             session._seen, session._count = done.seq, session.conversation_count
+            session._known |= split(tame(stored_delta(event) or {}))[0]
         return event
 
     async def _append(self, session: Session, new: NewEvent, fallen: list[Event]) -> records.Event:
@@ -235,7 +240,8 @@ class PerdureSessionService(BaseSessionService):
         """Make the stored session what this one is: its events, their order, and its own state.
 
         Events that are new or changed are stored; those that are seen no more stay in the store,
-        and those that others have appended since this session was read stay seen. One transaction.
+        and those that others have appended since this session was read stay seen. So it is with
+        state: what was changed or removed in this session is stored. One transaction.
         """
         while True:
             try:
@@ -256,7 +262,8 @@ class PerdureSessionService(BaseSessionService):
         news = [seq for seq in placing.seqs if seq > seen and seq not in {*active, *historical}]
         unseen = [seq for seq in news if seq <= loaded.session.last_seq]
         window = window_for(placing.seqs, active + unseen, historical)
-        values, gone = _changes(loaded.state, session.state)
+        own = split(tame(session.state))[0]
+        values, gone = _changes(getattr(session, "_known", loaded.state), own)
         version = loaded.session.version
         async with self.store.turn() as turn:
             turn.sessions.update(key, metadata=_told(session, window), expected_version=version)
@@ -267,6 +274,7 @@ class PerdureSessionService(BaseSessionService):
             for name in gone:
                 turn.state.delete(key, name)
         if isinstance(session, _Session):
+            session._known = own
             session._seen, session._count = max(placing.seqs, default=0), session.conversation_count
 
     async def update_session_state(self, session: Session, state_delta: dict[str, Any]) -> None:
@@ -278,6 +286,9 @@ class PerdureSessionService(BaseSessionService):
             await self._set_state(_key(session), state_delta)
         except NotFoundError as error:
             self._missing(session, error)
+        else:
+            if isinstance(session, _Session):
+                session._known |= split(tame(state_delta))[0]
 
     async def _set_state(self, key: SessionKey, state: dict[str, Any]) -> None:
         own, user, app = split(tame(state))
@@ -351,11 +362,10 @@ class _Placing:
         return seq
 
 
-def _changes(stored: Any, wanted: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+def _changes(known: Any, own: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """What to set and what to remove, that the session's own state be what is wanted."""
-    own, _, _ = split(tame(wanted))
-    values = {name: value for name, value in own.items() if stored.get(name, _changes) != value}
-    return values, [name for name in stored if not shared(name) and name not in own]
+    values = {name: value for name, value in own.items() if known.get(name, _changes) != value}
+    return values, [name for name in known if not shared(name) and name not in own]
 
 
 def _told(session: Session, window: Window) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What the services share: their store, which is the caller's or their own."""
+"""What adapters whose framework awaits share: their store, which is the caller's or their own."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from perdure.store import Store, SyncStore
 
 
 class Service:
-    """A service over a store; one that was given a URL has opened it, and closes it."""
+    """What has a store; one that was given a URL has opened it, and closes it."""
 
     def __init__(self, store: Store | SyncStore | str) -> None:
         self._owned = isinstance(store, str)
