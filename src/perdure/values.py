@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from hashlib import blake2b
+from hashlib import blake2b, sha256
 from typing import Any, NoReturn
 
 import msgspec
@@ -270,6 +270,13 @@ def decode_delta(text: str, what: str) -> dict[str, JSON | Opaque | Marker]:
 def canonical(value: JSON) -> str:
     """JSON text with sorted keys and integral floats as integers: equal values, equal text."""
     return _encode_sorted(_integral(value)).decode()
+
+
+def args_text(args: JSON, path: str, limits: Limits) -> tuple[str, str]:
+    """Arguments as they are stored, and the SHA-256 in hex of their canonical form."""
+    text = encode(args, path, limits.event)
+    plain = canonical(decode(text, path))
+    return text, sha256(plain.encode()).hexdigest()
 
 
 def _integral(value: JSON) -> JSON:

@@ -7,12 +7,12 @@ from datetime import timedelta
 from typing import Any
 
 from perdure.errors import DeniedError, InvalidError
-from perdure.features.approval_rows import Answer, args_text
+from perdure.features.approval_rows import Answer
 from perdure.features.describing import span
 from perdure.features.hooks import passed
 from perdure.operation import Call, Flow, Settings
 from perdure.records import Approval, NewResolution, Principal
-from perdure.values import check_text
+from perdure.values import args_text, check_text
 
 APPROVER = "approver"
 _STATUS_AFTER = {"approve": "approved", "reject": "rejected"}

@@ -10,7 +10,7 @@ from typing import Any
 from perdure.errors import ConflictError, InvalidError
 from perdure.features import approval_rows as rows
 from perdure.features.approval_answers import author
-from perdure.features.approval_rows import APPROVALS, BY_MEMORY, Row, approval_of, args_text
+from perdure.features.approval_rows import APPROVALS, BY_MEMORY, Row, approval_of
 from perdure.features.describing import span
 from perdure.features.fulltext import index
 from perdure.features.hooks import passed
@@ -22,7 +22,7 @@ from perdure.operation import Bumps, Noted, Plan, Settings, Work
 from perdure.parts import Place as Owner
 from perdure.parts import place
 from perdure.records import JSON, Approval, NewApproval, Opaque, SessionKey
-from perdure.values import canonical, check_text, decode, digest, encode, payload
+from perdure.values import args_text, canonical, check_text, decode, digest, encode, payload
 
 _KINDS = ("tool", "interrupt", "external")
 

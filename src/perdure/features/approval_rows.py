@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from hashlib import sha256
 from typing import Any, NamedTuple
 
 from perdure import parts
@@ -14,15 +13,13 @@ from perdure.features.indexed_texts import APPROVALS as INDEXED
 from perdure.features.indexed_texts import approval_text, block_of
 from perdure.features.outbox import Notes
 from perdure.operation import Plan, Query, Statement
-from perdure.records import JSON, Approval, ApprovalStep, Opaque, RememberedApproval, SessionKey
+from perdure.records import Approval, ApprovalStep, Opaque, RememberedApproval, SessionKey
 from perdure.sql import load
 from perdure.values import (
     Limits,
-    canonical,
     check_text,
     decode,
     digest,
-    encode,
     from_micros,
     maybe,
 )
@@ -95,13 +92,6 @@ def place_of(approval_id: str, tenant: str, limits: Limits, now: int, kind: str 
 def not_found(approval_id: str) -> NotFoundError:
     """The error for an approval that is unknown, or whose session is not there."""
     return NotFoundError(f"no approval {approval_id!r} in this tenant: see approvals.list")
-
-
-def args_text(args: JSON, path: str, limits: Limits) -> tuple[str, str]:
-    """Arguments as they are stored, and the SHA-256 in hex of their canonical form."""
-    text = encode(args, path, limits.event)
-    plain = canonical(decode(text, path))
-    return text, sha256(plain.encode()).hexdigest()
 
 
 def approval_of(row: Row, now: int) -> Approval:

@@ -50,7 +50,7 @@ from perdure.records import (
     RememberedApproval,
     SessionKey,
 )
-from perdure.values import check_text
+from perdure.values import args_text, check_text
 
 _STATUSES = ("pending", "approved", "rejected", "expired", "cancelled", "consumed")
 _HALF_AN_HOUR = timedelta(minutes=30)
@@ -189,7 +189,7 @@ class Approvals(Gating[M]):
         """
         settings = self._settings
         at = self._place_or_none(approval_id)
-        _, sha256_hex = rows.args_text({} if args is None else args, "args", settings.limits)
+        _, sha256_hex = args_text({} if args is None else args, "args", settings.limits)
         who = author(by, settings.limits.text)
 
         def work(_: Bumps) -> Plan[bool]:

@@ -16,7 +16,7 @@ from perdure.features.waiting import seconds_of
 from perdure.operation import Async, Feature, Flow, M, Operation, Plan, Settings, Sync, run
 from perdure.policy import ApprovalPolicy
 from perdure.records import JSON, Approval, Opaque, SessionKey
-from perdure.values import decode, encode
+from perdure.values import args_text, decode, encode
 
 F = TypeVar("F", bound=Callable[..., Any])
 About = Mapping[str, Any] | Callable[..., Mapping[str, Any]]
@@ -208,7 +208,7 @@ def _pass(
     final = given if approval.edited_args is None else approval.edited_args
     check(final)
     at = rows.place_of(approval.id, settings.tenant, settings.limits, settings.clock())
-    _, sha256_hex = rows.args_text(final, "args", settings.limits)
+    _, sha256_hex = args_text(final, "args", settings.limits)
     consuming: Operation[bool] = Operation(
         "approvals.consume", (at.id,), {},
         lambda _: rows.consume(at, sha256_hex, approval.agent), of_session=False,

@@ -19,12 +19,11 @@ from pydantic_ai.tools import (
 
 from perdure.adapters.colours import both
 from perdure.errors import ApprovalPendingError, ConflictError, NotFoundError
-from perdure.features.approval_rows import args_text
 from perdure.opening import open as open_store
 from perdure.opening import open_sync
 from perdure.records import JSON, Approval, Opaque, SessionKey
 from perdure.store import Store, SyncStore
-from perdure.values import Limits
+from perdure.values import Limits, args_text
 
 if TYPE_CHECKING:
     from pydantic_ai.messages import ToolCallPart
