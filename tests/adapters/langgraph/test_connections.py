@@ -46,11 +46,11 @@ async def _held(url: str, reads: Any) -> int:
             await holder.execute(f'LOCK TABLE "{schema}".checkpoints IN ACCESS EXCLUSIVE MODE')
             waiting = asyncio.ensure_future(reads())
             most = 0
-            for _ in range(200):
+            for _ in range(500):
                 most = max(most, await watcher.fetchval(_WAITING))
                 if most >= MANY:
                     break
-                await asyncio.sleep(0.05)
+                await asyncio.sleep(0.02)
         found = await waiting
     finally:
         await holder.close()
@@ -85,5 +85,5 @@ def test_parallel_gets_have_each_a_connection(address: str, colour: str) -> None
 
 async def _later(get: Any, number: int) -> Any:
     # Not all in one round of the loop: those share one trip to the server, which is quicker.
-    await asyncio.sleep(number / 10)
+    await asyncio.sleep(number / 100)
     return await get(config(f"t{number}"))
