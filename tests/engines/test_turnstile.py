@@ -115,9 +115,8 @@ def medians(of: Sequence[Share]) -> Share:
 
 
 def best(of: Sequence[Share]) -> Share:
-    return Share(
-        *map(max, zip(*(share[:3] for share in of), strict=True)), min(s.slowest for s in of)
-    )
+    most = Share(*map(max, zip(*of, strict=True)))
+    return most._replace(slowest=min(share.slowest for share in of))
 
 
 def test_writers_of_several_processes_get_equal_shares_and_waste_little(tmp_path: Path) -> None:
