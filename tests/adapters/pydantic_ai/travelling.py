@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 from pathlib import Path
@@ -50,6 +51,9 @@ def agent_of(
 
     @agent.tool_plain
     async def hotel(name: str) -> dict[str, Any]:
+        if die_after.startswith("hotel") and die_after != f"hotel {name}":
+            # Under way, and not stored, when the process dies at the other one.
+            await asyncio.sleep(600)
         done(f"hotel {name}")
         return {"hotel": name, "price": 12.5}
 
