@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable
-from types import TracebackType
 from typing import Any, Self
 
+from perdure.adapters.closing import Closing
 from perdure.adapters.colours import both
 from perdure.opening import open_sync
 from perdure.store import Store, SyncStore
 
 
-class Owning:
+class Owning(Closing):
     """Over a store of the caller's, or over one of its own: see `from_conn_string`."""
 
     def __init__(self, store: Store | SyncStore, **options: Any) -> None:
@@ -29,35 +28,9 @@ class Owning:
         """
         return cls(open_sync(url_of(conn_string)), **options)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self.aclose()
-
     def close(self) -> None:
         """Finish what was accepted and close the store; idempotent."""
         self._sync.close()
-
-    async def aclose(self) -> None:
-        """The same, without holding up the loop."""
-        await asyncio.to_thread(self.close)
 
     def setup(self) -> Awaitable[None]:
         """Bring the schema up to date; it is done when this returns, and may be awaited as well.

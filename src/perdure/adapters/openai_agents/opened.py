@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable
 from pathlib import Path
-from types import TracebackType
-from typing import Self, TypeVar
+from typing import TypeVar
 
+from perdure.adapters.closing import Closing
 from perdure.adapters.colours import both
 from perdure.errors import ClosedError
 from perdure.opening import open_sync
@@ -20,7 +20,7 @@ class SessionClosedError(ClosedError, RuntimeError):
     """The session was closed; a RuntimeError too, as that of the SDK's own sessions."""
 
 
-class Opened:
+class Opened(Closing):
     """What has a store: for ``with`` and ``async with``, or to be closed."""
 
     def __init__(self, url_or_store: str | Path | Store | SyncStore) -> None:
@@ -44,35 +44,9 @@ class Opened:
         if self._own:
             self._blocking.close()
 
-    async def aclose(self) -> None:
-        """The same, without holding up the loop."""
-        await asyncio.to_thread(self.close)
-
     def _check_open(self) -> None:
         if self._closed:
             raise SessionClosedError(f"{self!r} is closed")
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self.aclose()
 
 
 def url_of(place: str | Path) -> str:
