@@ -228,7 +228,6 @@ def test_the_check_of_indexes_sees_a_whole_table_read(plain: Asked) -> None:
     ("order", "index"),
     [
         ("user live updated_at", "sessions_by_user"),
-        ("user live created_at", "sessions_created"),
         ("app live updated_at", "sessions_by_app"),
     ],
 )
@@ -248,4 +247,5 @@ def test_a_page_is_read_in_its_order_and_not_sorted_however_many_there_are(
     scanned = [node for node in found if node.get("Relation Name") == "sessions"]
     assert [node["Index Name"] for node in scanned] == [index]
     assert "Sort" not in {node["Node Type"] for node in found}
-    assert max(node["Actual Rows"] for node in found) <= 20
+    # The row after the page too: it may have been changed in the same microsecond as the last.
+    assert max(node["Actual Rows"] for node in found) <= 21

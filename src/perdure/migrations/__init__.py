@@ -1,7 +1,8 @@
 """Numbered SQL, applied once each, in order, with a ledger of checksums.
 
 A migration is a file ``NNNN_name.sql`` of statements, each ended by a semicolon at the end of
-a line. Words in braces stand for what dialects spell differently.
+a line. Words in braces stand for what dialects spell differently; a line ``-- only: postgres``
+stands before a statement that the others have no need of.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ _SPELLINGS: Mapping[str, Mapping[str, str]] = {
     "sqlite": {"text": "TEXT", "bytes": "BLOB", "floats": "BLOB", "clustered": "WITHOUT ROWID"},
     "postgres": {"text": 'TEXT COLLATE "C"', "bytes": "BYTEA", "floats": "REAL[]", "clustered": ""},
 }
+_ONLY = "-- only: "
+_NOTHING = "SELECT 1"
 
 
 class Migration(NamedTuple):
@@ -34,11 +37,22 @@ class Migration(NamedTuple):
 
     def statements(self, dialect: str) -> list[str]:
         """The statements in a dialect, in order."""
+        return [step for step in self.steps(dialect) if step != _NOTHING]
+
+    def steps(self, dialect: str) -> list[str]:
+        """The same, as many for every dialect: one that does nothing where another one's stands."""
         text = self.text
         for word, spelling in _SPELLINGS[dialect].items():
             text = text.replace("{" + word + "}", spelling)
-        kept = "\n".join(line for line in text.splitlines() if not line.startswith("--"))
-        return [part.strip() for part in kept.split(";\n") if part.strip()]
+        return [step for part in text.split(";\n") if (step := _spoken(part, dialect))]
+
+
+def _spoken(part: str, dialect: str) -> str:
+    """A statement without its comments; one that does nothing, if it is another dialect's."""
+    lines = part.splitlines()
+    said = "\n".join(line for line in lines if not line.startswith("--")).strip()
+    only = [line.removeprefix(_ONLY) for line in lines if line.startswith(_ONLY)]
+    return _NOTHING if said and only and dialect not in only else said
 
 
 @cache
@@ -94,7 +108,7 @@ def _apply(now: int) -> Plan[list[str]]:
     yield LEDGER.create()
     applied = []
     for migration in (yield from _missing()):
-        texts = {dialect: migration.statements(dialect) for dialect in _SPELLINGS}
+        texts = {dialect: migration.steps(dialect) for dialect in _SPELLINGS}
         for index in range(len(next(iter(texts.values())))):
             step = {dialect: statements[index] for dialect, statements in texts.items()}
             yield Statement(Query(f"{migration.name} {index + 1}", step, ()), ())
