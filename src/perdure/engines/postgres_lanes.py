@@ -175,4 +175,4 @@ def _order(member: _Member) -> tuple[str, ...]:
 
 
 def _applied(row: tuple[Any, ...]) -> bool:
-    return any(value is not None for value in row)
+    return row.count(None) < len(row)

@@ -12,7 +12,7 @@ from perdure.features.fulltext import Doc, document, reindex_alone
 from perdure.features.indexed_texts import APPROVALS as INDEXED
 from perdure.features.indexed_texts import approval_text, block_of
 from perdure.features.outbox import Notes
-from perdure.operation import Plan, Query, Statement
+from perdure.operation import Plan, Statement
 from perdure.records import Approval, ApprovalStep, Opaque, RememberedApproval, SessionKey
 from perdure.sql import load
 from perdure.values import (
@@ -352,8 +352,3 @@ def step_of(approval_id: str, columns: Sequence[Any]) -> ApprovalStep:
     """The record of a row of the audit."""
     number, at, by, was, now, rule = columns
     return ApprovalStep(approval_id, number, from_micros(at), by, was, now, rule)
-
-
-def chosen(query: Query, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Those of the values that the statement, with its choices, wants."""
-    return {name: values[name] for name in query.params}

@@ -282,7 +282,7 @@ class Approvals(Gating[M]):
         def work(_: Bumps) -> Plan[Page[Approval]]:
             if at is not None:
                 values["uid"] = (yield from get_session(at)).uid
-            found = yield query(**rows.chosen(query, values))
+            found = yield query.among(values)
             items = [rows.Row._make(columns) for columns in found[:size]]
             more = None
             if len(found) > size:
@@ -354,7 +354,7 @@ class Approvals(Gating[M]):
         }  # fmt: skip
 
         def work(_: Bumps) -> Plan[Page[RememberedApproval]]:
-            found = yield query(**rows.chosen(query, values))
+            found = yield query.among(values)
             more = pack("remembered", *found[size - 1][:3]) if len(found) > size else None
             return Page([rows.remembered_of(columns) for columns in found[:size]], more)
 

@@ -155,21 +155,18 @@ def work(draft: Draft, settings: Settings) -> Work[CheckpointKey]:
         return plain
     once: list[_Layout] = []
 
-    def layout() -> _Layout:
-        # Only an engine that sends one statement needs it.
+    def one() -> Statement:
+        entries = _entries(draft, basis, {})
         if not once:
-            entries = _entries(draft, basis, {})
             once.append(_lay_out(draft, memory, entries, basis))
-        return once[0]
+        return _at_once(draft, entries, once[0], basis)
 
     def done(rows: Rows) -> CheckpointKey:
         _, epoch = rows[0]
-        _learn(draft, memory, layout(), epoch)
+        _learn(draft, memory, once[0], epoch)
         return draft.key
 
-    return Fused(
-        plain, lambda: _at_once(draft, layout(), basis), done, plain, (draft.part, draft.ns)
-    )
+    return Fused(plain, one, done, plain, (draft.part, draft.ns))
 
 
 def _basis(draft: Draft, memory: Memory) -> Known | None:
@@ -288,8 +285,9 @@ def _learn(draft: Draft, memory: Memory, layout: _Layout, epoch: int) -> None:
 # -- one statement ---------------------------------------------------------------------------
 
 
-def _at_once(draft: Draft, layout: _Layout, basis: Known | None) -> Statement:
-    entries = _entries(draft, basis, {})
+def _at_once(
+    draft: Draft, entries: Mapping[str, Entry | Given], layout: _Layout, basis: Known | None
+) -> Statement:
     rows = [*layout.rows, layout.body]
     columns = dict(zip(Row._fields, map(list, zip(*rows, strict=True)), strict=True))
     values: dict[str, Any] = {f"v_{name}": column for name, column in columns.items()}
@@ -305,7 +303,7 @@ def _at_once(draft: Draft, layout: _Layout, basis: Known | None) -> Statement:
         query = CHECKPOINTS.put_known
         values |= {"epoch": basis.epoch, "base_id": basis.id}
         values |= {f"base_{name}": part for name, part in basis.body._asdict().items()}
-    return query(**{param: values[param] for param in query.params})
+    return query.among(values)
 
 
 _OF_ROW = ("part", "ns", "id", "parent_ns", "parent", "digest", "run", "now")
@@ -458,6 +456,6 @@ def write_work(late: Late) -> Work[CheckpointKey]:
         values = {**late._asdict(), **at_once(late.writes)}
         values["owner"] = late.linked.owner_part if late.linked else None
         query = CHECKPOINTS.put_writes
-        return query(**{param: values[param] for param in query.params})
+        return query.among(values)
 
     return Fused(plain, once, lambda _: key, plain, (late.part, late.ns))

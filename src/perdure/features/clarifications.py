@@ -362,7 +362,7 @@ def _page(wanted: _Filter, after: Sequence[Any] | None, limit: int) -> Plan[list
         "owner": wanted.owner, "uid": uid, "now": wanted.now, "after": moment, "after_id": last,
         "limit": limit,
     }  # fmt: skip
-    found = yield query(**{name: values[name] for name in query.params})
+    found = yield query.among(values)
     return [ClarificationRow._make(row) for row in found]
 
 

@@ -211,7 +211,7 @@ def add_to_index(docs: Sequence[Doc], row: TaskRow) -> Plan[None]:
 def put(row: TaskRow) -> Plan[None]:
     """Write a changed one over what it was."""
     values = row._asdict()
-    yield CRON.put_task(**{name: values[name] for name in CRON.put_task.params})
+    yield CRON.put_task.among(values)
 
 
 def settled(before: TaskRow, after: TaskRow, now: int) -> Plan[TaskRow]:

@@ -136,7 +136,7 @@ def showing(
         given[f"uid_{letter}"], given[f"key_{letter}"] = key[0], key[2]
         if keys[0][1] == DOCUMENTS and key[2] is not None:
             given[f"namespace_{letter}"], given[f"key_{letter}"] = key_of(key[2])
-    rows = yield query(**{name: given[name] for name in query.params})
+    rows = yield query.among(given)
     if keys[0][1] == SUMMARIES:
         return [_plain(row, characters) for row in rows]
     made = TEXT_OF.get(keys[0][1])

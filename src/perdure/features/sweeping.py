@@ -267,7 +267,7 @@ def _page(at: _Moments, after: _Doomed) -> Plan[list[_Doomed]]:
     values = at._asdict() | {
         "after_at": after.moment, "after": after.part, "after_uid": after.uid, "limit": _PAGE,
     }  # fmt: skip
-    rows = yield query(**{param: values[param] for param in query.params})
+    rows = yield query.among(values)
     return [_Doomed._make([*row, after.why]) for row in rows]
 
 
@@ -308,7 +308,7 @@ def _take(
     query = SESSIONS.hold_purgeable
     for one in batch:
         values = at._asdict() | one._asdict()
-        still = yield query(**{param: values[param] for param in query.params})
+        still = yield query.among(values)
         if still and not (yield from is_held(one.part, one.uid)):
             taken.append(one)
             yield from tell_removal(telling, one.part, one.uid, reason=one.why)

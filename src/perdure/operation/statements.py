@@ -37,6 +37,10 @@ class Query:
             self._refuse(values)
             raise
 
+    def among(self, values: Mapping[str, Any]) -> Statement:
+        """The statement with those of the values that it has; a missing one is a `KeyError`."""
+        return Statement(self, tuple([values[name] for name in self.params]))
+
     def many(self, rows: Sequence[tuple[Any, ...]]) -> Many:
         """The same statement for several rows, each in the order of `params`."""
         return Many(self, rows)

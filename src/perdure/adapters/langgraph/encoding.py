@@ -104,6 +104,10 @@ def put_arguments(
 def readable(metadata: Mapping[str, Any], clear: Sequence[str] | None) -> dict[str, JSON]:
     """The part of the metadata that the store can filter by."""
     wanted = metadata if clear is None else [key for key in clear if key in metadata]
+    some = {key: metadata[key] for key in wanted}
+    # Nearly always all of it is.
+    if is_json(some):
+        return some
     return {key: metadata[key] for key in wanted if is_json(metadata[key])}
 
 

@@ -1,4 +1,4 @@
--- What an append writes, made less. Sessions are kept ready in one order, that of their last change;
+-- What a write costs, made less. Sessions are kept ready in one order, that of their last change;
 -- whoever asks for another one has them sorted.
 DROP INDEX sessions_created;
 
@@ -31,3 +31,11 @@ ALTER TABLE events
     ALTER COLUMN codec SET STATISTICS 0,
     ALTER COLUMN data SET STATISTICS 0,
     ALTER COLUMN text SET STATISTICS 0;
+
+-- only: postgres
+ALTER TABLE checkpoint_values ALTER COLUMN data SET STATISTICS 0;
+
+-- only: postgres
+ALTER TABLE checkpoint_writes
+    ALTER COLUMN value SET STATISTICS 0,
+    ALTER COLUMN data SET STATISTICS 0;
