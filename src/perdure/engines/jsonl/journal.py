@@ -177,7 +177,7 @@ class Journal:
         more = needed + min(max(self.length, _LEAST_ROOM), _MOST_ROOM)
         disk.write_at(self._descriptor, self._room, b" " * (more - 1) + b"\n")
         if self.syncs:
-            os.fsync(self._descriptor)
+            disk.sync(self._descriptor, times=True)
         self._room += more
 
     def take_back(self, length: int) -> None:

@@ -1,4 +1,4 @@
-"""What a second look at the engine found wrong, each as it was proved."""
+"""What may come in the way of a directory: interrupts, damage, files and folders of others."""
 
 from __future__ import annotations
 
