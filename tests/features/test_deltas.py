@@ -4,11 +4,23 @@ from __future__ import annotations
 
 import json
 import random
+import zlib
 
 import pytest
 
 from perdure import CorruptError
-from perdure.features.deltas import Packed, Sums, change, checksum, unpack, whole
+from perdure.features.deltas import (
+    GROWN,
+    NEAR,
+    PATCH,
+    WITH_DICTIONARY,
+    Packed,
+    Sums,
+    change,
+    checksum,
+    unpack,
+    whole,
+)
 
 PEOPLE = [{"role": "user", "content": f"message {n} " + "words " * 40} for n in range(300)]
 
@@ -75,3 +87,45 @@ def test_values_with_nothing_in_common_are_stored_whole() -> None:
 def test_damaged_bytes_are_an_error_that_says_so(form: int) -> None:
     with pytest.raises(CorruptError, match="of it are damaged"):
         unpack(Packed(0, 0, form, b"\x00damaged"), b"base", "it")
+
+
+def counted(count: int) -> bytes:
+    """A list with its length before it, as msgpack has it."""
+    return count.to_bytes(4, "big") + json.dumps(PEOPLE[:count])[1:-1].encode()
+
+
+@pytest.mark.parametrize("count", [20, 100, 299])
+def test_a_list_that_has_grown_behind_its_length_is_what_came_behind(count: int) -> None:
+    base, value = counted(count), counted(count + 1)
+
+    packed = change(base, value)
+
+    assert packed is not None
+    assert packed.form == GROWN
+    assert len(packed.data) < 200
+    assert unpack(packed, base, "it") == value
+
+
+@pytest.mark.parametrize("count", [1, 20, 299])
+def test_a_short_change_is_like_what_is_around_it(count: int) -> None:
+    base, value = state(count, "a"), state(count + 1, "a")
+
+    packed = change(base, value)
+
+    assert packed is not None
+    assert packed.form == NEAR
+    assert len(packed.data) < 200
+
+
+@pytest.mark.parametrize("form", [WITH_DICTIONARY, PATCH])
+def test_what_was_written_with_large_windows_is_read(form: int) -> None:
+    base = state(20, "a")
+    middle = b"other words " * 9
+    squeezer = zlib.compressobj(zdict=base)
+    patch = b"[%d,0,40]\n%b" % (len(middle), middle)
+    squeezed = squeezer.compress(middle if form == WITH_DICTIONARY else patch) + squeezer.flush()
+
+    found = unpack(Packed(5, 7, form, squeezed), base, "it")
+
+    behind = b"" if form == WITH_DICTIONARY else base[:40]
+    assert found == base[:5] + middle + behind + base[-7:]

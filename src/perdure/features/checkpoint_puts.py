@@ -90,7 +90,7 @@ class Draft(NamedTuple):
     @property
     def epoch(self) -> int:
         """The first epoch of the namespace, if this makes it: never one that was before."""
-        return chain_number(self.seed, "epoch") // 2
+        return _first_epoch(self.seed)
 
     @property
     def follows_here(self) -> bool:
@@ -112,6 +112,15 @@ class Late(NamedTuple):
     writes: Written
     fence: bool | int
     linked: Linked | None
+
+    @property
+    def epoch(self) -> int:
+        """The first epoch of the namespace, if these make it: never one that was before."""
+        return _first_epoch(self.seed)
+
+
+def _first_epoch(seed: str) -> int:
+    return chain_number(seed, "epoch") // 2
 
 
 class Row(NamedTuple):
@@ -288,31 +297,28 @@ def _learn(draft: Draft, memory: Memory, layout: _Layout, epoch: int) -> None:
 def _at_once(
     draft: Draft, entries: Mapping[str, Entry | Given], layout: _Layout, basis: Known | None
 ) -> Statement:
-    rows = [*layout.rows, layout.body]
-    columns = dict(zip(Row._fields, map(list, zip(*rows, strict=True)), strict=True))
-    values: dict[str, Any] = {f"v_{name}": column for name, column in columns.items()}
-    values |= _columns(draft) | at_once(draft.writes) | layout.body.ref._asdict()
-    values |= {
-        "absent": [named for _, named in _unsure(draft, entries)],
-        "owner": draft.linked.owner_part if draft.linked else None,
-    }
+    columns = map(list, zip(*layout.rows, layout.body, strict=True))
+    values: dict[str, Any] = dict(zip(_OF_VALUES, columns, strict=True))
+    values.update(zip(_OF_PUT, _put_of(draft), strict=True))
+    values.update(zip(Ref._fields, layout.body.ref, strict=True))
+    values |= at_once(draft.writes)
+    values["absent"] = [named for _, named in _unsure(draft, entries)]
+    values["owner"] = draft.linked.owner_part if draft.linked else None
     if basis is None:
         values["epoch"] = draft.epoch
         query = CHECKPOINTS.put_new
     else:
         query = CHECKPOINTS.put_known
         values |= {"epoch": basis.epoch, "base_id": basis.id}
-        values |= {f"base_{name}": part for name, part in basis.body._asdict().items()}
+        values.update(zip(_OF_BASE, basis.body, strict=True))
     return query.among(values)
 
 
 _OF_ROW = ("part", "ns", "id", "parent_ns", "parent", "digest", "run", "now")
 _OF_PUT = (*_OF_ROW, "tenant", "lineage", "namespace")
+_OF_VALUES = tuple(f"v_{name}" for name in Row._fields)
+_OF_BASE = tuple(f"base_{name}" for name in Ref._fields)
 _row_of, _put_of = attrgetter(*_OF_ROW), attrgetter(*_OF_PUT)
-
-
-def _columns(draft: Draft) -> dict[str, Any]:
-    return dict(zip(_OF_PUT, _put_of(draft), strict=True))
 
 
 def at_once(written: Written) -> dict[str, Any]:
@@ -340,7 +346,7 @@ def put(draft: Draft, memory: Memory) -> Plan[CheckpointKey]:
         draft = draft._replace(linked=(yield from draft.linked.resolved()))
     if draft.fence:
         yield from refuse_if_fenced(draft)
-    number, epoch = yield from arrive(draft, step=1, epoch=draft.epoch)
+    number, epoch = yield from arrive(draft, step=1)
     if draft.linked is not None:
         yield from link(draft, draft.linked, draft.now)
     basis = _basis(draft, memory)
@@ -443,7 +449,7 @@ def write_work(late: Late) -> Work[CheckpointKey]:
             linked = yield from linked.resolved()
         if late.fence:
             yield from refuse_if_fenced(late)
-        yield from arrive(late, step=0, epoch=chain_number(late.seed, "epoch") // 2)
+        yield from arrive(late, step=0)
         if linked is not None:
             yield from link(late, linked, late.now)
         yield from write(late.part, late.ns, late.id, late.writes)

@@ -15,6 +15,8 @@ LONGEST = 50
 _SMALL = 16_384
 #: What a dictionary takes from before and behind the place of the change.
 _AROUND = 4_096
+#: What is no longer than this finds enough there: a larger dictionary costs more than it saves.
+_SHORT = 2_048
 _CHUNK = 65_536
 _LEVEL = 6
 #: Bits of zlib's windows that are used here, the smallest one and its default; by so much less its
@@ -31,7 +33,8 @@ _MOST_EDITS = 200
 #: So many bytes are compared as one number.
 _NUMBER = 512
 
-RAW, ZLIB, WITH_DICTIONARY, PATCH = 0, 1, 2, 3
+RAW, ZLIB, WITH_DICTIONARY, PATCH, NEAR, GROWN = 0, 1, 2, 3, 4, 5
+_PATCHES = {PATCH, GROWN}
 
 
 class Packed(NamedTuple):
@@ -54,11 +57,17 @@ def change(base: bytes, value: bytes) -> Packed | None:
     head = _shared(base, value)
     tail = _shared_end(base, value, min(len(base), len(value)) - head)
     middle = value[head : len(value) - tail]
-    form = WITH_DICTIONARY
-    if len(middle) > _SMALL:
-        form, middle = PATCH, _patch(base, value, head, tail)
-    squeezed = _squeezed(middle, _dictionary(base, head))
-    if form == WITH_DICTIONARY and len(squeezed) >= len(middle):
+    form = NEAR
+    if len(middle) > _SHORT:
+        grown = _grown(base, value, head, tail)
+        if grown is not None:
+            form, middle = GROWN, grown
+        elif len(middle) > _SMALL:
+            form, middle = PATCH, _patch(base, value, head, tail)
+        else:
+            form = WITH_DICTIONARY
+    squeezed = _squeezed(middle, _dictionary(base, head, tail, form))
+    if form not in _PATCHES and len(squeezed) >= len(middle):
         form, squeezed = RAW, middle
     if 2 * len(squeezed) > len(value) and len(whole(value).data) <= len(squeezed):
         return None
@@ -91,8 +100,8 @@ def apply(packed: Packed, value: bytearray, what: str) -> None:
         if form == ZLIB:
             data = zlib.decompress(data)
         elif form != RAW:
-            data = zlib.decompressobj(zdict=_dictionary(value, head)).decompress(data)
-        if form == PATCH:
+            data = zlib.decompressobj(zdict=_dictionary(value, head, tail, form)).decompress(data)
+        if form in _PATCHES:
             data = _patched(value, data)
     except (zlib.error, ValueError, msgspec.DecodeError) as error:
         raise CorruptError(f"the stored bytes of {what} are damaged: {error}") from error
@@ -121,6 +130,20 @@ def _patch(base: bytes, value: bytes, head: int, tail: int) -> bytes:
         steps += [here - place, there, length]
         at, place = there + length, here + length
     return b"".join([msgspec.json.encode(steps), b"\n", *new])
+
+
+def _grown(base: bytes, value: bytes, head: int, tail: int) -> bytes | None:
+    """The same where what is new is a few bytes at its beginning, and all behind it; else None.
+
+    So it is with a list whose length stands before it.
+    """
+    start, end = head + _WORTH, len(base) - tail
+    if end - start < _WORTH or not value.startswith(base[start:end], start):
+        return None
+    steps = [_WORTH, start, end - start, len(value) - tail - end, 0, 0]
+    return b"".join(
+        [msgspec.json.encode(steps), b"\n", value[head:start], value[end : len(value) - tail]]
+    )
 
 
 def _found_again(
@@ -185,9 +208,12 @@ class Sums:
         return zlib.crc32(value[most:], self._sum)
 
 
-def _dictionary(base: bytes | bytearray, head: int) -> bytes | bytearray:
-    """What of the base is like what was put in: all of a small one, else what is around it."""
-    if len(base) <= _SMALL:
+def _dictionary(base: bytes | bytearray, head: int, tail: int, form: int) -> bytes | bytearray:
+    """What of the base is like what was put in: what is around it, or all of a small one."""
+    if form == GROWN:
+        end = len(base) - tail
+        return base[max(0, end - _AROUND) : end]
+    if form != NEAR and len(base) <= _SMALL:
         return base
     return base[max(0, head - _AROUND) : head + _AROUND]
 
@@ -195,10 +221,12 @@ def _dictionary(base: bytes | bytearray, head: int) -> bytes | bytearray:
 def _shared(one: bytes, other: bytes) -> int:
     """How many bytes both begin with."""
     most = min(len(one), len(other))
-    for start in range(0, most, _CHUNK):
-        end = min(start + _CHUNK, most)
-        if one[start:end] != other[start:end]:
-            return _first_difference(one, other, start, end)
+    low, step = 0, _NUMBER
+    while low < most:
+        high = min(low + step, most)
+        if one[low:high] != other[low:high]:
+            return _first_difference(one, other, low, high)
+        low, step = high, min(step * 4, _CHUNK)
     return most
 
 
@@ -216,14 +244,14 @@ def _first_difference(one: bytes, other: bytes, low: int, high: int) -> int:
 
 def _shared_end(one: bytes, other: bytes, most: int) -> int:
     """How many bytes both end with, of so many at most."""
-    shared = 0
+    shared, step = 0, _NUMBER
     while shared < most:
-        step = min(_CHUNK, most - shared)
+        step = min(step, most - shared)
         ours, theirs = _before(one, shared, step), _before(other, shared, step)
         if ours != theirs:
             # From the back: as from the front of what is turned round.
             return shared + _first_difference(ours[::-1], theirs[::-1], 0, step)
-        shared += step
+        shared, step = shared + step, min(step * 4, _CHUNK)
     return max(0, most)
 
 

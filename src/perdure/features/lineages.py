@@ -45,6 +45,14 @@ class Comer(Protocol):
         """The time of the call."""
 
 
+class Arriving(Comer, Protocol):
+    """The same with something to be stored there."""
+
+    @property
+    def epoch(self) -> int:
+        """The first epoch of the namespace, if this makes it: never one that was before."""
+
+
 class Fenced(Comer, Protocol):
     """The same that may be refused for coming late."""
 
@@ -86,7 +94,7 @@ class Linked(NamedTuple):
         return self._replace(uid=row.uid)
 
 
-def arrive(comer: Comer, *, step: int, epoch: int) -> Plan[tuple[int, int]]:
+def arrive(comer: Arriving, *, step: int) -> Plan[tuple[int, int]]:
     """The number and the epoch of the namespace, which is this transaction's alone from now on."""
     rows = yield CHECKPOINTS.place(part=comer.part, ns=comer.ns, step=step, now=comer.now)
     if not rows:
@@ -98,7 +106,7 @@ def arrive(comer: Comer, *, step: int, epoch: int) -> Plan[tuple[int, int]]:
             ns=comer.ns,
             namespace=comer.namespace,
             step=step,
-            epoch=epoch,
+            epoch=comer.epoch,
             now=comer.now,
         )
     number, epoch = rows[0]
