@@ -238,6 +238,13 @@ HOT = {
         for way in ("up", "down")
         for start in ("first", "next")
     },
+    **{
+        f"list created {way} {start}": pick(
+            lookup.SESSIONS, "list", "user", "live", "created_at", way, start
+        )
+        for way in ("up", "down")
+        for start in ("first", "next")
+    },
     **{f"key-values {way}": pick(storing.KEYVALUES, "list", way) for way in ("up", "down")},
     "a key-value": pick(storing.KEYVALUES, "find"),
     "expired key-values": pick(storing.KEYVALUES, "expired"),

@@ -129,3 +129,35 @@ def test_what_was_written_with_large_windows_is_read(form: int) -> None:
 
     behind = b"" if form == WITH_DICTIONARY else base[:40]
     assert found == base[:5] + middle + behind + base[-7:]
+
+
+def test_of_two_equal_items_the_last_one_is_taken_away() -> None:
+    base, value = counted(60) + b'"ok""ok"', counted(59)[:4] + counted(60)[4:] + b'"ok"'
+
+    packed = change(base, value)
+
+    assert packed is not None
+    assert unpack(packed, base, "it") == value
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_lists_of_few_different_items_grow_and_shrink(seed: int) -> None:
+    draw = random.Random(seed)
+    items = [b"ok", b"ok ok", b'{"role":"user","content":"%b"}' % (b"words " * 30)]
+    said = [draw.choice(items) for _ in range(draw.choice([20, 400, 2_000]))]
+    base = len(said).to_bytes(4, "big") + b"".join(said)
+    for _ in range(60):
+        if draw.random() < 0.5:
+            del said[len(said) - draw.randint(0, 3) :]
+        else:
+            said += draw.choices(items, k=draw.randint(0, 3))
+        value = len(said).to_bytes(4, "big") + b"".join(said)
+        packed = change(base, value)
+
+        assert packed is None or unpack(packed, base, "it") == value
+        base = value
+
+
+def test_a_form_of_a_later_perdure_is_not_read_as_another() -> None:
+    with pytest.raises(CorruptError, match="form 9"):
+        unpack(Packed(0, 0, 9, b"x"), b"y", "it")

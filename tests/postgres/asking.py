@@ -327,7 +327,7 @@ _OF_STATEMENT: Mapping[str, Mapping[str, object]] = {
     "sessions.insert": {"id": "new", "uid": "new"},
     "sessions.children": {"parent": "none"},
     "sessions.find_deleted": {"id": "s4"},
-    "sessions.mark_restored": {"uid": "u4"},
+    "sessions.mark_restored": {"uid": "u4", "deleted_at": 1},
     "sessions.hold_purgeable": {"uid": "u4"},
     "outbox.add": {"id": "new"},
     "steps.put": {"run": "r1", "digest": "new", "run_id": "run"},

@@ -35,6 +35,7 @@ _NUMBER = 512
 
 RAW, ZLIB, WITH_DICTIONARY, PATCH, NEAR, GROWN = 0, 1, 2, 3, 4, 5
 _PATCHES = {PATCH, GROWN}
+_FORMS = range(GROWN + 1)
 
 
 class Packed(NamedTuple):
@@ -96,6 +97,8 @@ def unpack(packed: Packed, base: bytes, what: str) -> bytes:
 def apply(packed: Packed, value: bytearray, what: str) -> None:
     """Make the value out of its base, in its place: what both share is not copied."""
     head, tail, form, data = packed
+    if form not in _FORMS:
+        raise CorruptError(f"{what} is stored in form {form}, which this perdure does not know")
     try:
         if form == ZLIB:
             data = zlib.decompress(data)
@@ -137,13 +140,12 @@ def _grown(base: bytes, value: bytes, head: int, tail: int) -> bytes | None:
 
     So it is with a list whose length stands before it.
     """
-    start, end = head + _WORTH, len(base) - tail
-    if end - start < _WORTH or not value.startswith(base[start:end], start):
+    start, end, new = head + _WORTH, len(base) - tail, len(value) - len(base)
+    # What is shorter has nothing new behind: it may be alike beyond the place where it is cut off.
+    if new < 0 or end - start < _WORTH or not value.startswith(base[start:end], start):
         return None
-    steps = [_WORTH, start, end - start, len(value) - tail - end, 0, 0]
-    return b"".join(
-        [msgspec.json.encode(steps), b"\n", value[head:start], value[end : len(value) - tail]]
-    )
+    steps = msgspec.json.encode([_WORTH, start, end - start, new, 0, 0])
+    return b"".join([steps, b"\n", value[head:start], value[end : end + new]])
 
 
 def _found_again(

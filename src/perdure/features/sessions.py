@@ -424,7 +424,9 @@ class Sessions(Leasing[M]):
             if (yield from find(at)):
                 raise AlreadyExistsError(f"session id {at.key.id!r} is in use: delete it first")
             yield SESSIONS.retire_expired(part=at.part, id=at.key.id, now=at.now)
-            restored = yield SESSIONS.mark_restored(part=row.part, uid=row.uid, now=at.now)
+            restored = yield SESSIONS.mark_restored(
+                part=row.part, uid=row.uid, deleted_at=row.deleted_at, now=at.now
+            )
             if not restored:
                 raise AlreadyExistsError(f"session {at.key.id!r} was restored by another caller")
             yield from telling.tell_session(row.part, "session.restored", row.key, row.uid)

@@ -126,9 +126,10 @@ UPDATE sessions SET deleted_at = :now, version = version + 1
 WHERE part = :part AND uid = :uid AND deleted_at IS NULL
 
 -- name: mark_restored
+-- As it was seen: a sweep may have begun to take it away since then.
 UPDATE sessions
 SET deleted_at = NULL, version = version + 1, updated_at = :now, expires_at = :now + ttl
-WHERE part = :part AND uid = :uid AND deleted_at IS NOT NULL
+WHERE part = :part AND uid = :uid AND deleted_at = :deleted_at
 RETURNING {returned}
 
 -- name: children
