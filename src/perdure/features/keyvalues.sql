@@ -51,6 +51,17 @@ WHERE part = :part AND namespace = :namespace AND key = :key AND version = :expe
   AND (expires_at IS NULL OR expires_at > :now)
 RETURNING version, created_at, text
 
+-- name: put_beside
+-- At the version of another one, whatever stood there, expired or not.
+{insert}
+ON CONFLICT (part, namespace, key) DO UPDATE
+SET value = excluded.value, codec = excluded.codec, data = excluded.data,
+    version = excluded.version, updated_at = excluded.updated_at, ttl = excluded.ttl,
+    expires_at = excluded.expires_at,
+    created_at = CASE WHEN keyvalues.expires_at <= excluded.updated_at
+                      THEN excluded.created_at ELSE keyvalues.created_at END
+RETURNING version, created_at, text
+
 -- name: renew
 UPDATE keyvalues SET expires_at = :now + ttl
 WHERE part = :part AND namespace = :namespace AND key = :key

@@ -403,6 +403,38 @@ def test_an_item_that_was_put_without_the_index_has_no_old_vectors(
     assert base.kv.count(()) == 0
 
 
+class Back(Clock):
+    """A clock that is set back, a second each time it is asked."""
+
+    def __call__(self) -> datetime:
+        self.now -= timedelta(seconds=1)
+        return self.now
+
+
+class Still(Clock):
+    """A clock that says the same for ever."""
+
+    def __call__(self) -> datetime:
+        return self.now
+
+
+@pytest.mark.parametrize("kind", [Back, Still])
+def test_vectors_are_of_their_item_whatever_the_clock_says(url: str, kind: type[Clock]) -> None:
+    with perdure.open_sync(url, clock=kind()) as base:
+        letters = Letters(50)
+        store = PerdureStore(base, index={"embed": letters, "fields": ["a"]})
+        store.put(NS, "k", {"a": "xxx"})
+        store.batch([PutOp(NS, "k", {"a": "zzz"}), PutOp(NS, "other", {"a": "yyy"})])
+        found = {one.key: one.score for one in store.search(NS, query="zzz")}
+        assert found["k"] == pytest.approx(1.0)
+        assert found["other"] < 0.9
+
+        PerdureStore(base).put(NS, "k", {"a": "yyy"})
+        found = {one.key: one.score for one in store.search(NS, query="zzz", filter={"a": "yyy"})}
+        assert found["k"] is None
+        assert {one.key: one.score for one in store.search(NS, query="zzz")}["k"] is None
+
+
 def test_pages_behind_many_vectors_are_not_empty(base: perdure.SyncStore) -> None:
     letters = Letters(8)
     store = PerdureStore(base, index={"embed": letters, "fields": ["t[*]"]})
