@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -44,6 +44,17 @@ class Clock:
 
     def on(self, **options: float) -> None:
         self.now += timedelta(**options)
+
+
+class Failing(Clock):
+    """A clock of the application's that fails for a while, in the sweeper's thread."""
+
+    failing = False
+
+    def __call__(self) -> datetime:
+        if self.failing and threading.current_thread().name == "perdure-langgraph-sweeper":
+            raise RuntimeError("the clock was set by hand")
+        return super().__call__()
 
 
 @pytest.fixture
@@ -359,6 +370,32 @@ def test_a_sweeper_removes_what_has_expired_until_it_is_stopped(
     again.cancel()
     assert store.stop_ttl_sweeper(timeout=10)
     assert not [one for one in threading.enumerate() if one.name == "perdure-langgraph-sweeper"]
+
+
+def test_a_sweeper_tells_what_it_did_not_expect_and_goes_on(caplog: Any) -> None:
+    clock = Failing()
+    with perdure.open_sync("memory:", clock=clock) as base:
+        store = PerdureStore(base, ttl={"sweep_interval_minutes": 0.0002})
+        store.put(NS, "k", {"v": 1}, ttl=1)
+        clock.on(minutes=2)
+        clock.failing = True
+        running = store.start_ttl_sweeper()
+        wait_until(lambda: "set by hand" in caplog.text)
+        assert not running.done()
+
+        clock.failing = False
+        wait_until(lambda: base.kv.cleanup(dry_run=True) == 0)
+        assert store.stop_ttl_sweeper(timeout=10)
+        assert running.done()
+    told = [one for one in caplog.records if one.exc_info]
+    assert {(one.name.partition(".")[0], one.levelname) for one in told} == {("perdure", "ERROR")}
+
+
+def wait_until(so: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not so():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def test_a_sweeper_can_be_awaited_and_ends_with_the_store(url: str) -> None:
