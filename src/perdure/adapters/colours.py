@@ -39,6 +39,12 @@ def _beside(store: Store | SyncStore, kind: type[S], runner_of: Any) -> S:
     return other
 
 
+def is_open(store: Store | SyncStore) -> bool:
+    """Whether nobody has closed the store, in whichever colour."""
+    # Engines of others need not say.
+    return not getattr(store._engine, "closed", False)
+
+
 def blocking(work: Coroutine[Any, Any, T]) -> T:
     """The result of a coroutine in a loop of its own, in a thread of its own."""
     done: list[T] = []
@@ -58,4 +64,4 @@ def blocking(work: Coroutine[Any, Any, T]) -> T:
     return done[0]
 
 
-__all__ = ["blocking", "both"]
+__all__ = ["blocking", "both", "is_open"]
