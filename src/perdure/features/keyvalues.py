@@ -100,7 +100,7 @@ class KeyValues(Feature[M]):
         overwritten (0: there must be none), else `ConflictError`. ``index`` names paths
         (``title``, ``author.name``, ``tags[*]``, ``$`` for all) by whose texts it can be
         searched; without one it cannot. ``beside``, another namespace and a value, is written in
-        the same transaction under the same key, with the same version and time to live: what was
+        the same transaction under the same key, with the same version, beginning and end: what was
         made of a value belongs to it as long as their versions are equal.
         """
         at = self._at(namespace, key, app, user)

@@ -53,13 +53,14 @@ RETURNING version, created_at, text
 
 -- name: put_beside
 -- At the version of another one, whatever stood there, expired or not.
-{insert}
+INSERT INTO keyvalues (part, namespace, key, value, codec, data, text, version, created_at,
+                       updated_at, ttl, expires_at)
+VALUES (:part, :namespace, :key, :value, :codec, :data, :text, :version, :created_at, :now, :ttl,
+        :expires_at)
 ON CONFLICT (part, namespace, key) DO UPDATE
 SET value = excluded.value, codec = excluded.codec, data = excluded.data,
-    version = excluded.version, updated_at = excluded.updated_at, ttl = excluded.ttl,
-    expires_at = excluded.expires_at,
-    created_at = CASE WHEN keyvalues.expires_at <= excluded.updated_at
-                      THEN excluded.created_at ELSE keyvalues.created_at END
+    version = excluded.version, created_at = excluded.created_at,
+    updated_at = excluded.updated_at, ttl = excluded.ttl, expires_at = excluded.expires_at
 RETURNING version, created_at, text
 
 -- name: renew

@@ -17,7 +17,15 @@ from perdure.operation import Bumps, Plan, Settings, Work
 from perdure.parts import place
 from perdure.records import DELETE, KeyValue, Marker, Namespace, NewKeyValue, Opaque
 from perdure.sql import load
-from perdure.values import Payload, check_text, from_micros, from_payload, maybe, payload
+from perdure.values import (
+    Payload,
+    check_text,
+    from_micros,
+    from_payload,
+    maybe,
+    payload,
+    to_micros,
+)
 
 KEYVALUES = load("perdure.features", "keyvalues.sql")
 
@@ -277,7 +285,8 @@ def put_both(
     """Write the value, and the other one beside it at the version that it has got."""
     done = yield from put(at, value, expected, owner)
     where, made = other
-    [row] = yield KEYVALUES.put_beside(**where.columns, **made._asdict(), version=done.version)
+    same = {"version": done.version, "created_at": to_micros(done.created_at, "created_at")}
+    [row] = yield KEYVALUES.put_beside(**where.columns, **made._asdict(), **same)
     yield from _indexed(where, made, row, owner)
     return done
 
