@@ -16,7 +16,7 @@ from typing import Any
 from agents import Agent, Runner, function_tool, set_tracing_disabled
 from agents.testing import ScriptedModel, assistant_message, function_call
 
-from perdure import ApprovalPendingError
+from perdure import ApprovalPendingError, ApprovalUsedError
 from perdure.adapters.openai_agents import PerdureSession, ask, resume
 
 
@@ -45,7 +45,7 @@ async def go_on(session: PerdureSession, approval_id: str) -> None:
     helper = agent([assistant_message("I have seen to it.")])
     try:
         state = await resume(session, helper, approval_id)
-    except ApprovalPendingError as error:
+    except (ApprovalPendingError, ApprovalUsedError) as error:
         print(error)
         return
     result = await Runner.run(helper, state, session=session)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from perdure.errors import (
         AlreadyExistsError,
         ApprovalPendingError,
+        ApprovalUsedError,
         BusyError,
         ClosedError,
         ConflictError,
@@ -152,6 +153,7 @@ __all__ = [
     "ApprovalPendingError",
     "ApprovalPolicy",
     "ApprovalStep",
+    "ApprovalUsedError",
     "Artifact",
     "Async",
     "AsyncSubscription",
@@ -283,8 +285,8 @@ _PLACES = {
         "perdure.embedded_postgres": "EmbeddedPostgres",
         "perdure.engines": "register_engine",
         "perdure.errors": (
-            "AlreadyExistsError ApprovalPendingError BusyError ClosedError ConflictError "
-            "CorruptError DeniedError "
+            "AlreadyExistsError ApprovalPendingError ApprovalUsedError BusyError ClosedError "
+            "ConflictError CorruptError DeniedError "
             "EmbedderError InvalidError MissingExtraError NotFoundError PerdureError ReadOnlyError "
             "SchemaTooNewError StaleSessionError StateKeyError StorageFullError TooLargeError "
             "UnknownOutcomeError UnsupportedError"

@@ -5,7 +5,8 @@ PerdureError
 │   └── StateKeyError        the state has no such key
 ├── AlreadyExistsError       the id is in use
 ├── ConflictError            what is stored contradicts what was asked
-│   └── StaleSessionError    somebody else changed the session since it was read
+│   ├── StaleSessionError    somebody else changed the session since it was read
+│   └── ApprovalUsedError    somebody else goes on with what was approved
 ├── InvalidError             the value cannot be stored as it is
 │   └── TooLargeError        a limit was passed
 ├── DeniedError              not allowed
@@ -101,6 +102,19 @@ class StaleSessionError(ConflictError):
     def __init__(self, message: str, current_version: int) -> None:
         super().__init__(message)
         self.current_version = current_version
+
+
+class ApprovalUsedError(ConflictError):
+    """Somebody else has used the approval, and goes on with what it let run.
+
+    ``approval_id`` is that approval. Nothing of the call that raises it was used up.
+    """
+
+    code = "approval_used"
+
+    def __init__(self, message: str, approval_id: str) -> None:
+        super().__init__(message)
+        self.approval_id = approval_id
 
 
 class InvalidError(PerdureError, ValueError):

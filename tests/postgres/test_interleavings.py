@@ -10,6 +10,8 @@ import pytest
 
 import perdure
 from perdure import DeniedError, NewEvent, SessionKey, Store, UserScope
+from perdure.features.approvals import Approvals
+from perdure.features.events import Events
 from perdure.features.sessions import Sessions
 from perdure.features.state import State
 from tests.postgres.servers import fetch, wait_until
@@ -170,5 +172,42 @@ def test_who_gets_or_creates_beside_a_short_life_gets_a_session(database: str) -
             await made.commit()
 
         assert await store.sessions.find(key) is not None
+
+    run(test, database)
+
+
+def asks(store: Store, key: SessionKey) -> Any:
+    return Approvals.request, store.approvals, ("pay", {}), {"session": key, "tool_call_id": "c1"}
+
+
+def appends(store: Store, key: SessionKey) -> Any:
+    return Events.append, store.events, (key, NewEvent("Hello.")), {}
+
+
+def updates(store: Store, key: SessionKey) -> Any:
+    return Sessions.update, store.sessions, (key,), {"title": "t"}
+
+
+@pytest.mark.parametrize("writes", [asks, appends, updates])
+def test_a_session_that_is_created_while_somebody_looks_for_it_is_no_stale_one(
+    database: str, writes: Callable[[Store, SessionKey], Any]
+) -> None:
+    async def test(store: Store) -> None:
+        key = SessionKey(*ADA, "s1")
+        what, feature, args, options = writes(store, key)
+        async with stepping(database, what, feature, *args, **options) as made:
+            # It has not found the session, and is about to look why.
+            await made.before("find")
+            await store.sessions.create(*key)
+            await made.to_the_end()
+            await made.commit()
+
+        found = await store.sessions.get(key)
+        asked = await store.approvals.list(app="app")
+        assert (found.event_count, found.title, len(asked.items)) in [
+            (1, "", 0),
+            (0, "t", 0),
+            (0, "", 1),
+        ]
 
     run(test, database)

@@ -175,3 +175,27 @@ def test_a_table_of_another_schema_is_no_migration_of_ours(database: str) -> Non
         assert used(store, "one") == ["one"]
 
     assert fetch(database, "SELECT count(*) FROM public.events") == [(0,)]
+
+
+def test_who_opens_waits_for_another_s_migration_longer_than_for_a_row(database: str) -> None:
+    async def migrating(began: asyncio.Event) -> None:
+        """Another process, in the midst of making the tables, on a machine that is busy."""
+        connection = await asyncpg.connect(database)
+        try:
+            async with connection.transaction():
+                await connection.execute("SELECT pg_advisory_xact_lock(7306642715)")
+                began.set()
+                await asyncio.sleep(2)
+        finally:
+            await connection.close()
+
+    async def test() -> None:
+        began = asyncio.Event()
+        other = asyncio.create_task(migrating(began))
+        await began.wait()
+        async with perdure.open(database, busy_timeout=0.3) as store:
+            assert await store.sessions.find(KEY) is None
+            assert other.done()
+        await other
+
+    asyncio.run(test())

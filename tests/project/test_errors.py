@@ -11,6 +11,7 @@ import pytest
 from perdure import errors
 from perdure.errors import (
     ApprovalPendingError,
+    ApprovalUsedError,
     BusyError,
     InvalidError,
     PerdureError,
@@ -25,6 +26,7 @@ WITH_MORE: list[tuple[PerdureError, dict[str, object]]] = [
     (TooLargeError("large", "records"), {"limit": "records", "path": ""}),
     (TooLargeError("large", limit="text", path="title"), {"limit": "text", "path": "title"}),
     (ApprovalPendingError("waits", "apr_1"), {"approval_id": "apr_1"}),
+    (ApprovalUsedError("used", "apr_1"), {"approval_id": "apr_1"}),
     (BusyError("busy"), {"retry_after": 1.0}),
     (BusyError("busy", retry_after=2.5), {"retry_after": 2.5}),
 ]

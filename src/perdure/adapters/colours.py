@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
+from collections.abc import Coroutine
+from contextvars import copy_context
 from typing import Any, TypeVar
 
 from perdure.operation import Feature
@@ -9,6 +13,7 @@ from perdure.runners import async_runner, sync_runner
 from perdure.store import Store, SyncStore
 
 S = TypeVar("S", Store, SyncStore)
+T = TypeVar("T")
 
 
 def both(store: Store | SyncStore) -> tuple[SyncStore, Store]:
@@ -34,4 +39,29 @@ def _beside(store: Store | SyncStore, kind: type[S], runner_of: Any) -> S:
     return other
 
 
-__all__ = ["both"]
+def is_open(store: Store | SyncStore) -> bool:
+    """Whether nobody has closed the store, in whichever colour."""
+    # Engines of others need not say.
+    return not getattr(store._engine, "closed", False)
+
+
+def blocking(work: Coroutine[Any, Any, T]) -> T:
+    """The result of a coroutine in a loop of its own, in a thread of its own."""
+    done: list[T] = []
+    failed: list[BaseException] = []
+
+    def running() -> None:
+        try:
+            done.append(asyncio.run(work))
+        except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
+            failed.append(error)
+
+    thread = threading.Thread(target=copy_context().run, args=(running,), name="perdure-call")
+    thread.start()
+    thread.join()
+    if failed:
+        raise failed[0]
+    return done[0]
+
+
+__all__ = ["blocking", "both", "is_open"]

@@ -11,7 +11,7 @@ from perdure.features.branches import move_head
 from perdure.features.drafts import Draft, EventRow, event_of, preview_of, row_of
 from perdure.features.holds import is_held
 from perdure.features.line import EVENTS
-from perdure.features.lookup import SESSIONS, Target, claim, find, get, shifted, why_not_claimed
+from perdure.features.lookup import SESSIONS, Target, claim, claimed, get
 from perdure.features.pruning import Cut, prune
 from perdure.features.scopes import STATE, Entry, rows
 from perdure.operation import Bumps, Fused, Plan, Rows, Settings, Statement, Work
@@ -156,7 +156,7 @@ def _append(call: Append, settings: Settings, bumps: Bumps) -> Plan[Appended]:
     if stored and len(stored) == len(call.drafts):
         if call.on_duplicate == "raise":
             _check_place(call, stored)
-        return (yield from _duplicate(call, stored, bumps))
+        return (yield from _duplicate(call, stored))
     new = [draft for draft in call.drafts if draft.row.id not in stored] if stored else call.drafts
     try:
         if call.after is not None:
@@ -167,7 +167,7 @@ def _append(call: Append, settings: Settings, bumps: Bumps) -> Plan[Appended]:
         stored = yield from _stored(call)
         if len(stored) < len(call.drafts):
             raise
-        return (yield from _duplicate(call, stored, bumps))
+        return (yield from _duplicate(call, stored))
     if not stored:
         return Appended(tuple(map(event_of, placed)), placed[-1].version)
     known = stored | {row.id: row for row in placed}
@@ -221,10 +221,8 @@ def _check_all_there(drafts: Sequence[Draft], found: dict[str, EventRow]) -> Non
         raise ConflictError(f"the events are stored, but not one after the other: seqs {seqs}")
 
 
-def _duplicate(call: Append, stored: dict[str, EventRow], bumps: Bumps) -> Plan[Appended]:
-    row = yield from find(call.at)
-    if row is None:
-        raise (yield from why_not_claimed(call.at, call.expected, bumps))
+def _duplicate(call: Append, stored: dict[str, EventRow]) -> Plan[Appended]:
+    row = yield from get(call.at)
     events = tuple(event_of(stored[draft.row.id]) for draft in call.drafts)
     return Appended(events, row.version, duplicate=True)
 
@@ -241,21 +239,15 @@ def _insert(
     at = call.at
     # A new line has taken its version, and checked the expected one, when it moved the head.
     step, expected = (1, call.expected) if call.after is None else (0, None)
-    claimed = yield SESSIONS.claim_append(
-        part=at.part,
-        id=at.key.id,
-        now=at.now,
-        expected=shifted(at.key, expected, bumps),
-        fence=at.fence,
+    row = yield from claimed(
+        SESSIONS.claim_append, at, expected, bumps,
         step=step,
         added=len(drafts),
         last_event_at=drafts[-1].row.timestamp,
         preview=preview_of([draft.row for draft in drafts]),
-    )
-    if not claimed:
-        raise (yield from why_not_claimed(at, expected, bumps))
+    )  # fmt: skip
     bumps[at.key] = bumps.get(at.key, 0) + step
-    uid, version, last_seq, head, event_count = claimed[0]
+    uid, version, last_seq, head, event_count = row
     placed = _placed(drafts, version, last_seq, head)
     yield from _write(at.part, uid, placed, drafts)
     yield from apply_deltas(at, uid, drafts)

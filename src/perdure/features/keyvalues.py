@@ -92,19 +92,25 @@ class KeyValues(Feature[M]):
         ttl: timedelta | None = None,
         expected_version: int | None = None,
         index: Sequence[str] = (),
+        beside: tuple[Namespace, JSON] | None = None,
     ) -> Work[KeyValue]:
         """Write a value (JSON, bytes or an `Opaque`), and its time to live, over what is there.
 
         Without a ``ttl`` it stays for good. ``expected_version`` is that of the value to be
         overwritten (0: there must be none), else `ConflictError`. ``index`` names paths
         (``title``, ``author.name``, ``tags[*]``, ``$`` for all) by whose texts it can be
-        searched; without one it cannot.
+        searched; without one it cannot. ``beside``, another namespace and a value, is written in
+        the same transaction under the same key, with the same version, beginning and end: what was
+        made of a value belongs to it as long as their versions are equal.
         """
         at = self._at(namespace, key, app, user)
         new = storing.new(self._settings, at, value, ttl, index)
         expected = positive(expected_version, "expected_version")
         owner = self._owner(app, user, at.now, [new])
-        return lambda _: storing.put(at, new, expected, owner)
+        if beside is None:
+            return lambda _: storing.put(at, new, expected, owner)
+        other = storing.beside(self._settings, at, beside, ttl)
+        return lambda _: storing.put_both(at, new, expected, owner, other)
 
     @operation
     def add(

@@ -51,6 +51,18 @@ WHERE part = :part AND namespace = :namespace AND key = :key AND version = :expe
   AND (expires_at IS NULL OR expires_at > :now)
 RETURNING version, created_at, text
 
+-- name: put_beside
+-- At the version of another one, whatever stood there, expired or not.
+INSERT INTO keyvalues (part, namespace, key, value, codec, data, text, version, created_at,
+                       updated_at, ttl, expires_at)
+VALUES (:part, :namespace, :key, :value, :codec, :data, :text, :version, :created_at, :now, :ttl,
+        :expires_at)
+ON CONFLICT (part, namespace, key) DO UPDATE
+SET value = excluded.value, codec = excluded.codec, data = excluded.data,
+    version = excluded.version, created_at = excluded.created_at,
+    updated_at = excluded.updated_at, ttl = excluded.ttl, expires_at = excluded.expires_at
+RETURNING version, created_at, text
+
 -- name: renew
 UPDATE keyvalues SET expires_at = :now + ttl
 WHERE part = :part AND namespace = :namespace AND key = :key

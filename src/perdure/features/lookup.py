@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from perdure.errors import NotFoundError, PerdureError, StaleSessionError
-from perdure.operation import Bumps, Plan
+from perdure.errors import NotFoundError, StaleSessionError
+from perdure.operation import Bumps, Plan, Query
 from perdure.parts import Place, check_key, place
 from perdure.records import Origin, Session, SessionKey
 from perdure.sql import load
@@ -91,17 +91,9 @@ def claim(at: Target, expected: int | None, bumps: Bumps) -> Plan[SessionRow]:
     `StaleSessionError` if its version is not the expected one, or its fence not that of the
     target; versions that the same transaction has added do not count.
     """
-    rows = yield SESSIONS.claim(
-        part=at.part,
-        id=at.key.id,
-        now=at.now,
-        expected=shifted(at.key, expected, bumps),
-        fence=at.fence,
-    )
-    if not rows:
-        raise (yield from why_not_claimed(at, expected, bumps))
+    row = yield from claimed(SESSIONS.claim, at, expected, bumps)
     bump(bumps, at.key)
-    return SessionRow._make(rows[0])
+    return SessionRow._make(row)
 
 
 def hold(at: Target, expected: int | None, bumps: Bumps) -> Plan[SessionRow]:
@@ -109,16 +101,26 @@ def hold(at: Target, expected: int | None, bumps: Bumps) -> Plan[SessionRow]:
 
     Raises as `claim` does: for what turns out to have nothing to change.
     """
-    rows = yield SESSIONS.hold(
-        part=at.part,
-        id=at.key.id,
-        now=at.now,
-        expected=shifted(at.key, expected, bumps),
-        fence=at.fence,
-    )
-    if not rows:
-        raise (yield from why_not_claimed(at, expected, bumps))
-    return SessionRow._make(rows[0])
+    return SessionRow._make((yield from claimed(SESSIONS.hold, at, expected, bumps)))
+
+
+def claimed(
+    query: Query, at: Target, expected: int | None, bumps: Bumps, **more: Any
+) -> Plan[tuple[Any, ...]]:
+    """The row that a claim gives back; raises as `claim` does."""
+    while True:
+        rows = yield query(
+            part=at.part,
+            id=at.key.id,
+            now=at.now,
+            expected=shifted(at.key, expected, bumps),
+            fence=at.fence,
+            **more,
+        )
+        if rows:
+            row: tuple[Any, ...] = rows[0]
+            return row
+        yield from _refuse(at, expected, bumps)
 
 
 def bump(bumps: Bumps, key: SessionKey) -> None:
@@ -131,23 +133,26 @@ def shifted(key: SessionKey, expected: int | None, bumps: Bumps) -> int | None:
     return None if expected is None else expected + bumps.get(key, 0)
 
 
-def why_not_claimed(at: Target, expected: int | None, bumps: Bumps) -> Plan[PerdureError]:
-    """The reason that a claim found no row: unknown, or changed since."""
+def _refuse(at: Target, expected: int | None, bumps: Bumps) -> Plan[None]:
+    """Raise the reason that a claim found no row, unless it has come since: unknown, or changed."""
     row = yield from find(at)
     if row is None:
-        return not_found(at.key)
+        raise not_found(at.key)
     current = row.version - bumps.get(at.key, 0)
     if at.fence is not None and at.fence != row.fence:
         message = (
             f"fence {at.fence} is not that of session {at.key.id!r} any more: another run has "
             f"taken its lease since, it is at {row.fence}; stop this run, or take a lease again"
         )
-        return StaleSessionError(message, current)
-    message = (
-        f"session {at.key.id!r} was changed by another writer: it is at version {current}, "
-        f"you expected {expected}; read it again, or pass expected_version=None to append blindly"
-    )
-    return StaleSessionError(message, current)
+        raise StaleSessionError(message, current)
+    # None expected, or what was expected: it was created, or restored, since the claim looked.
+    if expected not in {None, current}:
+        raise StaleSessionError(
+            f"session {at.key.id!r} was changed by another writer: it is at version {current}, "
+            f"you expected {expected}; read it again, or pass expected_version=None to append "
+            "blindly",
+            current,
+        )
 
 
 def not_found(key: SessionKey) -> NotFoundError:

@@ -17,7 +17,15 @@ from perdure.operation import Bumps, Plan, Settings, Work
 from perdure.parts import place
 from perdure.records import DELETE, KeyValue, Marker, Namespace, NewKeyValue, Opaque
 from perdure.sql import load
-from perdure.values import Payload, check_text, from_micros, from_payload, maybe, payload
+from perdure.values import (
+    Payload,
+    check_text,
+    from_micros,
+    from_payload,
+    maybe,
+    payload,
+    to_micros,
+)
 
 KEYVALUES = load("perdure.features", "keyvalues.sql")
 
@@ -143,6 +151,20 @@ def new(settings: Settings, at: At, value: Any, ttl: timedelta | None, index: Se
     return New(text, codec, data, words, lifetime, expires_at)
 
 
+def beside(settings: Settings, at: At, given: Any, ttl: timedelta | None) -> tuple[At, New]:
+    """The checked place and columns of what is written beside a key; `InvalidError`."""
+    match given:
+        case (namespace, value) if isinstance(given, tuple):
+            stored = encoded(namespace, settings.limits.text)
+        case _:
+            raise InvalidError(f"beside is a namespace and a value, not {given!r}", "beside")
+    check_room(stored, at.key)
+    other = at._replace(namespace=stored)
+    if other == at:
+        raise InvalidError(f"beside names the namespace {namespace!r} of the value", "beside")
+    return other, new(settings, other, value, ttl, ())
+
+
 def _payload(value: Any, limit: int) -> Payload:
     if type(value) is not bytes:
         return payload(value, "value", limit)
@@ -255,6 +277,18 @@ def put(at: At, value: New, expected: int | None, owner: Owner) -> Plan[KeyValue
     if not rows:
         raise (yield from conflict(at, expected))
     return (yield from _indexed(at, value, rows[0], owner))
+
+
+def put_both(
+    at: At, value: New, expected: int | None, owner: Owner, other: tuple[At, New]
+) -> Plan[KeyValue]:
+    """Write the value, and the other one beside it at the version that it has got."""
+    done = yield from put(at, value, expected, owner)
+    where, made = other
+    same = {"version": done.version, "created_at": to_micros(done.created_at, "created_at")}
+    [row] = yield KEYVALUES.put_beside(**where.columns, **made._asdict(), **same)
+    yield from _indexed(where, made, row, owner)
+    return done
 
 
 def _indexed(at: At, value: New, row: Sequence[Any], owner: Owner) -> Plan[KeyValue]:

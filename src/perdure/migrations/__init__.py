@@ -18,6 +18,8 @@ from perdure.operation import Bumps, Operation, Plan, Query, Statement
 from perdure.sql import load
 
 LEDGER = load("perdure.migrations", "ledger.sql")
+#: Less than what a connection gives one statement.
+_QUEUE = "40s"
 
 _SPELLINGS: Mapping[str, Mapping[str, str]] = {
     "sqlite": {"text": "TEXT", "bytes": "BLOB", "floats": "BLOB", "clustered": "WITHOUT ROWID"},
@@ -103,8 +105,7 @@ def nothing_to_set_up() -> Operation[Operation[list[str]] | None]:
 
 
 def _apply(now: int) -> Plan[list[str]]:
-    yield LEDGER.take_time()
-    yield LEDGER.lock()
+    yield from queue()
     yield LEDGER.create()
     applied = []
     for migration in (yield from _missing()):
@@ -117,6 +118,19 @@ def _apply(now: int) -> Plan[list[str]]:
         )
         applied.append(migration.name)
     return applied
+
+
+def queue() -> Plan[None]:
+    """Wait for whoever changes the schema of this database; the transaction has time for its own.
+
+    On a busy machine the first migration takes longer than anybody waits for a row.
+    """
+    yield LEDGER.take_time()
+    [(patience,)] = yield LEDGER.patience()
+    yield LEDGER.wait(patience=_QUEUE)
+    yield LEDGER.lock()
+    # A table that somebody reads is not waited for so long: all others would wait behind.
+    yield LEDGER.wait(patience=patience)
 
 
 def _missing_names() -> Plan[list[str]]:

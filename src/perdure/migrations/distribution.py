@@ -12,7 +12,7 @@ Tried against stand-ins for Citus's functions only: there was no Citus where thi
 from __future__ import annotations
 
 from perdure.errors import PerdureError, UnsupportedError
-from perdure.migrations import LEDGER, check
+from perdure.migrations import check, queue
 from perdure.operation import Bumps, Operation, Plan
 from perdure.sql import load
 from perdure.tables import TABLES
@@ -43,10 +43,8 @@ def distribute(table: str) -> Operation[bool]:
     """Distribute one table, in a transaction of its own; whether that was still to be done."""
 
     def work(_: Bumps) -> Plan[bool]:
-        # It copies every row.
-        yield LEDGER.take_time()
-        # One at a time, and not beside a migration; who comes second looks again.
-        yield LEDGER.lock()
+        # It copies every row: one at a time, not beside a migration; who comes second looks again.
+        yield from queue()
         if table not in (yield from _undistributed()):
             return False
         beside = _ALONE if table == _FIRST else _FIRST

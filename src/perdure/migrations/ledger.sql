@@ -14,6 +14,18 @@ SELECT 1
 -- Before any DDL: of two that make the same table at once one fails, IF NOT EXISTS or not.
 SELECT CAST(pg_advisory_xact_lock(7306642715) AS TEXT)
 
+-- name: patience[sqlite]
+SELECT ''
+
+-- name: patience[postgres]
+SELECT current_setting('lock_timeout')
+
+-- name: wait[sqlite]
+SELECT CAST(:patience AS TEXT)
+
+-- name: wait[postgres]
+SELECT set_config('lock_timeout', :patience, TRUE)
+
 -- name: take_time[sqlite]
 -- Nothing here stops a long statement.
 SELECT 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -15,12 +16,18 @@ from google.adk.tools.function_tool import FunctionTool
 from google.genai import types
 
 import perdure
-from perdure import ApprovalPendingError, ConflictError, NewApproval, SessionKey
+from perdure import (
+    ApprovalPendingError,
+    ApprovalUsedError,
+    ConflictError,
+    NewApproval,
+    SessionKey,
+)
 from perdure.adapters.adk import PerdureArtifactService, PerdureSessionService, ask, resume
 from tests.adapters.adk import agents
 from tests.adapters.adk.agents import CONFIRMED, book_leave, runner_of
 from tests.adapters.adk.making import APP, AT, ID, USER, content, got
-from tests.engines.processes import ran
+from tests.engines.processes import in_a_process, meet, ran, side_by_side
 
 pytestmark = pytest.mark.filterwarnings("default")
 OF: dict[str, Any] = {"app": APP, "user": USER, "session": ID}
@@ -117,8 +124,10 @@ def test_anything_but_a_yes_is_a_no(url: str, way: str) -> None:
             else:
                 await approvals.approve(one.id, by=USER)
                 assert await approvals.consume(one.id, one.args)
+                with pytest.raises(ApprovalUsedError, match=one.id):
+                    await resume(service.store, **OF)
 
-            message = await resume(service.store, **OF)
+            message = await resume(service.store, **OF, used="deny")
             response = message.parts[0].function_response
             feedback = {"hint": "Not to bob."} if way == "rejected" else {}
             assert response.response == {"confirmed": False, **feedback}
@@ -135,8 +144,8 @@ def test_an_answer_that_was_lost_before_adk_got_it_is_not_given_twice(url: str) 
             [one] = await ask(service.store, await paused(service), **OF)
             await service.store.approvals.approve(one.id, by=USER)
             confirmed = [
-                (await resume(service.store, **OF)).parts[0].function_response.response["confirmed"]
-                for _ in range(3)
+                message.parts[0].function_response.response["confirmed"]
+                for message in [await resume(service.store, **OF, used="deny") for _ in range(3)]
             ]
             assert confirmed == [True, False, False]
 
@@ -220,6 +229,29 @@ def test_sessions_kept_elsewhere_may_have_their_artifacts_here(url: str, saved: 
             assert [one.function_response.response for one in message.parts] == [
                 {"confirmed": True}
             ]
+
+    asyncio.run(main())
+
+
+def test_a_no_to_a_session_kept_elsewhere_is_handed_over_once(url: str) -> None:
+    from google.adk.sessions import InMemorySessionService  # noqa: PLC0415 - only here
+
+    async def main() -> None:
+        theirs = InMemorySessionService()
+        async with perdure.open(url) as store:
+            [one] = await ask(store, await paused(theirs), **OF)
+            await store.approvals.reject(one.id, by=USER)
+            await turn(theirs, await resume(store, await got(theirs), **OF), "I did not.")
+            with pytest.raises(ConflictError, match="no tool call"):
+                await resume(store, await got(theirs), **OF)
+
+            await turn(theirs, "Again.", [MAIL])
+            [two] = await ask(store, await got(theirs), **OF)
+            await store.approvals.approve(two.id, by=USER)
+            message = await resume(store, await got(theirs), **OF)
+            assert [one.function_response.id for one in message.parts] == [two.tool_call_id]
+            await turn(theirs, message, "Sent.")
+            assert agents.CALLED == [{"to": "bob", "text": "Hello."}]
 
     asyncio.run(main())
 
@@ -310,3 +342,37 @@ def test_asked_answered_and_resumed_in_three_processes(shared_url: str) -> None:
     assert ran(_RESUME, shared_url) == ["[{'to': 'bob', 'text': 'Hello.'}]"]
     with perdure.open_sync(shared_url) as store:
         assert store.approvals.get(asked).status == "consumed"
+
+
+def pause(url: str) -> None:
+    async def main() -> None:
+        async with PerdureSessionService(url) as service:
+            for one in await ask(service.store, await paused(service, MAIL, TO_EVE), **OF):
+                await service.store.approvals.approve(one.id, by=USER)
+
+    asyncio.run(main())
+
+
+def race(url: str) -> list[Any]:
+    async def main() -> None:
+        message = None
+        async with PerdureSessionService(url) as service:
+            meet()
+            with suppress(ApprovalUsedError):
+                message = await resume(service.store, **OF)
+            meet()
+            if message is not None:
+                await turn(service, message, "Sent.")
+
+    asyncio.run(main())
+    return agents.CALLED
+
+
+def test_of_two_processes_that_resume_one_goes_on_and_the_other_is_told_so(
+    shared_url: str,
+) -> None:
+    in_a_process(pause, shared_url)
+
+    called = side_by_side(race, [(shared_url,)] * 2)
+
+    assert sorted(map(len, called)) == [0, 2]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import sys
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from google.adk.cli.utils.service_factory import (
     create_session_service_from_options,
 )
 
+from perdure import ClosedError
 from perdure.adapters.adk import (
     PerdureArtifactService,
     PerdureMemoryService,
@@ -24,6 +26,7 @@ from perdure.adapters.adk import (
     register,
 )
 from tests.adapters.adk.making import AT, event, filled, got, texts
+from tests.engines.processes import ran
 
 pytestmark = pytest.mark.filterwarnings("default")
 
@@ -63,11 +66,59 @@ def test_one_line_beside_the_agents_is_enough(
         assert texts(await got(sessions)) == ["one", "two"]
         await memory.add_session_to_memory(await got(sessions))
         assert await artifacts.list_artifact_keys(**AT) == []
-        for store in (sessions.store, memory.store):
-            await store.close()
+        for service in (sessions, memory, artifacts):
+            await service.close()
 
     asyncio.run(main())
     monkeypatch.delitem(sys.modules, "services", raising=False)
+
+
+def test_the_last_service_of_an_address_that_is_closed_closes_the_store(url: str) -> None:
+    registry = service_registry.ServiceRegistry()
+    register(registry)
+    address = "perdure+" + url.replace("memory:", "memory://")
+
+    async def main() -> None:
+        sessions = registry.create_session_service(address)
+        memory = registry.create_memory_service(address)
+        assert isinstance(sessions, PerdureSessionService)
+        await filled(sessions, "one")
+        for _ in range(2):
+            await sessions.close()
+        assert texts(await got(sessions)) == ["one"]
+        await memory.close()
+        with pytest.raises(ClosedError):
+            await got(sessions)
+
+        # What was closed is opened anew, what was dropped is used again.
+        async with registry.create_session_service(address) as again:
+            assert again.store is not sessions.store
+            await again.store.close()
+        dropped = registry.create_session_service(address)
+        store = dropped.store
+        del dropped, again
+        gc.collect()
+        async with registry.create_session_service(address) as last:
+            assert last.store is store
+
+    asyncio.run(main())
+
+
+def test_a_program_that_closes_nothing_ends_with_its_store_closed(tmp_path: Path) -> None:
+    script = """
+import asyncio, sys
+from google.adk.cli.service_registry import ServiceRegistry
+from perdure.adapters.adk import register
+from tests.adapters.adk.making import filled
+registry = ServiceRegistry()
+register(registry)
+service = registry.create_session_service(sys.argv[1])
+asyncio.run(filled(service, "one"))
+"""
+    ran(script, f"perdure+sqlite:///{tmp_path}/store.db")
+
+    # SQLite leaves its log behind unless the last one to close has brought it in.
+    assert not list(tmp_path.glob("*-wal"))
 
 
 def test_an_unknown_option_is_told(tmp_path: Path) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
+import uuid
 from collections import Counter
 from typing import Any
 
@@ -17,6 +19,7 @@ import perdure
 from perdure.adapters.claude import PerdureSessionStore
 from tests.adapters.claude.making import PROJECT, key
 from tests.adapters.writers import eight
+from tests.engines.processes import python
 
 pytestmark = [
     pytest.mark.filterwarnings("default"),
@@ -76,3 +79,65 @@ async def _check(url: str, told: dict[str, int]) -> None:
         entries = await store.load(key())
         [summary] = await store.list_session_summaries(PROJECT)
         assert summary["data"] == fold_session_summary(None, key(), entries)["data"]
+
+
+# -- more than one transaction ---------------------------------------------------------------
+
+MANY = 10_001
+
+
+def many() -> list[Any]:
+    """A batch of two transactions, the same in each process."""
+    return [
+        {"type": "user", "uuid": str(uuid.UUID(int=n)), "message": {"content": f"line {n}"}}
+        for n in range(1, MANY + 1)
+    ]
+
+
+def break_off(how: str) -> Any:
+    """A hook that stops the writer in the second transaction."""
+
+    def on_write(record: Any) -> Any:
+        if isinstance(record, perdure.NewEvent) and record.id == str(uuid.UUID(int=MANY)):
+            if how == "killed":
+                os.kill(os.getpid(), signal.SIGKILL)
+            raise InterruptedError
+        return record
+
+    return on_write
+
+
+_BREAK_OFF = """
+import asyncio, sys
+import perdure
+from perdure.adapters.claude import PerdureSessionStore
+from tests.adapters.claude.making import key
+from tests.adapters.claude.test_processes import break_off, many
+
+async def main(url, how, subpath):
+    async with perdure.open(url, on_write=break_off(how)) as store:
+        await PerdureSessionStore(store).append(key(subpath=subpath or None), many())
+
+asyncio.run(main(*sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("how", "subpath"), [("killed", ""), ("refused", "subagents/agent-1")], ids=["main", "beside"]
+)
+def test_a_batch_of_several_transactions_that_breaks_off_is_whole_after_a_retry(
+    shared_url: str, how: str, subpath: str
+) -> None:
+    with python(_BREAK_OFF, shared_url, how, subpath) as broken:
+        assert broken.wait(60) != 0
+
+    async def again() -> None:
+        place = key(subpath=subpath or None)
+        async with PerdureSessionStore(shared_url) as store:
+            first = await store.load(place)
+            assert first == many()[:10_000]
+            for _ in range(2):
+                await store.append(place, many())
+                assert await store.load(place) == many()
+
+    asyncio.run(again())

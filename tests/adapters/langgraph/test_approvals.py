@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
-from typing import Any, TypedDict
+from typing import Any, TypedDict, cast
 
 import pytest
 
@@ -17,11 +18,11 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.types import Command, Interrupt, interrupt
 
 import perdure
-from perdure import ApprovalPendingError, InvalidError, NewApproval, Opaque
+from perdure import ApprovalPendingError, ApprovalUsedError, InvalidError, NewApproval, Opaque
 from perdure.adapters.langgraph import PerdureSaver
 from perdure.adapters.langgraph import approvals as bridge
 from tests.adapters.langgraph.making import config
-from tests.engines.processes import in_a_process
+from tests.engines.processes import in_a_process, meet, side_by_side
 
 pytestmark = pytest.mark.filterwarnings("default")
 CODEC = bridge.CODEC
@@ -212,10 +213,30 @@ def test_an_answer_is_used_once(saver: PerdureSaver) -> None:
     state = one.get_state(config("t"))
 
     first = resume(saver, state)
-    second = resume(saver, state)
+    with pytest.raises(ApprovalUsedError, match="goes on") as refused:
+        resume(saver, state)
+    second = resume(saver, state, used="deny")
 
     assert list(first.resume.values()) == [True]
+    assert refused.value.approval_id == asked.id
     assert list(second.resume.values()) == [False]
+    with pytest.raises(InvalidError, match="'deny'"):
+        resume(saver, state, used=cast("Any", "no"))
+
+
+def test_who_comes_second_has_used_nothing_up(saver: PerdureSaver) -> None:
+    one = graph(saver, "ship", "tools")
+    asked = ask(saver, one.invoke({}, config("t")), config("t"))
+    for each in asked:
+        approvals(saver).approve(each.id, by="ada")
+    last = asked[-1]
+    assert approvals(saver).consume(last.id, last.args)
+
+    with pytest.raises(ApprovalUsedError, match=last.id):
+        resume(saver, one.get_state(config("t")))
+
+    left = [approvals(saver).get(each.id).status for each in asked]
+    assert left == ["approved", "approved", "consumed"]
 
 
 @pytest.mark.parametrize("end", ["expired", "cancelled"])
@@ -363,3 +384,27 @@ def test_one_process_asks_another_answers_and_a_third_goes_on(shared_url: str) -
     assert done["tools"] == {"decisions": [{"type": "approve"}, {"type": "approve"}]}
     with perdure.open_sync(shared_url) as store:
         assert {store.approvals.get(name).status for name in asked} == {"consumed"}
+
+
+def race(url: str) -> Any:
+    with PerdureSaver.from_conn_string(url) as saver:
+        one = graph(saver, "ship", "tools")
+        state, command = one.get_state(config("t")), None
+        meet()
+        with suppress(ApprovalUsedError):
+            command = resume(url, state)
+        meet()
+        return command and one.invoke(command, config("t"))
+
+
+def test_of_two_processes_that_resume_one_goes_on_and_the_other_is_told_so(
+    shared_url: str,
+) -> None:
+    in_a_process(pause, shared_url)
+    in_a_process(answer, shared_url)
+
+    done = side_by_side(race, [(shared_url,)] * 2)
+
+    [went] = [one for one in done if one]
+    assert went["ship"] is True
+    assert went["tools"] == {"decisions": [{"type": "approve"}, {"type": "approve"}]}

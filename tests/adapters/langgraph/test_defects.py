@@ -6,6 +6,7 @@ import asyncio
 import enum
 import inspect
 import math
+import os
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -25,6 +26,7 @@ import perdure
 from perdure import AlreadyExistsError, ConflictError, InvalidError
 from perdure.adapters.langgraph import PerdureSaver
 from tests.adapters.langgraph.making import config, ids, put
+from tests.engines.processes import meet, side_by_side
 
 pytestmark = pytest.mark.filterwarnings("default")
 SPECIAL = "__resume__"
@@ -377,14 +379,27 @@ def test_no_id_is_drawn_with_uuid4(saver: PerdureSaver, monkeypatch: pytest.Monk
     saver.copy_thread("t", "copy")
 
 
-def test_twenty_may_set_up_at_once(url: str) -> None:
-    def set_up(_: int) -> None:
-        with PerdureSaver.from_conn_string(url) as saver:
-            saver.setup()
-            asyncio.run(saver.asetup())
+def set_up(url: str) -> bool:
+    with PerdureSaver.from_conn_string(url) as saver:
+        saver.setup()
+        asyncio.run(saver.asetup())
+        return saver.get_tuple(config("t")) is None
 
+
+def set_up_with_all(url: str) -> bool:
+    meet()
+    return set_up(url)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes that are forked")
+def test_twenty_processes_may_set_up_at_once(shared_url: str) -> None:
+    assert side_by_side(set_up_with_all, [(shared_url,)] * 20) == [True] * 20
+
+
+def test_twenty_may_set_up_at_once(url: str) -> None:
     with ThreadPoolExecutor(20) as pool:
-        list(pool.map(set_up, range(20 if url.startswith(("sqlite", "postgres")) else 1)))
+        times = 20 if url.startswith(("sqlite", "postgres")) else 1
+        assert all(pool.map(set_up, [url] * times))
 
     async def awaited() -> None:
         async with PerdureSaver.from_conn_string(url) as saver:

@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -44,6 +44,17 @@ class Clock:
 
     def on(self, **options: float) -> None:
         self.now += timedelta(**options)
+
+
+class Failing(Clock):
+    """A clock of the application's that fails for a while, in the sweeper's thread."""
+
+    failing = False
+
+    def __call__(self) -> datetime:
+        if self.failing and threading.current_thread().name == "perdure-langgraph-sweeper":
+            raise RuntimeError("the clock was set by hand")
+        return super().__call__()
 
 
 @pytest.fixture
@@ -361,6 +372,32 @@ def test_a_sweeper_removes_what_has_expired_until_it_is_stopped(
     assert not [one for one in threading.enumerate() if one.name == "perdure-langgraph-sweeper"]
 
 
+def test_a_sweeper_tells_what_it_did_not_expect_and_goes_on(caplog: Any) -> None:
+    clock = Failing()
+    with perdure.open_sync("memory:", clock=clock) as base:
+        store = PerdureStore(base, ttl={"sweep_interval_minutes": 0.0002})
+        store.put(NS, "k", {"v": 1}, ttl=1)
+        clock.on(minutes=2)
+        clock.failing = True
+        running = store.start_ttl_sweeper()
+        wait_until(lambda: "set by hand" in caplog.text)
+        assert not running.done()
+
+        clock.failing = False
+        wait_until(lambda: base.kv.cleanup(dry_run=True) == 0)
+        assert store.stop_ttl_sweeper(timeout=10)
+        assert running.done()
+    told = [one for one in caplog.records if one.exc_info]
+    assert {(one.name.partition(".")[0], one.levelname) for one in told} == {("perdure", "ERROR")}
+
+
+def wait_until(so: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not so():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
 def test_a_sweeper_can_be_awaited_and_ends_with_the_store(url: str) -> None:
     async def awaited() -> Any:
         async with PerdureStore.from_conn_string(url, ttl={"default_ttl": 1}) as store:
@@ -401,6 +438,38 @@ def test_an_item_that_was_put_without_the_index_has_no_old_vectors(
     assert [one.score for one in store.search(NS, query="xxx")] == [None]
     PerdureStore(base).delete(NS, "k")
     assert base.kv.count(()) == 0
+
+
+class Back(Clock):
+    """A clock that is set back, a second each time it is asked."""
+
+    def __call__(self) -> datetime:
+        self.now -= timedelta(seconds=1)
+        return self.now
+
+
+class Still(Clock):
+    """A clock that says the same for ever."""
+
+    def __call__(self) -> datetime:
+        return self.now
+
+
+@pytest.mark.parametrize("kind", [Back, Still])
+def test_vectors_are_of_their_item_whatever_the_clock_says(url: str, kind: type[Clock]) -> None:
+    with perdure.open_sync(url, clock=kind()) as base:
+        letters = Letters(50)
+        store = PerdureStore(base, index={"embed": letters, "fields": ["a"]})
+        store.put(NS, "k", {"a": "xxx"})
+        store.batch([PutOp(NS, "k", {"a": "zzz"}), PutOp(NS, "other", {"a": "yyy"})])
+        found = {one.key: one.score for one in store.search(NS, query="zzz")}
+        assert found["k"] == pytest.approx(1.0)
+        assert found["other"] < 0.9
+
+        PerdureStore(base).put(NS, "k", {"a": "yyy"})
+        found = {one.key: one.score for one in store.search(NS, query="zzz", filter={"a": "yyy"})}
+        assert found["k"] is None
+        assert {one.key: one.score for one in store.search(NS, query="zzz")}["k"] is None
 
 
 def test_pages_behind_many_vectors_are_not_empty(base: perdure.SyncStore) -> None:

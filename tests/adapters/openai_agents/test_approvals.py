@@ -7,6 +7,7 @@ import json
 import socket
 import subprocess
 import sys
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from time import monotonic
@@ -21,11 +22,17 @@ from agents.testing import ScriptedModel, assistant_message, function_call
 from openai.types.responses.response_output_item import McpApprovalRequest
 
 import perdure
-from perdure import ApprovalPendingError, InvalidError, NotFoundError, Principal
+from perdure import (
+    ApprovalPendingError,
+    ApprovalUsedError,
+    InvalidError,
+    NotFoundError,
+    Principal,
+)
 from perdure.adapters.openai_agents import PerdureSession, ask, ask_sync, resume, resume_sync
 from perdure.testing.clocks import FixedClock
 from tests.adapters.openai_agents.making import texts
-from tests.engines.processes import ROOT
+from tests.engines.processes import ROOT, in_a_process, meet, side_by_side
 
 pytestmark = pytest.mark.filterwarnings("default")
 
@@ -155,13 +162,17 @@ async def test_an_answer_is_used_once(session: PerdureSession, desk: Desk) -> No
     [bob] = await ask(session, await desk.paused(session, BOB))
     await session.store.approvals.approve(bob.id, by="ada")
 
-    states = await asyncio.gather(*[resume(session, desk.agent("x"), bob) for _ in range(5)])
-    for state in states:
-        await desk.finished(session, state)
+    resuming = [resume(session, desk.agent("x"), bob) for _ in range(5)]
+    states = await asyncio.gather(*resuming, return_exceptions=True)
+    [state] = [one for one in states if not isinstance(one, ApprovalUsedError)]
+    await desk.finished(session, state)
+    assert desk.sent == [("bob", 1)]
 
+    denied = await resume(session, desk.agent("x"), bob, used="deny")
+    await desk.finished(session, denied)
     assert desk.sent == [("bob", 1)]
     told = [item["output"] for item in await session.get_items() if "output" in item]
-    assert sum("used already" in text or "any more" in text for text in told) == 4
+    assert sum("used already" in text for text in told) == 1
 
 
 @pytest.mark.parametrize("becomes", ["expired", "expired after a yes", "cancelled"])
@@ -261,7 +272,8 @@ async def test_the_context_of_the_run_goes_along(session: PerdureSession) -> Non
 
     state = await resume(session, desk.agent("done"), bob)
     seen.append(state._context.context)
-    other = await resume(session, desk.agent("done"), bob, context_override={"tenant": "other"})
+    options: Any = {"context_override": {"tenant": "other"}, "used": "deny"}
+    other = await resume(session, desk.agent("done"), bob, **options)
     seen.append(other._context.context)
 
     assert seen == [{"tenant": "acme"}, {"tenant": "other"}]
@@ -480,3 +492,39 @@ def test_the_example_asks_in_one_process_and_goes_on_in_another(tmp_path: Path, 
     with PerdureSession("order-7", path, app="shop", user="ada") as session:
         items = asyncio.run(session.get_items())
     assert texts(items)[0] == "My mug is broken."
+
+
+def pause(url: str) -> str:
+    async def main() -> str:
+        async with PerdureSession("s", url) as session:
+            asked = await ask(session, await Desk().paused(session, BOB, EVE))
+            for one in asked:
+                await session.store.approvals.approve(one.id, by=Principal("b", ["approver"]))
+            return asked[0].id
+
+    return asyncio.run(main())
+
+
+def race(url: str, asked: str) -> Any:
+    async def main() -> Any:
+        desk, state = Desk(), None
+        async with PerdureSession("s", url) as session:
+            meet()
+            with suppress(ApprovalUsedError):
+                state = await resume(session, desk.agent("done"), asked)
+            meet()
+            if state is not None:
+                await desk.finished(session, state)
+        return desk.sent
+
+    return asyncio.run(main())
+
+
+def test_of_two_processes_that_resume_one_goes_on_and_the_other_is_told_so(
+    shared_url: str,
+) -> None:
+    asked = in_a_process(pause, shared_url)
+
+    sent = side_by_side(race, [(shared_url, asked)] * 2)
+
+    assert sorted(map(len, sent)) == [0, 2]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -26,7 +27,7 @@ from perdure.adapters.pydantic_ai.approvals import (
     resume_sync,
 )
 from tests.adapters.pydantic_ai.paying import agent_of
-from tests.engines.processes import ran
+from tests.engines.processes import in_a_process, meet, ran, side_by_side
 
 CONVERSATION = "order-7"
 BOSS = perdure.Principal("boss", ["approver"])
@@ -126,7 +127,9 @@ def test_an_answer_is_used_once(url: str) -> None:
             await store.approvals.approve(asked.id, by=BOSS)
             done = await go_on(agent, result.conversation, await resume(store, CONVERSATION))
             assert (done.output, paid) == ("paid 12", ["12"])
-            again = await resume(store, CONVERSATION)
+            with pytest.raises(perdure.ApprovalUsedError, match=asked.id):
+                await resume(store, CONVERSATION)
+            again = await resume(store, CONVERSATION, used="deny")
             assert isinstance(again.approvals["c1"], ToolDenied)
             await go_on(agent, result.conversation, again)
             assert paid == ["12"]
@@ -140,8 +143,11 @@ def test_of_eight_who_resume_one_pays(url: str) -> None:
             agent, paid, result = await paused(c1=12)
             [asked] = await ask(store, result)
             await store.approvals.approve(asked.id, by=BOSS)
-            answers = await asyncio.gather(*(resume(store, CONVERSATION) for _ in range(8)))
-            await asyncio.gather(*(go_on(agent, result.conversation, one) for one in answers))
+            answers = await asyncio.gather(
+                *(resume(store, CONVERSATION) for _ in range(8)), return_exceptions=True
+            )
+            [one] = [one for one in answers if not isinstance(one, perdure.ApprovalUsedError)]
+            await go_on(agent, result.conversation, one)
             assert paid == ["12"]
 
     asyncio.run(run())
@@ -296,6 +302,135 @@ def test_a_yes_to_other_arguments_of_that_id_is_no_answer(url: str, sync: bool) 
     asyncio.run(run())
 
 
+@pytest.mark.parametrize("saved", [True, False])
+def test_a_yes_to_other_arguments_is_no_answer_by_id_alone(url: str, saved: bool) -> None:
+    async def run() -> None:
+        async with PerdureConversationStore(url) as store:
+            _, _, first = await paused(c1=12)
+            [asked] = await ask(store.store, first)
+            await store.store.approvals.approve(asked.id, by=BOSS)
+            _, _, second = await paused(c1=99)
+            if saved:
+                await store.save(second)
+                with pytest.raises(perdure.ConflictError, match="nobody was asked"):
+                    await resume(store.store, CONVERSATION)
+                assert (await store.store.approvals.get(asked.id)).status == "approved"
+            else:
+                # What is kept here is the first run: its yes is to that.
+                results = await resume(store.store, CONVERSATION)
+                assert results.approvals == {"c1": ToolApproved()}
+
+    asyncio.run(run())
+
+
+def test_of_a_conversation_kept_elsewhere_the_id_is_not_enough() -> None:
+    async def run() -> None:
+        async with PerdureConversationStore("memory:") as theirs, perdure.open("memory:") as store:
+            agent, paid, result = await paused(c1=12)
+            await theirs.save(result)
+            [asked] = await ask(store, result)
+            await store.approvals.approve(asked.id, by=BOSS)
+            with pytest.raises(perdure.ConflictError, match="kept elsewhere"):
+                await resume(store, CONVERSATION)
+            await go_on(agent, result.conversation, await resume(store, result.conversation))
+            assert paid == ["12"]
+
+    asyncio.run(run())
+
+
+# -- asked twice at once ---------------------------------------------------------------------
+
+
+async def asked_twice(store: PerdureConversationStore) -> tuple[Any, Any, Any, Any]:
+    """What two have asked, one before the first save and one who had looked before that."""
+    agent, paid, result = await paused(c1=12)
+    [first] = await ask(store.store, result)
+    await store.save(result)
+    again = {"tool_name": first.tool_name, "args": first.args, "tool_call_id": "c1"}
+    second = await store.store.approvals.request(
+        **again, session=store.session_key(CONVERSATION), run_id=first.run_id
+    )
+    assert second.id != first.id
+    return (agent, paid, result), first, second, store.store.approvals
+
+
+@pytest.mark.parametrize("answered", ["", "first", "second"])
+def test_a_call_that_was_asked_about_twice_has_one_approval(url: str, answered: str) -> None:
+    async def run() -> None:
+        async with PerdureConversationStore(url) as store:
+            (agent, paid, result), *both, approvals = await asked_twice(store)
+            kept, spare = both if answered != "second" else both[::-1]
+            if answered:
+                await approvals.approve(kept.id, by=BOSS)
+            assert [one.id for one in await ask(store.store, result)] == [kept.id]
+            assert (await approvals.get(spare.id)).status == "cancelled"
+            with pytest.raises(perdure.ConflictError):
+                await approvals.approve(spare.id, by=BOSS)
+
+            if not answered:
+                await approvals.approve(kept.id, by=BOSS)
+            await go_on(agent, result.conversation, await resume(store.store, CONVERSATION))
+            assert paid == ["12"]
+
+    asyncio.run(run())
+
+
+def test_a_call_that_was_asked_about_twice_runs_once_with_one_answer(url: str) -> None:
+    async def run() -> None:
+        async with PerdureConversationStore(url) as store:
+            (agent, paid, result), first, second, approvals = await asked_twice(store)
+            await approvals.approve(second.id, by=BOSS)
+            results = await resume(store.store, result.conversation)
+            assert (await approvals.get(first.id)).status == "cancelled"
+            await go_on(agent, result.conversation, results)
+            with pytest.raises(perdure.ApprovalUsedError):
+                await resume(store.store, result.conversation)
+            assert paid == ["12"]
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("other", ["approve", "reject"])
+def test_a_call_that_was_asked_about_twice_runs_only_if_both_answers_are_yes(
+    url: str, other: str
+) -> None:
+    async def run() -> None:
+        async with PerdureConversationStore(url) as store:
+            (agent, paid, result), first, second, approvals = await asked_twice(store)
+            await approvals.approve(first.id, by=BOSS)
+            await getattr(approvals, other)(second.id, by=BOSS)
+            results = await resume(store.store, result.conversation)
+            await go_on(agent, result.conversation, results)
+            assert paid == (["12"] if other == "approve" else [])
+            with pytest.raises(perdure.ApprovalUsedError):
+                await resume(store.store, result.conversation)
+
+    asyncio.run(run())
+
+
+def ask_around_a_save(url: str, saves: bool) -> None:
+    async def main() -> None:
+        async with PerdureConversationStore(url) as store:
+            for n in range(20):
+                agent, _ = agent_of(c1=n)
+                conversation = Conversation(conversation_id=f"order-{n}")
+                result = await agent.run("Pay.", conversation=conversation)
+                meet()
+                if saves:
+                    await store.save(result)
+                await ask(store.store, result)
+
+    asyncio.run(main())
+
+
+def test_two_processes_that_ask_around_a_save_have_asked_once(shared_url: str) -> None:
+    side_by_side(ask_around_a_save, [(shared_url, False), (shared_url, True)])
+
+    with perdure.open_sync(shared_url) as store:
+        waiting = list(store.approvals.iter(app="pydantic-ai", status="pending"))
+    assert sorted(one.args["amount"] for one in waiting) == list(range(20))
+
+
 def test_arguments_that_are_hidden_from_the_store_still_run() -> None:
     def hide(record: Any) -> Any:
         if isinstance(record, perdure.NewApproval):
@@ -347,3 +482,45 @@ def test_both_functions_are_there_without_await(url: str) -> None:
         results = resume_sync(store, CONVERSATION)
         done = agent.run_sync(conversation=result.conversation, deferred_tool_results=results)
         assert (done.output, paid) == ("paid 12", ["12"])
+
+
+# -- two who resume --------------------------------------------------------------------------
+
+
+def pause(url: str) -> None:
+    async def main() -> None:
+        async with PerdureConversationStore(url) as store:
+            _, _, result = await paused(c1=12, c2=99)
+            await store.save(result)
+            for one in await ask(store.store, result):
+                await store.store.approvals.approve(one.id, by=BOSS)
+
+    asyncio.run(main())
+
+
+def race(url: str, whole: bool) -> list[str]:
+    async def main() -> list[str]:
+        agent, paid = agent_of(c1=12, c2=99)
+        results = None
+        async with PerdureConversationStore(url) as store:
+            conversation = await store.load(CONVERSATION)
+            meet()
+            with suppress(perdure.ApprovalUsedError):
+                results = await resume(store.store, conversation if whole else CONVERSATION)
+            meet()
+            if results is not None:
+                await go_on(agent, conversation, results)
+        return paid
+
+    return asyncio.run(main())
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_of_two_processes_that_resume_one_goes_on_and_the_other_is_told_so(
+    shared_url: str, whole: bool
+) -> None:
+    in_a_process(pause, shared_url)
+
+    paid = side_by_side(race, [(shared_url, whole)] * 2)
+
+    assert sorted(map(len, paid)) == [0, 2]

@@ -10,8 +10,9 @@ import pytest
 pytest.importorskip("strands", reason="needs strands-agents: see .ci/adapters")
 
 from perdure.adapters.strands import PerdureSessionManager, PerdureSessionRepository, PerdureStorage
-from tests.adapters.strands.making import agent, texts
+from tests.adapters.strands.making import agent, message, record, session, texts
 from tests.adapters.writers import eight
+from tests.engines.processes import meet, side_by_side
 
 pytestmark = [
     pytest.mark.filterwarnings("default"),
@@ -98,3 +99,43 @@ async def test_of_eight_processes_on_one_storage_four_are_killed_and_nothing_is_
     for name, numbers in told.items():
         own = [key for key in keys if key.startswith(f"s/{name}/")]
         assert len(numbers) <= len(own) <= len(numbers) + 1
+
+
+NUMBERS = 20
+
+
+def shorten(url: str, mine: int) -> None:
+    """Shorten every other message, and redact those that were shortened before."""
+    repository = PerdureSessionRepository(url)
+    meet()
+    for number in range(mine, 2 * NUMBERS, 2):
+        short = {"role": "user", "content": [{"text": f"short {number}"}]}
+        repository.keep_changed("s", "a", {str(number): short})
+    for number in range(2 * NUMBERS + mine, 4 * NUMBERS, 2):
+        gone = message(number)
+        gone.redact_message = {"role": "user", "content": [{"text": f"gone {number}"}]}
+        repository.update_message("s", "a", gone)
+    repository.close()
+
+
+def test_two_processes_that_shorten_a_conversation_lose_nothing_of_each_other(
+    shared_url: str,
+) -> None:
+    repository = PerdureSessionRepository(shared_url)
+    repository.create_session(session())
+    repository.create_agent("s", record())
+    for number in range(4 * NUMBERS):
+        repository.create_message("s", "a", message(number, f"whole {number}"))
+    for number in range(2 * NUMBERS, 4 * NUMBERS):
+        repository.keep_changed("s", "a", {str(number): message(number, "short").message})
+
+    side_by_side(shorten, [(shared_url, 0), (shared_url, 1)])
+
+    said = texts([one.to_message() for one in repository.list_messages("s", "a")])
+    assert said == [
+        *(f"short {number}" for number in range(2 * NUMBERS)),
+        *(f"gone {number}" for number in range(2 * NUMBERS, 4 * NUMBERS)),
+    ]
+    repository.keep_changed("s", "a", {}, first=30)
+    assert sorted(map(int, repository.changed("s", "a"))) == list(range(30, 2 * NUMBERS))
+    repository.close()

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from google.adk.flows.llm_flows.functions import REQUEST_CONFIRMATION_FUNCTION_CALL_NAME
 from google.adk.sessions.session import Session
 from google.genai import types
 
 from perdure.adapters.adk.encoding import FORMAT, inner, plain_state
+from perdure.adapters.consuming import Used, consumed
 from perdure.adapters.service import async_store
 from perdure.errors import ApprovalPendingError, ConflictError, NotFoundError
-from perdure.records import Approval, Opaque, SessionKey
+from perdure.records import JSON, Approval, Opaque, SessionKey
 from perdure.store import Store, SyncStore
 from perdure.values import decode, encode_bytes
 
@@ -41,7 +42,7 @@ async def ask(
     say, it gives the same approvals, whatever has become of them. ``ttl``: how long there is to
     answer and to resume; None: for ever. The agent that wants to call the tool may not answer.
     """
-    events = paused.events if isinstance(paused, Session) else list(paused)
+    events = _events_of(paused)
     key = SessionKey(app, user, session)
     async with _opened(store) as opened:
         return [await _asked(opened, key, event, call, ttl) for event, call in _waiting(events)]
@@ -87,26 +88,50 @@ async def _asked(
 
 
 async def resume(
-    store: Store | SyncStore | str, *, app: str, user: str, session: str
+    store: Store | SyncStore | str,
+    paused: Session | Iterable[Event] | None = None,
+    *,
+    app: str,
+    user: str,
+    session: str,
+    used: Used = "raise",
 ) -> types.Content:
     """The answers as the message with which ADK goes on: ``run_async(new_message=…)``.
 
     All that wait in the session have to be answered: `ApprovalPendingError` names those that are
     not. Only what is approved, has not expired and was not used before is confirmed, and this
-    uses it: another call does not confirm it again. All else is a no, with the feedback as its
-    hint. Edited arguments are the payload of a confirmation that asked for one; ADK calls a tool
-    with its own arguments only, so without a payload edited arguments are a no. `ConflictError`
-    if nothing waits.
+    uses it: of several who resume one gets the message, the others `ApprovalUsedError`. With
+    ``used="deny"`` what was used before is a no, for a run whose process is dead. All else is a
+    no, with the feedback as its hint. Edited arguments are the payload of a confirmation that
+    asked for one; ADK calls a tool with its own arguments only, so without a payload edited
+    arguments are a no. `ConflictError` if nothing waits.
+
+    ``paused``, the session or its events, says what waits. It is needed where the session is kept
+    by another service: the store does not see there which answers ADK has got.
     """
     key = SessionKey(app, user, session)
     async with _opened(store) as opened:
         approvals = [one async for one in _approvals(opened, key)]
-        calls = await _calls(opened, key, approvals)
-        waiting = [one for one in approvals if one.tool_call_id in calls]
+        if paused is None:
+            args = await _calls(opened, key, approvals)
+        else:
+            args = {call.id: _own_args(call) for _, call in _waiting(_events_of(paused))}
+        waiting = [one for one in approvals if one.tool_call_id in args]
         _check_answered(waiting, key)
         # Oldest first, as they were asked for.
-        parts = [await _response(opened, one, calls) for one in reversed(waiting)]
-    return types.Content(role="user", parts=parts)
+        answers = [_answer(one, args[one.tool_call_id]) for one in reversed(waiting)]
+        usable = [(one.approval, one.args) for one in answers if one.usable]
+        may = await consumed(opened, usable, used=used)
+    return types.Content(role="user", parts=[_response(one, may) for one in answers])
+
+
+def _events_of(paused: Session | Iterable[Event]) -> list[Event]:
+    return paused.events if isinstance(paused, Session) else list(paused)
+
+
+def _own_args(call: types.FunctionCall) -> JSON:
+    told = plain_state(call.args or {})
+    return (told.get("originalFunctionCall") or {}).get("args") or {}
 
 
 def _check_answered(waiting: list[Approval], key: SessionKey) -> None:
@@ -155,22 +180,35 @@ async def _approvals(store: Store, key: SessionKey) -> AsyncIterator[Approval]:
             yield one
 
 
-async def _response(store: Store, approval: Approval, calls: Mapping[str, Any]) -> types.Part:
+class _Answer(NamedTuple):
+    """An approval, the arguments that would run, and whether ADK could run them."""
+
+    approval: Approval
+    wanted: Mapping[str, Any]
+    args: JSON
+    usable: bool
+
+
+def _answer(approval: Approval, own: JSON) -> _Answer:
     told = decode(approval.resume.data if approval.resume else b"{}", f"approval {approval.id!r}")
     wanted = told.get("wanted") or {}
-    response: dict[str, Any] = {"confirmed": False}
     edited = approval.edited_args is not None
-    usable = approval.status == "approved" and (not edited or wanted.get("payload") is not None)
-    args = approval.edited_args if edited else calls[approval.tool_call_id]
-    if usable and await store.approvals.consume(approval.id, args):
-        response["confirmed"] = True
-        payload = approval.edited_args if edited else wanted.get("payload")
+    usable = not edited or wanted.get("payload") is not None
+    return _Answer(approval, wanted, approval.edited_args if edited else own, usable)
+
+
+def _response(answer: _Answer, may: Container[str]) -> types.Part:
+    approval = answer.approval
+    response: dict[str, Any] = {"confirmed": approval.id in may}
+    if response["confirmed"]:
+        edited = approval.edited_args
+        payload = answer.wanted.get("payload") if edited is None else edited
         if payload is not None:
             response["payload"] = payload
     if approval.feedback:
         response["hint"] = approval.feedback
-    answer = types.FunctionResponse(id=told["id"], name=_NAME, response=response)
-    return types.Part(function_response=answer)
+    call = types.FunctionResponse(id=approval.tool_call_id, name=_NAME, response=response)
+    return types.Part(function_response=call)
 
 
 @asynccontextmanager

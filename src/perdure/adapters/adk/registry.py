@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-from weakref import WeakValueDictionary
+from typing import Any, NamedTuple, TypeAlias
+from weakref import WeakSet
 
 from google.adk.cli.service_registry import ServiceRegistry, get_service_registry
 
 from perdure.adapters.adk.artifacts import PerdureArtifactService
 from perdure.adapters.adk.memory import PerdureMemoryService
 from perdure.adapters.adk.sessions import PerdureSessionService
+from perdure.adapters.colours import is_open
 from perdure.opening import open as open_store
 from perdure.store import Store
 
@@ -17,8 +18,19 @@ _PREFIX = "perdure+"
 SCHEMES = ("sqlite", "postgresql", "postgres", "jsonl", "memory")
 #: What ADK tells every service, and ours has no use for.
 _NOT_OURS = ("agents_dir", "per_agent")
-#: Services of one address have one store, for as long as one of them is there.
-_stores: WeakValueDictionary[tuple[str, str], Store] = WeakValueDictionary()
+Key: TypeAlias = tuple[str, str]
+"""An address, and the options that a store was opened with"""
+
+
+class _Shared(NamedTuple):
+    """The one store of an address, and the services that have it and are not closed."""
+
+    store: Store
+    services: WeakSet[Any]
+
+
+#: One that nobody has closed is used again, and closed when the interpreter ends.
+_stores: dict[Key, _Shared] = {}
 
 
 def register(registry: ServiceRegistry | None = None) -> None:
@@ -36,22 +48,41 @@ def register(registry: ServiceRegistry | None = None) -> None:
 
 
 def _of(kind: type[Any]) -> Any:
+    async def close(service: Any) -> None:
+        """Close the store, if no other service of this address has it; idempotent."""
+        await _left(service)
+
+    # The runner of ADK closes no service; its command, or whoever has made one, may.
+    shared = type(kind.__name__, (kind,), {"__doc__": kind.__doc__, "close": close})
+
     def made(uri: str, **options: Any) -> Any:
-        return kind(_store(uri, options))
+        found = _shared(uri, options)
+        service = shared(found.store)
+        found.services.add(service)
+        return service
 
     return made
 
 
-def _store(uri: str, options: dict[str, Any]) -> Store:
+async def _left(service: Any) -> None:
+    for key, found in list(_stores.items()):
+        if service in found.services:
+            found.services.discard(service)
+            if not found.services:
+                del _stores[key]
+                await found.store.close()
+
+
+def _shared(uri: str, options: dict[str, Any]) -> _Shared:
     url = uri.removeprefix(_PREFIX)
     # Addresses of ADK have slashes; this one of ours has none.
     url = "memory:" if url == "memory://" else url
     given = {name: value for name, value in options.items() if name not in _NOT_OURS}
     key = (url, repr(sorted(given.items())))
-    store = _stores.get(key)
-    if store is None:
-        store = _stores[key] = open_store(url, **given)
-    return store
+    found = _stores.get(key)
+    if found is None or not is_open(found.store):
+        found = _stores[key] = _Shared(open_store(url, **given), WeakSet())
+    return found
 
 
 __all__ = ["SCHEMES", "register"]

@@ -90,7 +90,9 @@ class PerdureSessionStore(Service, SessionStore):
     async def append(self, key: Key, entries: Sequence[Entry]) -> None:
         """Store a batch behind what is there: one transaction, the summary with it.
 
-        An entry whose uuid is stored already is skipped; those without one are always new. Calls
+        A batch of more than 10,000 entries is one for each 10,000: if it fails in between, the
+        first of them are stored, and the same batch again adds the rest. An entry whose uuid is
+        stored already is skipped; those without one are always new. Calls
         on one transcript are stored in the order in which they were made.
         """
         at = self.session_key(key)

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from langgraph.types import Command
 
 from perdure.adapters.colours import both
+from perdure.adapters.consuming import Used, consumed_sync
 from perdure.adapters.langgraph.encoding import is_json, where
 from perdure.adapters.langgraph.owning import Owning, url_of
 from perdure.errors import ApprovalPendingError, InvalidError
@@ -86,16 +87,19 @@ def resume(
     user: str = "",
     session: SessionKey | None = None,
     by: str = "",
+    used: Used = "raise",
     answer: Answer | None = None,
 ) -> Command:
     """The ``Command`` to go on with, once everything that the graph waits for is answered.
 
     `ApprovalPendingError` names those that are not answered yet, and uses nothing up. Then what
     was approved is consumed, each once: only what ``consume`` says True for is a yes. What was
-    rejected, cancelled or used before, or came too late, is a no. A node gets True, or the edited
-    arguments, from its interrupt, or False; with ``answer`` what that returns. The middleware
-    gets its decisions, with the feedback of the person. ``app``, ``user`` and ``session`` are
-    those of `ask`, ``by`` who goes on. `InvalidError` if the graph waits for nothing.
+    rejected or cancelled, or came too late, is a no. A node gets True, or the edited arguments,
+    from its interrupt, or False; with ``answer`` what that returns. The middleware gets its
+    decisions, with the feedback of the person. Of several who resume one gets the command, the
+    others `ApprovalUsedError`; with ``used="deny"`` what was used before is a no, for a graph
+    whose process is dead. ``app``, ``user`` and ``session`` are those of `ask`, ``by`` who goes
+    on. `InvalidError` if the graph waits for nothing.
     """
     asked = _asked(waiting, config)
     if not asked:
@@ -104,7 +108,9 @@ def resume(
     with _opened(source) as store:
         found = _requested(store, asked, given)
         _refuse_pending(found)
-        said = [_consumed(store, *one, by) for one in zip(asked, found, strict=True)]
+        calls = [(one, _args(each, one)) for each, one in zip(asked, found, strict=True)]
+        may = consumed_sync(store, calls, by=by, used=used)
+    said = [one.id in may for one in found]
     return Command(resume=_answers(list(zip(asked, found, said, strict=True)), answer))
 
 
@@ -235,13 +241,9 @@ def _refuse_pending(found: Sequence[Approval]) -> None:
         raise ApprovalPendingError(f"nobody has answered yet: {names}", pending[0].id)
 
 
-def _consumed(store: SyncStore, asked: _Asked, one: Approval, by: str) -> bool:
-    """Whether it may go on with it: true once."""
-    if one.status != "approved":
-        return False
-    # What will run: of the call's own arguments the store may have kept a veiled copy (`on_write`).
-    args = asked.args if one.edited_args is None else one.edited_args
-    return store.approvals.consume(one.id, args, by=by)
+def _args(asked: _Asked, one: Approval) -> JSON:
+    """What will run: of the call's own arguments the store may have kept a veiled copy."""
+    return asked.args if one.edited_args is None else one.edited_args
 
 
 def _answers(

@@ -134,11 +134,9 @@ def _calls_of(
     lasting = None if op.ttl is None else timedelta(minutes=op.ttl)
     words = _paths(op, rules) if rules.looks == "words" else ()
     value = dict(op.value)
-    calls = [call("set", namespace, key, value, ttl=lasting, index=words, **rules.whose)]
-    if vectors:
-        data = packed(vectors)
-        calls.append(call("set", beside(namespace), key, data, ttl=lasting, **rules.whose))
-    elif rules.looks == "vectors":
+    own = {"beside": (beside(namespace), packed(vectors))} if vectors else {}
+    calls = [call("set", namespace, key, value, ttl=lasting, index=words, **own, **rules.whose)]
+    if not vectors and rules.looks == "vectors":
         calls.append(call("delete", beside(namespace), key, **rules.whose))
     return calls
 

@@ -180,12 +180,12 @@ def _fetched(ranked: Scored, end: int, rules: Rules) -> Plan:
 
 
 def _scored(ranked: Scored, there: Any) -> Scored:
-    """Those that are there, as they were when the vectors were made."""
+    """Those that are there, as they were when the vectors were made: at the same version."""
     found: Scored = []
     for row, score in ranked:
         one = there.get((_own(row.namespace), row.key))
         # What was put by others since then has none of these vectors.
-        if one is not None and one.updated_at <= row.updated_at:
+        if one is not None and one.version == row.version:
             found.append((one, score))
     return found
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
+from contextlib import suppress
 from typing import Any
 
 from perdure.errors import ClosedError, PerdureError
@@ -66,7 +67,10 @@ class Sweeper:
             except PerdureError as error:
                 # The next time may find the store less busy.
                 _log.warning("items that have expired were not removed: %s", error)
-        if not future.cancelled():
+            except Exception:  # noqa: BLE001 - else nobody would hear of it, and the disk fill up
+                _log.exception("items that have expired were not removed")
+        with suppress(InvalidStateError):
+            # Cancelled.
             future.set_result(None)
 
 

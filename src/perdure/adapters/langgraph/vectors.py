@@ -1,5 +1,7 @@
 """Vectors of items: beside the item, under the same key, in a namespace of their own.
 
+They have the version of the item that they were made of.
+
 No label of LangGraph's has a period, so no namespace of its users is that one.
 """
 

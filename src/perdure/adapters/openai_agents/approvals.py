@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import threading
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from contextvars import copy_context
+from collections.abc import Awaitable, Callable, Container, Mapping, Sequence
 from datetime import timedelta
 from hashlib import sha256
 from pathlib import Path
@@ -14,7 +11,8 @@ from typing import Any, NamedTuple, TypeVar
 
 from agents import RunState
 
-from perdure.adapters.colours import both
+from perdure.adapters.colours import blocking, both
+from perdure.adapters.consuming import Used, consumed
 from perdure.adapters.openai_agents.opened import Opened, url_of
 from perdure.errors import ApprovalPendingError, InvalidError
 from perdure.opening import open as open_store
@@ -92,7 +90,7 @@ async def ask(
 
 def ask_sync(where: Where, paused: Any, **options: Any) -> list[Approval]:
     """The same as `ask`, for who does not await; it may be called where a loop runs."""
-    return _blocking(ask(where, paused, **options))
+    return blocking(ask(where, paused, **options))
 
 
 async def resume(
@@ -101,6 +99,7 @@ async def resume(
     approval: Approval | str,
     *,
     by: str = "",
+    used: Used = "raise",
     context_override: Any = None,
     context_deserializer: Callable[[Mapping[str, Any]], Any] | None = None,
     strict_context: bool = False,
@@ -111,8 +110,10 @@ async def resume(
     that are not answered yet, and uses nothing up. Then what was approved is consumed, with the
     arguments that will run, the edited ones if a person edited them; a call is approved in the
     state only if that was True, so once. All else is a rejection, with the ``feedback`` as what
-    the model is told. ``agent`` is the one that the run began with; the options for the context
-    are those of ``RunState.from_json``.
+    the model is told. Of several who resume one gets the state, the others `ApprovalUsedError`;
+    with ``used="deny"`` what was used before is a rejection, for a run whose process is dead.
+    ``agent`` is the one that the run began with; the options for the context are those of
+    ``RunState.from_json``.
     """
 
     async def resuming(store: Store) -> Any:
@@ -126,8 +127,11 @@ async def resume(
             agent, told, context_override=context_override,
             context_deserializer=context_deserializer, strict_context=strict_context,
         )  # fmt: skip
-        for item in state.get_interruptions():
-            await _apply(store, state, item, answers.get(_call_id(item)), by)
+        asked = [(item, answers.get(_call_id(item))) for item in state.get_interruptions()]
+        calls = [(said, _args(item)) for item, said in asked if said is not None]
+        may = await consumed(store, calls, by=by, used=used)
+        for item, said in asked:
+            _apply(state, item, said, may)
         return state
 
     return await _with(where, resuming)
@@ -135,7 +139,7 @@ async def resume(
 
 def resume_sync(where: Where, agent: Any, approval: Approval | str, **options: Any) -> Any:
     """The same as `resume`, for who does not await; it may be called where a loop runs."""
-    return _blocking(resume(where, agent, approval, **options))
+    return blocking(resume(where, agent, approval, **options))
 
 
 # -- what is asked -----------------------------------------------------------------------------
@@ -213,15 +217,13 @@ async def _answers(store: Store, one: Approval) -> dict[str, Approval]:
     return found
 
 
-async def _apply(store: Store, state: Any, item: Any, answer: Approval | None, by: str) -> None:
-    """Approve a call in the state if it may run, now and once; else reject it."""
+def _apply(state: Any, item: Any, answer: Approval | None, may: Container[str]) -> None:
+    """Approve a call in the state if it is one of those that may run; else reject it."""
     if answer is None:
         state.reject(item, rejection_message="Nobody was asked to approve this.")
     elif answer.status == "rejected":
         state.reject(item, rejection_message=answer.feedback or None)
-    elif answer.status == "approved" and await store.approvals.consume(
-        answer.id, _args(item), by=by
-    ):
+    elif answer.id in may:
         state.approve(item)
     else:
         state.reject(item, rejection_message=_NO.get(answer.status))
@@ -257,25 +259,6 @@ async def _with(where: Where, work: Callable[[Store], Awaitable[T]]) -> T:
     # Opened in the colour that is awaited: a server that does not answer holds up no loop.
     async with open_store(url_of(where)) as store:
         return await work(store)
-
-
-def _blocking(work: Coroutine[Any, Any, T]) -> T:
-    """The result of a coroutine in a loop of its own, in a thread of its own."""
-    done: list[T] = []
-    failed: list[BaseException] = []
-
-    def running() -> None:
-        try:
-            done.append(asyncio.run(work))
-        except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
-            failed.append(error)
-
-    thread = threading.Thread(target=copy_context().run, args=(running,), name="perdure-call")
-    thread.start()
-    thread.join()
-    if failed:
-        raise failed[0]
-    return done[0]
 
 
 __all__ = ["CODEC", "ask", "ask_sync", "resume", "resume_sync"]

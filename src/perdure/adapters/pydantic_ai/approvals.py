@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Container, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
@@ -17,10 +17,11 @@ from pydantic_ai.tools import (
     ToolDenied,
 )
 
-from perdure.adapters.colours import both
+from perdure.adapters.colours import blocking, both
+from perdure.adapters.consuming import Used, consumed
+from perdure.adapters.pydantic_ai.store import PerdureConversationStore
 from perdure.errors import ApprovalPendingError, ConflictError, NotFoundError
 from perdure.opening import open as open_store
-from perdure.opening import open_sync
 from perdure.records import JSON, Approval, Opaque, SessionKey
 from perdure.store import Store, SyncStore
 from perdure.values import Limits, args_text
@@ -44,10 +45,14 @@ Opened: TypeAlias = Store | SyncStore | str
 
 
 class _Waiting(NamedTuple):
-    """An approval of what waits, and the arguments that its tool would run with."""
+    """The answers to a call, one as a rule, and the arguments that the model gave it."""
 
-    approval: Approval
+    approvals: Sequence[Approval]
     args: JSON
+
+    def args_of(self, answer: Approval) -> JSON:
+        """What would run: of the call's own the store may have kept a veiled copy."""
+        return self.args if answer.edited_args is None else answer.edited_args
 
 
 # -- asking --------------------------------------------------------------------------------------
@@ -73,20 +78,49 @@ async def ask(
     """
     session, asked = _questions(paused, app, user, agent, ttl)
     async with _opened(store) as opened:
-        found = opened.approvals.iter(app=app, user=user, thread=session.id)
-        before = _without_session([one async for one in found])
-        return [await _asked(opened, session, question, before) for question in asked]
+        found = await _of_thread(opened, session)
+        known = [one for one in found if one.session is None]
+        for question in asked:
+            # What was asked before the conversation was a session of the store stays so.
+            if not any(_asks(one, question) for one in known):
+                await _requested(opened, session, question)
+        # Two who ask at once, one before the first save and one behind it, have asked twice.
+        found = await _of_thread(opened, session)
+        of_calls = [[one for one in found if _asks(one, question)] for question in asked]
+        return [(await _settled(opened, some))[0] for some in of_calls]
 
 
-async def _asked(
-    store: Store, session: SessionKey, question: dict[str, Any], before: Mapping[str, Approval]
-) -> Approval:
-    if (known := before.get(question["tool_call_id"])) and _asks(known, question):
-        return known
+async def _of_thread(store: Store, session: SessionKey) -> list[Approval]:
+    """All that was asked in a conversation, oldest first."""
+    found = store.approvals.iter(app=session.app, user=session.user, thread=session.id)
+    return [one async for one in found][::-1]
+
+
+async def _requested(store: Store, session: SessionKey, question: dict[str, Any]) -> Approval:
     try:
         return await store.approvals.request(session=session, **question)
     except NotFoundError:
         return await store.approvals.request(**{**question, **_by_thread(session)})
+
+
+async def _settled(store: Store, found: Sequence[Approval]) -> list[Approval]:
+    """Those that count of a call: one, unless somebody has answered it twice.
+
+    What is asked a second time and waits still is taken back: the one with the session, if none
+    is answered. All who come upon both choose the same.
+    """
+    while True:
+        left = [one for one in found if one.status != "cancelled"]
+        live = sorted(left or found[:1], key=lambda one: (one.session is not None, one.id))
+        kept = [one for one in live if one.status != "pending"] or live[:1]
+        spare = [one for one in live if one not in kept]
+        if not spare:
+            return kept
+        for one in spare:
+            with suppress(ConflictError):
+                await store.approvals.cancel(one.id, feedback=f"The same as {kept[0].id}.")
+        again = [await store.approvals.find(one.id) for one in live]
+        found = [one for one in again if one is not None]
 
 
 def ask_sync(
@@ -98,34 +132,15 @@ def ask_sync(
     agent: str = "",
     ttl: timedelta | None = _HALF_AN_HOUR,
 ) -> list[Approval]:
-    """The same as `ask`, for ``run_sync``."""
-    session, asked = _questions(paused, app, user, agent, ttl)
-    with _opened_sync(store) as opened:
-        found = opened.approvals.iter(app=app, user=user, thread=session.id)
-        before = _without_session(list(found))
-        return [_asked_sync(opened, session, question, before) for question in asked]
-
-
-def _asked_sync(
-    store: SyncStore, session: SessionKey, question: dict[str, Any], before: Mapping[str, Approval]
-) -> Approval:
-    if (known := before.get(question["tool_call_id"])) and _asks(known, question):
-        return known
-    try:
-        return store.approvals.request(session=session, **question)
-    except NotFoundError:
-        return store.approvals.request(**{**question, **_by_thread(session)})
-
-
-def _without_session(found: Sequence[Approval]) -> dict[str, Approval]:
-    """What was asked before the conversation was a session of the store, by its call."""
-    return {one.tool_call_id: one for one in found if one.session is None}
+    """The same as `ask`, for ``run_sync``; it may be called where a loop runs."""
+    return blocking(ask(store, paused, app=app, user=user, agent=agent, ttl=ttl))
 
 
 def _asks(approval: Approval, question: Mapping[str, Any]) -> bool:
-    """Whether the approval is of that call: its tool, its kind and its arguments."""
-    asked = question["kind"], question["tool_name"], _digest(question["args"])
-    return (approval.kind, approval.tool_name, approval.args_sha256) == asked
+    """Whether the approval is of that call: its id, its kind, its tool and its arguments."""
+    names = "tool_call_id", "kind", "tool_name"
+    same = all(getattr(approval, name) == question[name] for name in names)
+    return same and approval.args_sha256 == _digest(question["args"])
 
 
 def _digest(args: JSON) -> str:
@@ -175,25 +190,27 @@ async def resume(
     *,
     app: str = _APP,
     user: str = "",
+    used: Used = "raise",
 ) -> DeferredToolResults:
     """The answers as pydantic-ai takes them: ``agent.run(…, deferred_tool_results=…)``.
 
-    ``conversation`` is what waits, or its id; of an id it is the run that asked last. All calls of
-    it have to be answered: `ApprovalPendingError` names those that are not. Only what is approved,
-    has not expired and was not used before is approved here, and this uses it: another call does
-    not approve it again. All else is a denial, with the feedback as its message. Edited arguments
+    ``conversation`` is what waits, or its id; of an id it is what a `PerdureConversationStore` has
+    of it in this store, or what was kept when it was asked. All calls of it have to be answered:
+    `ApprovalPendingError` names those that are not. Only what is approved, has not expired and was
+    not used before is approved here, and this uses it: of several who resume one gets the results,
+    the others `ApprovalUsedError`. With ``used="deny"`` what was used before is a denial, for a run
+    whose process is dead. All else is a denial, with the feedback as its message. Edited arguments
     take the place of the model's; edited into what is no JSON object, it is a denial.
-    `ConflictError` if nothing waits, or if a call of the conversation was asked about with another
-    tool or other arguments, or not at all.
+    `ConflictError` if nothing waits, if a call of the conversation was asked about with another
+    tool or other arguments, or not at all, or if the conversation of an id is kept elsewhere.
     """
     async with _opened(store) as opened:
-        found = opened.approvals.iter(app=app, user=user, thread=_id_of(conversation))
-        waiting = _waiting([one async for one in found], conversation)
-        used = [
-            one.status == "approved" and await opened.approvals.consume(one.id, args)
-            for one, args in waiting
-        ]
-    return _results(waiting, used)
+        if isinstance(conversation, str):
+            conversation = await _kept(opened, conversation, app, user)
+        waiting = await _waiting(opened, conversation, app, user)
+        calls = [(one, each.args_of(one)) for each in waiting for one in each.approvals]
+        may = await consumed(opened, calls, used=used)
+    return _results(waiting, may)
 
 
 def resume_sync(
@@ -202,16 +219,27 @@ def resume_sync(
     *,
     app: str = _APP,
     user: str = "",
+    used: Used = "raise",
 ) -> DeferredToolResults:
-    """The same as `resume`, for ``run_sync``."""
-    with _opened_sync(store) as opened:
-        found = opened.approvals.iter(app=app, user=user, thread=_id_of(conversation))
-        waiting = _waiting(list(found), conversation)
-        used = [
-            one.status == "approved" and opened.approvals.consume(one.id, args)
-            for one, args in waiting
-        ]
-    return _results(waiting, used)
+    """The same as `resume`, for ``run_sync``; it may be called where a loop runs."""
+    return blocking(resume(store, conversation, app=app, user=user, used=used))
+
+
+async def _kept(store: Store, conversation_id: str, app: str, user: str) -> Conversation:
+    """The conversation of an id, with the calls that are to be compared with what was approved."""
+    conversations = PerdureConversationStore(store, app=app, user=user)
+    saved = await conversations.read_record(conversation_id)
+    if saved is not None and saved.deferred_tool_requests is not None:
+        return Conversation(
+            conversation_id=conversation_id, deferred_tool_requests=saved.deferred_tool_requests
+        )
+    kept = await paused_conversation(store, conversation_id, app=app, user=user)
+    if kept is None:
+        raise ConflictError(
+            f"no tool call of {conversation_id!r} waits for an answer in what is kept here of it: "
+            "if the conversation is kept elsewhere resume with the conversation itself"
+        )
+    return kept
 
 
 async def paused_conversation(
@@ -228,48 +256,33 @@ async def paused_conversation(
     return None
 
 
-def _id_of(conversation: Conversation | str) -> str:
-    return conversation if isinstance(conversation, str) else conversation.conversation_id
-
-
-def _waiting(found: Sequence[Approval], conversation: Conversation | str) -> list[_Waiting]:
-    """The approvals of what waits, in the order in which they were asked for."""
-    of_calls = [one for one in reversed(found) if one.tool_call_id]
-    if isinstance(conversation, Conversation):
-        waiting = _of_conversation(of_calls, conversation)
-    else:
-        last = [one for one in of_calls if one.run_id == of_calls[-1].run_id]
-        waiting = [_Waiting(one, one.approved_args) for one in last]
-    if not waiting:
-        raise ConflictError(f"no tool call of {_id_of(conversation)!r} waits for an answer")
-    pending = [one for one, _ in waiting if one.status == "pending"]
-    if pending:
-        named = ", ".join(f"{one.id} ({one.tool_name})" for one in pending)
-        raise ApprovalPendingError(f"nobody has answered yet: {named}", pending[0].id)
-    return waiting
-
-
-def _of_conversation(found: Sequence[Approval], conversation: Conversation) -> list[_Waiting]:
-    """The approvals of the calls as they stand in the conversation: a yes is to all of a call."""
+async def _waiting(store: Store, conversation: Conversation, app: str, user: str) -> list[_Waiting]:
+    """The calls as they stand in the conversation, in their order: a yes is to all of a call."""
     requests = conversation.deferred_tool_requests or DeferredToolRequests()
-    calls = (*requests.approvals, *requests.calls)
-    asked = {call.tool_call_id: _question(call, requests) for call in calls}
-    waiting = [
-        _Waiting(one, question["args"] if one.edited_args is None else one.edited_args)
-        for one in found
-        if (question := asked.get(one.tool_call_id)) and _asks(one, question)
-    ]
-    missing = asked.keys() - {one.tool_call_id for one, _ in waiting}
+    asked = [_question(call, requests) for call in (*requests.approvals, *requests.calls)]
+    if not asked:
+        raise ConflictError(f"no tool call of {conversation.conversation_id!r} waits for an answer")
+    found = await _of_thread(store, SessionKey(app, user, conversation.conversation_id))
+    of_calls = [[one for one in found if _asks(one, question)] for question in asked]
+    missing = [one["tool_call_id"] for one, some in zip(asked, of_calls, strict=True) if not some]
     if missing:
         raise ConflictError(
             f"nobody was asked about {sorted(missing)} with these arguments: call ask first"
         )
-    return waiting
+    settled = [await _settled(store, some) for some in of_calls]
+    pending = [one for some in settled for one in some if one.status == "pending"]
+    if pending:
+        named = ", ".join(f"{one.id} ({one.tool_name})" for one in pending)
+        raise ApprovalPendingError(f"nobody has answered yet: {named}", pending[0].id)
+    return [_Waiting(some, one["args"]) for one, some in zip(asked, settled, strict=True)]
 
 
-def _results(waiting: Sequence[_Waiting], used: Sequence[bool]) -> DeferredToolResults:
+def _results(waiting: Sequence[_Waiting], used: Container[str]) -> DeferredToolResults:
     results = DeferredToolResults()
-    for (one, _), may in zip(waiting, used, strict=True):
+    for each in waiting:
+        may = all(one.id in used for one in each.approvals)
+        # Of two answers to one call the no counts.
+        one = min(each.approvals, key=lambda one: one.id in used)
         if one.resolved_by:
             results.answered_by[one.tool_call_id] = one.resolved_by
         if one.kind == "tool":
@@ -306,15 +319,6 @@ async def _opened(store: Opened) -> AsyncIterator[Store]:
             yield opened
     else:
         yield both(store)[1]
-
-
-@contextmanager
-def _opened_sync(store: Opened) -> Iterator[SyncStore]:
-    if isinstance(store, str):
-        with open_sync(store) as opened:
-            yield opened
-    else:
-        yield both(store)[0]
 
 
 __all__ = ["ask", "ask_sync", "paused_conversation", "resume", "resume_sync"]

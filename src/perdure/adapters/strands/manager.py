@@ -133,10 +133,9 @@ class PerdureSessionManager(RepositorySessionManager):
                 changed[str(record.message_id)] = record.to_message()
                 known[record.message_id] = text
         if changed:
-            there = self._repository.changed(self.session_id, agent.agent_id)
-            numbers = {str(record.message_id) for record in held}
-            kept = {number: one for number, one in there.items() if number in numbers}
-            self._repository.keep_changed(self.session_id, agent.agent_id, kept | changed)
+            # What lies before the first is gone from the agent's view.
+            first = min(record.message_id for record in held)
+            self._repository.keep_changed(self.session_id, agent.agent_id, changed, first=first)
 
 
 def _text(record: SessionMessage) -> str:

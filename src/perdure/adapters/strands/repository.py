@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -186,17 +186,17 @@ class PerdureSessionRepository(SessionRepository):
             if self._store.events.find(key, at) is None:
                 at = self._foreign(session_id, agent_id, number)
             name = _name("changed", agent_id)
-            changed = dict(self._get(session_id, name) or {})
-            short = changed.pop(str(number), None)
 
             def put(content: Any) -> None:
+                changed, version = self._versioned(key, name)
+                short = changed.pop(str(number), None)
                 # Both or neither: what was shortened of the message hides what it says now.
                 with self._store.turn() as turn:
                     turn.events.redact(key, at, content)
                     if short is not None:
-                        turn.state.set(key, {name: changed})
+                        turn.state.set(key, {name: changed}, expected_versions={name: version})
 
-            stored(put, session_message.to_message())
+            _again(lambda: stored(put, session_message.to_message()))
 
     def _foreign(self, session_id: str, agent_id: str, number: int) -> str:
         """The event behind a message that another framework wrote."""
@@ -244,9 +244,31 @@ class PerdureSessionRepository(SessionRepository):
         told = self._get(session_id, _name("changed", agent_id))
         return dict(found(told or {}))
 
-    def keep_changed(self, session_id: str, agent_id: str, changed: Mapping[str, Any]) -> None:
-        """Store them: they come back with the agent, and the events stay what they were."""
-        self._put(session_id, _name("changed", agent_id), dict(changed))
+    def keep_changed(
+        self, session_id: str, agent_id: str, changed: Mapping[str, Any], *, first: int = 0
+    ) -> None:
+        """Store them: they come back with the agent, and the events stay what they were.
+
+        What another process has kept of other messages stays, from the number ``first`` on.
+        """
+        key, name = self.key(session_id), _name("changed", agent_id)
+
+        def put() -> None:
+            there, version = self._versioned(key, name)
+            left = {number: one for number, one in found(there).items() if int(number) >= first}
+            expected = {name: version}
+            stored(
+                lambda told: self._store.state.set(key, {name: told}, expected_versions=expected),
+                {**left, **changed},
+            )
+
+        with _told(f"Session {session_id} does not exist"):
+            _again(put)
+
+    def _versioned(self, key: SessionKey, name: str) -> tuple[dict[str, Any], int]:
+        """A mapping in the session's state, with the version that a write of it has to name."""
+        entry = self._store.state.find(key, name)
+        return (dict(entry.value), entry.version) if entry else ({}, 0)
 
     # -- graphs and swarms -------------------------------------------------------------------
 
@@ -295,6 +317,15 @@ class PerdureSessionRepository(SessionRepository):
 
 def _name(kind: str, id: str) -> str:
     return f"{_STRANDS}:{kind}:{id}"
+
+
+def _again(put: Callable[[], None]) -> None:
+    """Read and write until nobody else has written in between."""
+    while True:
+        try:
+            return put()
+        except ConflictError:
+            continue
 
 
 def _check_number(number: Any) -> int:

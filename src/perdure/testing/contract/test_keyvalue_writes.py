@@ -122,6 +122,52 @@ async def test_an_expected_version_that_is_none_is_refused(store: Store, version
         await store.kv.set("values", "k", 1, expected_version=version)
 
 
+# -- one beside another ----------------------------------------------------------------------
+
+
+async def test_what_is_written_beside_a_value_has_its_version_and_its_end(
+    store: Store, clock: FixedClock
+) -> None:
+    first = await store.kv.set("docs", "k", "cat", ttl=MINUTE, beside=(("made", "docs"), b"\x01"))
+    made = await store.kv.get(("made", "docs"), "k")
+    assert (made.value, made.version, made.expires_at) == (b"\x01", first.version, first.expires_at)
+
+    await store.kv.set("docs", "k", "dog")
+    assert (await store.kv.get("docs", "k")).version != made.version
+
+    for end in (timedelta(0), MINUTE):
+        clock.advance(end)
+        third = await store.kv.set(
+            "docs", "k", "cow", ttl=MINUTE, beside=(("made", "docs"), {"n": 3})
+        )
+        made = await store.kv.get(("made", "docs"), "k")
+        assert (made.value, made.version, made.created_at) == (
+            {"n": 3}, third.version, third.created_at,
+        )  # fmt: skip
+
+
+async def test_a_write_that_is_refused_writes_nothing_beside_it(store: Store, dump: Dump) -> None:
+    await store.kv.set("docs", "k", "cat")
+    before = await dump()
+
+    with pytest.raises(ConflictError):
+        await store.kv.set("docs", "k", "dog", expected_version=0, beside=("made", 1))
+    wrong: Any
+    for wrong in ("made", ("made",), ("docs", 1), ((), 1), ("made", {1}), 7):
+        with pytest.raises(InvalidError):
+            await store.kv.set("docs", "k", "dog", beside=wrong)
+
+    assert await dump() == before
+
+
+async def test_a_value_that_was_searched_is_not_found_by_what_stands_over_it(store: Store) -> None:
+    await store.kv.set("made", "k", {"text": "a zebra"}, index=["$"])
+    await store.kv.set("docs", "k", "cat", beside=("made", {"text": "a horse"}))
+
+    assert await store.kv.search("zebra") == []
+    assert (await store.kv.get("made", "k")).value == {"text": "a horse"}
+
+
 # -- several ---------------------------------------------------------------------------------
 
 
