@@ -83,18 +83,21 @@ def test_every_list_of_a_growing_channel_is_the_callers_own(saver: PerdureSaver)
     found = _told(saver, lists)
     assert found == lists
 
-    for one in found[1:]:
-        one[0]["a"] = "changed"
-        one[0]["b"][0]["c"].append("changed")
-        assert found.count(one) == 1
-        del one[:]
+    for size in range(1, 20):
+        found[size][0]["a"] = "changed"
+        found[size][0]["b"][0]["c"].append("changed")
+        found[size].append("changed")
+        assert found[size + 1 :] == lists[size + 1 :]
     assert [one.checkpoint["channel_values"]["messages"] for one in saver.list(config("t"))] == (
         lists[::-1]
     )
 
 
 def test_what_a_reader_changes_no_other_reader_sees(saver: PerdureSaver) -> None:
-    lists = [[_message(number) for number in range(size)] for size in range(1, 6)]
+    parts = [{"type": "text", "text": "hi"}]
+    lists = [
+        [_message(number) | {"parts": parts} for number in range(size)] for size in range(1, 6)
+    ]
     for size, messages in enumerate(lists, 1):
         put(saver, "t", {"messages": messages}, id=f"{size:05}")
         for _ in range(3):
@@ -102,6 +105,7 @@ def test_what_a_reader_changes_no_other_reader_sees(saver: PerdureSaver) -> None
             assert found == messages
 
             found[0]["content"] = "changed"
+            found[0]["parts"][0]["text"] = "changed"
             found.append("changed")
 
 
@@ -201,7 +205,12 @@ def test_bytes_behind_a_list_are_no_items_of_the_next_one(saver: PerdureSaver) -
     first, second = _packed(["a", "b"]), _packed(["a", "b", "c", "d"])
     odd = [first + _packed("c"), second, first, second, first + _packed("c"), second[:-1]]
 
-    for datas in (odd[:3], odd[1:5], [first + _packed("c")] * 3 + odd):
+    # Three items, and a fourth one behind them.
+    third = b"\x93" + second[1:]
+    for datas in (
+        odd[:3], odd[1:5], [odd[0]] * 3 + odd, [odd[0], odd[0], third, third],
+        [third, third, second],
+    ):  # fmt: skip
         grown = Grown()
         for data in datas:
             found = grown.look(data)

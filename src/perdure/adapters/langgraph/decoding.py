@@ -21,8 +21,8 @@ from perdure.operation import Cache
 from perdure.records import Opaque
 
 _CODEC = "msgpack"
-#: How many bytes a decoded list takes for each of its own, roughly.
-_WEIGHT = 3
+#: How many bytes are kept for each of a list, roughly: its own ones, twice, and its items.
+_WEIGHT = 4
 _HOLDERS = frozenset({dict, list})
 #: The bytes before the number of a list's items, by how many bytes that number has.
 _SHORT, _MIDDLE, _LONG = 0x90, 0xDC, 0xDD
