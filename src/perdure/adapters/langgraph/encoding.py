@@ -12,7 +12,9 @@ from langgraph.checkpoint.base import (
 )
 
 from perdure import records
-from perdure.errors import CorruptError, InvalidError
+from perdure.adapters.langgraph.decoding import recalled, typed, unpacked
+from perdure.errors import InvalidError
+from perdure.operation import Cache
 from perdure.records import JSON, NewWrite, Opaque
 from perdure.values import encode
 
@@ -22,6 +24,10 @@ Config = Mapping[str, Any]
 COUNTERS = "counters_since_delta_snapshot"
 #: Of encrypted metadata these stay readable: they say nothing of what the graph works on.
 CLEAR = ("source", "step", "run_id", COUNTERS)
+#: How errors speak of what they are about.
+_CHECKPOINT = "checkpoint {0.id!r} of thread {0.lineage!r}"
+_CHANNEL = "channel {0!r} of checkpoint {1.id!r} of thread {1.lineage!r}"
+_WRITE = "a write of task {0.task!r}"
 #: A value of metadata that is larger cannot be asked for by the store.
 _LARGEST = 2**16
 
@@ -61,13 +67,6 @@ def packed(serde: Any, value: Any) -> Opaque:
     """A value as the serializer writes it."""
     kind, data = serde.dumps_typed(value)
     return Opaque(kind, bytes(data))
-
-
-def unpacked(serde: Any, value: Any, what: str) -> Any:
-    """The value again; `CorruptError` if no serializer has written it."""
-    if not isinstance(value, Opaque):
-        raise CorruptError(f"{what} was not put by LangGraph: it is JSON")
-    return serde.loads_typed((value.codec, value.data))
 
 
 def put_arguments(
@@ -129,12 +128,11 @@ def writes_of(serde: Any, writes: Sequence[tuple[str, Any]]) -> list[NewWrite]:
 
 
 def tuple_of(serde: Any, found: records.CheckpointTuple) -> CheckpointTuple:
-    """What LangGraph gets."""
+    """What LangGraph gets, but that the values of the channels are still packed."""
     key, parent = found.key, found.checkpoint.parent
-    what = f"checkpoint {key.id!r} of thread {key.lineage!r}"
-    body, metadata = unpacked(serde, found.checkpoint.payload, what)
+    body, metadata = unpacked(serde, found.checkpoint.payload, _CHECKPOINT, key)
     body["channel_values"] = {
-        channel: unpacked(serde, value, f"channel {channel!r} of {what}")
+        channel: typed(value, _CHANNEL, channel, key)
         for channel, value in found.checkpoint.values.items()
     }
     return CheckpointTuple(
@@ -146,10 +144,19 @@ def tuple_of(serde: Any, found: records.CheckpointTuple) -> CheckpointTuple:
     )
 
 
+def fill(serde: Any, memory: Cache, one: CheckpointTuple) -> CheckpointTuple:
+    """The same with the values of the channels."""
+    configurable = one.config["configurable"]
+    lineage, namespace = configurable["thread_id"], configurable["checkpoint_ns"]
+    values = one.checkpoint["channel_values"]
+    for channel, value in values.items():
+        values[channel] = recalled(serde, memory, (lineage, namespace, channel), value)
+    return one
+
+
 def pending(serde: Any, write: records.CheckpointWrite) -> tuple[str, str, Any]:
     """A write as LangGraph has it."""
-    value = unpacked(serde, write.value, f"a write of task {write.task!r}")
-    return write.task, write.channel, value
+    return write.task, write.channel, unpacked(serde, write.value, _WRITE, write)
 
 
-__all__ = ["Where", "config_of", "put_arguments", "tuple_of", "where", "writes_of"]
+__all__ = ["Where", "config_of", "fill", "put_arguments", "tuple_of", "where", "writes_of"]

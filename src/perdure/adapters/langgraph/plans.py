@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Generator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from perdure.adapters.langgraph.decoding import unpacked
 from perdure.adapters.langgraph.encoding import (
     COUNTERS,
     Config,
     is_json,
     pending,
     tuple_of,
-    unpacked,
     where,
 )
 from perdure.errors import InvalidError, NotFoundError
@@ -37,7 +37,7 @@ class Call(NamedTuple):
 class Found(NamedTuple):
     """Some of what the caller asked for."""
 
-    items: Sequence[Any]
+    items: list[Any]
 
 
 Plan = Generator[Call | Found, Any, Any]
@@ -64,7 +64,7 @@ class Asked(NamedTuple):
 
 
 def listed(asked: Asked, serde: Any) -> Plan:
-    """The checkpoints that were asked for, newest first, as LangGraph has them."""
+    """The checkpoints that were asked for, newest first; values are as they are stored."""
     left = asked.limit
     query = _query(asked)
     if query is None:
@@ -74,25 +74,27 @@ def listed(asked: Asked, serde: Any) -> Plan:
     step = next(pages, None)
     while step is not None and (left is None or left > 0):
         if isinstance(step, Call):
-            try:
-                result = yield step
-            except NotFoundError as error:
-                step = _answer(pages, None, error)
-            else:
-                step = _answer(pages, result)
+            step = yield from _answered(pages, step)
             continue
-        found = [tuple_of(serde, item) for item in step.items]
-        found = [one for one in found if matches(one.metadata, rest)][:left]
+        some = [tuple_of(serde, item) for item in step.items if _behind(asked, item.key.id)]
+        # Whoever brought it may hold on to it. While values are decoded the garbage collector
+        # goes through all that is there, again and again.
+        step.items.clear()
+        found = [one for one in some if matches(one.metadata, rest)][:left]
         if left is not None:
             left -= len(found)
         yield Found(found)
         step = next(pages, None)
 
 
-def _answer(pages: Plan, result: Any, error: Exception | None = None) -> Any:
-    """The next step of one who is told what came of the last one; None at the end."""
+def _answered(pages: Plan, step: Call) -> Plan:
+    """The next step of one who is told what comes of this one; None at the end."""
     try:
-        return pages.send(result) if error is None else pages.throw(error)
+        try:
+            result = yield step
+        except NotFoundError as error:
+            return pages.throw(error)
+        return pages.send(result)
     except StopIteration:
         return None
 
@@ -156,7 +158,7 @@ def _pages(asked: Asked, query: Mapping[str, Any]) -> Plan:
             # LangGraph compares ids: the one that is named need not be there.
             known = None
             continue
-        yield Found([item for item in page.items if _behind(asked, item.key.id)])
+        yield Found(page.items)
         cursor = page.next_cursor
         if cursor is None:
             return
@@ -198,6 +200,9 @@ def _told_apart(value: Any) -> Any:
 # -- channels that are kept as what was written to them --------------------------------------
 
 
+_SEED = "channel {0!r} of checkpoint {1.id!r}"
+
+
 def history(config: Config, channels: Sequence[str], order: str, serde: Any) -> Plan:
     """For each channel what was written before the checkpoint, and the value that began with."""
     writes: dict[str, list[Any]] = {channel: [] for channel in channels}
@@ -216,8 +221,8 @@ def history(config: Config, channels: Sequence[str], order: str, serde: Any) -> 
             if write.channel in open_:
                 writes[write.channel].append(pending(serde, write))
         for channel in open_ & found.checkpoint.values.keys():
-            what = f"channel {channel!r} of checkpoint {found.key.id!r}"
-            seeds[channel] = unpacked(serde, found.checkpoint.values[channel], what)
+            value = found.checkpoint.values[channel]
+            seeds[channel] = unpacked(serde, value, _SEED, channel, found.key)
             open_.discard(channel)
         key = found.checkpoint.parent
     return {

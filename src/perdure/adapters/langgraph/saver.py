@@ -9,11 +9,13 @@ from typing import Any
 from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
+from perdure import records
 from perdure.adapters.langgraph import plans
 from perdure.adapters.langgraph.encoding import (
     CLEAR,
     Config,
     config_of,
+    fill,
     put_arguments,
     tuple_of,
     where,
@@ -22,6 +24,7 @@ from perdure.adapters.langgraph.encoding import (
 from perdure.adapters.langgraph.owning import Owning
 from perdure.adapters.langgraph.plans import Asked, Call, Found, Plan, call
 from perdure.errors import InvalidError, NotFoundError
+from perdure.operation import Cache
 from perdure.records import Lineage, Page
 from perdure.store import Store, SyncStore
 
@@ -69,6 +72,7 @@ class PerdureSaver(Owning, BaseCheckpointSaver):
         self._order = order
         self._fenced = fenced
         self._owner = owner
+        self._memory = Cache.of_looks()
 
     # -- putting -----------------------------------------------------------------------------
 
@@ -156,13 +160,17 @@ class PerdureSaver(Owning, BaseCheckpointSaver):
         """The checkpoint of the config; without an id the latest; None if there is none."""
         args, options = self._asked_for(config)
         found = self._sync.checkpoints.find_tuple(*args, **options)
-        return None if found is None else tuple_of(self.serde, found)
+        return None if found is None else self._whole(found)
 
     async def aget_tuple(self, config: Config) -> CheckpointTuple | None:
         """The same, awaited."""
         args, options = self._asked_for(config)
         found = await self._async.checkpoints.find_tuple(*args, **options)
-        return None if found is None else tuple_of(self.serde, found)
+        return None if found is None else self._whole(found)
+
+    def _whole(self, found: records.CheckpointTuple) -> CheckpointTuple:
+        serde = self.serde
+        return fill(serde, self._memory, tuple_of(serde, found))
 
     def _asked_for(self, config: Config) -> tuple[tuple[Any, ...], dict[str, Any]]:
         at = where(config)
@@ -181,11 +189,12 @@ class PerdureSaver(Owning, BaseCheckpointSaver):
         ``filter``: those whose metadata has an equal value under each key; keys as they are, True
         is not 1, and a missing key has no value, not even None.
         """
+        memory = Cache.of_looks()
         steps = plans.listed(self._asked(config, filter, before, limit), self.serde)
         step = next(steps, None)
         while step is not None:
             if isinstance(step, Found):
-                yield from step.items
+                yield from self._filled(step, memory)
                 step = next(steps, None)
             else:
                 step = _told(steps, self._outcome(step))
@@ -199,15 +208,22 @@ class PerdureSaver(Owning, BaseCheckpointSaver):
         limit: int | None = None,
     ) -> AsyncIterator[CheckpointTuple]:
         """The same, awaited."""
+        memory = Cache.of_looks()
         steps = plans.listed(self._asked(config, filter, before, limit), self.serde)
         step = next(steps, None)
         while step is not None:
             if isinstance(step, Found):
-                for item in step.items:
+                for item in self._filled(step, memory):
                     yield item
                 step = next(steps, None)
             else:
                 step = _told(steps, await self._aoutcome(step))
+
+    def _filled(self, found: Found, memory: Cache) -> Sequence[CheckpointTuple]:
+        # From the oldest on: so lists grow.
+        for one in reversed(found.items):
+            fill(self.serde, memory, one)
+        return found.items
 
     def _asked(
         self,
