@@ -94,6 +94,19 @@ async def test_a_write_whose_task_is_cancelled_has_ended_when_the_task_has(
     assert after == done[call]
 
 
+async def test_the_first_write_of_a_session_is_made_whole_though_its_task_is_cancelled(
+    session: Any,
+) -> None:
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.0001):
+            for number in range(1_000_000):
+                await session.add_items(numbered(number + 1)[-1:])
+
+    found = texts(await session.get_items())
+    assert found
+    assert found == texts(numbered(len(found)))
+
+
 async def test_who_is_cancelled_before_the_write_has_begun_writes_nothing(session: Any) -> None:
     task = asyncio.create_task(session.add_items([user("never")]))
     task.cancel()
