@@ -78,7 +78,10 @@ class TrpcSql(TrpcPeer):
 
 
 class TrpcPostgres(TrpcPeer):
-    """The same on PostgreSQL, awaited: through SQLAlchemy and asyncpg."""
+    """The same on PostgreSQL, awaited: through SQLAlchemy and asyncpg.
+
+    With ``expire_on_commit`` off: as shipped, its `get_session` fails there with MissingGreenlet.
+    """
 
     def __init__(self, _folder: Path) -> None:
         self._url = fresh_url()
@@ -86,7 +89,9 @@ class TrpcPostgres(TrpcPeer):
         self.failures = (load("sqlalchemy.exc", "sqlalchemy").OperationalError,)
         url = self._url.replace("postgresql://", "postgresql+asyncpg://")
         super().__init__(
-            module.SqlSessionService(db_url=url, is_async=True, pool_size=16, max_overflow=0)
+            module.SqlSessionService(
+                db_url=url, is_async=True, pool_size=16, max_overflow=0, expire_on_commit=False
+            )
         )
 
     async def _durability(self) -> str:
