@@ -9,6 +9,7 @@ from typing import Any
 from uuid import uuid4
 
 from bench.peers import durability, load
+from bench.peers.postgres import durability_of, fresh_url
 from bench.workload import id_of, message_of
 
 
@@ -50,16 +51,16 @@ class OpenAISQLite:
 
 
 class OpenAIAlchemy:
-    """One SQLAlchemySession object a session, all on one engine: SQLite's, or PostgreSQL's."""
+    """One SQLAlchemySession object a session, all on one engine: that of a file."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, **options: Any) -> None:
         module = load("agents.extensions.memory.sqlalchemy_session", "openai-agents")
         engines = load("sqlalchemy.ext.asyncio", "sqlalchemy[asyncio]")
         self.failures: tuple[type[Exception], ...] = (
             load("sqlalchemy.exc", "sqlalchemy").OperationalError,
         )
         self._session = module.SQLAlchemySession
-        self._engine = engines.create_async_engine(url)
+        self._engine = engines.create_async_engine(url, **options)
         self._sessions: list[Any] = []
 
     @classmethod
@@ -70,6 +71,9 @@ class OpenAIAlchemy:
     async def start(self, sessions: int) -> str:
         self._sessions = [self._new(id_of(number)) for number in range(sessions)]
         await self._sessions[0].get_items()
+        return await self._durability()
+
+    async def _durability(self) -> str:
         async with self._engine.connect() as connection:
             journal = (await connection.exec_driver_sql("PRAGMA journal_mode")).scalar()
             synchronous = (await connection.exec_driver_sql("PRAGMA synchronous")).scalar()
@@ -90,3 +94,15 @@ class OpenAIAlchemy:
 
     async def stop(self) -> None:
         await self._engine.dispose()
+
+
+class OpenAIAlchemyPostgres(OpenAIAlchemy):
+    """The same in a database of PostgreSQL, through asyncpg."""
+
+    def __init__(self, _folder: Path) -> None:
+        self._url = fresh_url()
+        url = self._url.replace("postgresql://", "postgresql+asyncpg://")
+        super().__init__(url, pool_size=16, max_overflow=0)
+
+    async def _durability(self) -> str:
+        return await asyncio.to_thread(durability_of, self._url)

@@ -8,6 +8,7 @@ from typing import Any
 
 from bench.peers import durability, load
 from bench.peers.ours import settings_of
+from bench.peers.postgres import durability_of, fresh_url
 from bench.workload import APP, delta_of, id_of, text_of, user_of
 
 _PACKAGE = "trpc-agent-py"
@@ -74,6 +75,27 @@ class TrpcSql(TrpcPeer):
             journal = session.execute(text("PRAGMA journal_mode")).scalar()
             synchronous = session.execute(text("PRAGMA synchronous")).scalar()
         return durability(journal, synchronous)
+
+
+class TrpcPostgres(TrpcPeer):
+    """The same on PostgreSQL, awaited: through SQLAlchemy and asyncpg.
+
+    With ``expire_on_commit`` off: as shipped, its `get_session` fails there with MissingGreenlet.
+    """
+
+    def __init__(self, _folder: Path) -> None:
+        self._url = fresh_url()
+        module = load("trpc_agent_sdk.sessions", _PACKAGE)
+        self.failures = (load("sqlalchemy.exc", "sqlalchemy").OperationalError,)
+        url = self._url.replace("postgresql://", "postgresql+asyncpg://")
+        super().__init__(
+            module.SqlSessionService(
+                db_url=url, is_async=True, pool_size=16, max_overflow=0, expire_on_commit=False
+            )
+        )
+
+    async def _durability(self) -> str:
+        return await asyncio.to_thread(durability_of, self._url)
 
 
 class PerdureTrpc(TrpcPeer):

@@ -9,12 +9,12 @@ from bench.contest import Contestant, Options, Row
 from bench.peers.ours import url_of
 from bench.peers.postgres import fresh_url
 from bench.peers.strands_agents import PerdureStrands, StrandsFiles
-from bench.peers.trpc_agent import PerdureTrpc, TrpcSql
+from bench.peers.trpc_agent import PerdureTrpc, TrpcPostgres, TrpcSql
 from bench.rows.append import MANY, by_clients
 
 
 def rows(_options: Options) -> Sequence[Row]:
-    """Appends, on a file and on PostgreSQL, which neither framework measured here has."""
+    """Appends, on a file and on PostgreSQL. Of its own, strands has files alone."""
     return [*_appends(1, "1 client"), *_appends(MANY, f"{MANY} concurrent")]
 
 
@@ -24,10 +24,13 @@ def _appends(clients: int, who: str) -> Sequence[Row]:
             Contestant(
                 "perdure, PerdureSessionService", by_clients(_trpc_file, clients), ours=True
             ),
-            Contestant(
-                "perdure on PostgreSQL", by_clients(_trpc_postgres, clients), ours=True
-            ),
             Contestant("trpc-agent SqlSessionService", by_clients(TrpcSql, clients)),
+        ]),
+        Row("adapters", f"append through trpc-agent on PostgreSQL, {who}", "append", [
+            Contestant(
+                "perdure, PerdureSessionService", by_clients(_trpc_postgres, clients), ours=True
+            ),
+            Contestant("trpc-agent SqlSessionService", by_clients(TrpcPostgres, clients)),
         ]),
         Row("adapters", f"append through strands, {who}", "append", [
             Contestant(

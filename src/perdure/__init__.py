@@ -63,6 +63,7 @@ if TYPE_CHECKING:
         CheckpointWrite,
         Clarification,
         Compacted,
+        Content,
         Context,
         ConversationContext,
         CronPass,
@@ -169,6 +170,7 @@ __all__ = [
     "Compacted",
     "Config",
     "ConflictError",
+    "Content",
     "Context",
     "ConversationContext",
     "CorruptError",
@@ -300,9 +302,9 @@ _PLACES = {
         "perdure.operation": "Async Deferred Pending Sync",
         "perdure.records": (
             "ALL Annotation AppScope Appended Artifact Branch Checkpoint CheckpointKey "
-            "CheckpointNode CheckpointTuple CheckpointWrite Compacted Context ConversationContext "
-            "DELETE DiskUse ErasureReceipt Event EventError Fact Growth History Hold KeyValue "
-            "KeyValueHit "
+            "CheckpointNode CheckpointTuple CheckpointWrite Compacted Content Context "
+            "ConversationContext DELETE DiskUse ErasureReceipt Event EventError Fact Growth "
+            "History Hold KeyValue KeyValueHit "
             "Lineage LoadedArtifact Memory MemoryHit Message Messages Namespace NewAnnotation "
             "NewArtifact NewCheckpoint NewEvent NewKeyValue NewMemory "
             "NewSession NewState NewTaskWrites NewWrite Opaque Origin "

@@ -23,6 +23,7 @@ from perdure import (
     CheckpointTuple,
     Clarification,
     Compacted,
+    Content,
     Context,
     ConversationContext,
     CronPass,
@@ -188,6 +189,7 @@ async def async_events(store: Store, key: SessionKey) -> None:
     assert_type(await store.events.list(key), Page[Event])
     assert_type(store.events.iter(key), AsyncIterator[Event])
     assert_type(await store.events.count(key), int)
+    assert_type(await store.events.contents(key), list[Content])
     assert_type(await store.events.window(key), list[Event])
     assert_type(await store.events.messages(key), Messages)
     assert_type(await store.events.context(key), Context)
@@ -215,6 +217,7 @@ def sync_events(store: SyncStore, key: SessionKey) -> None:
     assert_type(store.events.list(key), Page[Event])
     assert_type(store.events.iter(key), Iterator[Event])
     assert_type(store.events.count(key), int)
+    assert_type(store.events.contents(key), list[Content])
     assert_type(store.events.window(key), list[Event])
     assert_type(store.events.messages(key), Messages)
     assert_type(store.events.context(key), Context)
@@ -255,6 +258,7 @@ def no_reads_in_a_turn_of_events(turn: Turn[Async], key: SessionKey) -> None:
     turn.events.list(key)  # type: ignore[arg-type, unused-coroutine]
     turn.events.iter(key)  # type: ignore[arg-type]
     turn.events.count(key)  # type: ignore[arg-type, unused-coroutine]
+    turn.events.contents(key)  # type: ignore[arg-type, unused-coroutine]
     turn.events.window(key)  # type: ignore[arg-type, unused-coroutine]
     turn.events.messages(key)  # type: ignore[arg-type, unused-coroutine]
     turn.events.context(key)  # type: ignore[arg-type, unused-coroutine]

@@ -35,6 +35,7 @@ from perdure.records import (
     JSON,
     Annotation,
     Appended,
+    Content,
     Context,
     Event,
     EventInput,
@@ -48,6 +49,7 @@ from perdure.values import check_text, decode, encode, from_micros, maybe, to_mi
 
 # `Events.list` hides the built-in from the annotations of the class.
 EventList: TypeAlias = list[Event]
+ContentList: TypeAlias = list[Content]
 
 
 class Events(Rewriting[M]):
@@ -163,14 +165,25 @@ class Events(Rewriting[M]):
         at = self._at(key)
         limit = NO_SEQ if positive(recent, "recent") is None else recent
         wanted = _filter(after_time, after_seq, before_seq, branch, run_id, all_lines)
+        return reading.last(at, wanted, limit or 0, reading.WHOLE)
 
-        def work(_: Bumps) -> Plan[EventList]:
-            row = yield from get(at)
-            rows = yield from reading.newest(row, wanted, limit or 0)
-            rows.reverse()
-            return list(map(event_of, rows))
+    @reads
+    def contents(
+        self,
+        key: SessionKey,
+        *,
+        recent: int | None = None,
+        after_seq: int | None = None,
+        before_seq: int | None = None,
+    ) -> Work[ContentList]:
+        """The contents of what `read` gives, without all that stands beside them.
 
-        return reading.at_once(work, at, wanted, limit or 0)
+        Raises `CorruptError` for a damaged one.
+        """
+        at = self._at(key)
+        limit = NO_SEQ if positive(recent, "recent") is None else recent
+        wanted = _filter(None, after_seq, before_seq, None, None, all_lines=False)
+        return reading.last(at, wanted, limit or 0, reading.CONTENTS)
 
     @reads
     def list(

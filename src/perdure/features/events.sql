@@ -5,6 +5,9 @@ e.seq, e.prev, e.version, e.id, e.timestamp, e.created_at, e.author, e.run_id, e
 e.filter_key, e.kind, e.role, e.calls, e.results, e.format, e.state_delta, e.error, e.usage,
 e.metadata, e.extra, e.content, e.codec, e.data, e.text
 
+-- define: said
+e.seq, e.id, e.author, e.format, e.content, e.codec, e.data
+
 -- define: in_content
 -- Where an event has no text of its own, it may be that of its content: see drafts.py.
 CASE WHEN e.text = '' AND e.format IN ('openai.chat', 'openai.responses')
@@ -172,10 +175,12 @@ e.part = :part AND e.uid = :uid AND e.seq BETWEEN :low AND :high
 
 -- name: read
 -- for: way = up: ASC | down: DESC
-SELECT {columns} FROM events e WHERE {within} ORDER BY e.seq {way} LIMIT :limit
+-- for: shape = events: {columns} | contents: {said}
+SELECT {shape} FROM events e WHERE {within} ORDER BY e.seq {way} LIMIT :limit
 
 -- name: last
-SELECT {columns}, COALESCE({below}, 0)
+-- for: shape = events: {columns} | contents: {said}
+SELECT {shape}, COALESCE({below}, 0)
 FROM sessions s CROSS JOIN events e ON e.part = s.part AND e.uid = s.uid
 WHERE s.part = :part AND s.id = :id AND s.deleted_at IS NULL
   AND (s.expires_at IS NULL OR s.expires_at > :now)
@@ -191,6 +196,7 @@ ORDER BY e.seq DESC LIMIT :limit
    AND j.prev <> j.seq - 1 ORDER BY j.seq DESC LIMIT 1)
 
 -- name: last[postgres]
+-- for: shape = events: {columns} | contents: {said}
 -- The session, the last jump of its line, and the newest events above it: NULLs for no event.
 WITH session AS MATERIALIZED (
     SELECT s.uid, s.head FROM sessions s
@@ -201,7 +207,7 @@ WITH session AS MATERIALIZED (
     WHERE e.seq <= s.head AND e.prev <> e.seq - 1
     ORDER BY e.seq DESC LIMIT 1
 )
-SELECT {columns}, COALESCE((SELECT prev FROM jump), 0)
+SELECT {shape}, COALESCE((SELECT prev FROM jump), 0)
 FROM session s LEFT JOIN LATERAL (
     SELECT * FROM events e
     WHERE e.part = :part AND e.uid = s.uid

@@ -70,7 +70,7 @@ def pending(at: Target, upto: int | None) -> Plan[Batch]:
 
 
 def _read(part: str, uid: str, low: int, high: int, limit: int) -> Plan[list[Event]]:
-    rows = yield EVENTS.pick("read", "up")(
+    rows = yield EVENTS.pick("read", "up", "events")(
         part=part, uid=uid, low=low, high=high, after_time=None, branch=None, run_id=None,
         limit=limit,
     )  # fmt: skip

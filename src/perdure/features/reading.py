@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Generic, NamedTuple, TypeVar
 
 from perdure.errors import InvalidError
-from perdure.features.drafts import EventRow, events_of, row_of
+from perdure.features.drafts import EventRow, contents_of, events_of, row_of
 from perdure.features.line import EVENTS, NO_SEQ, Run, clip, runs
-from perdure.features.lookup import SessionRow, Target
+from perdure.features.lookup import SessionRow, Target, get
 from perdure.formats import window_start
-from perdure.operation import Fused, Plan, Rows, Statement, Work
-from perdure.records import Event
+from perdure.operation import Bumps, Fused, Plan, Row, Rows, Statement, Work
 from perdure.values import check_text, decode
 
 _WINDOW_PAGE = 200
@@ -38,23 +37,50 @@ def lines(row: SessionRow, wanted: Filter) -> Plan[list[Run]]:
     return clip(found, wanted.low, wanted.high)
 
 
+T = TypeVar("T")
+
+
+class Shape(NamedTuple, Generic[T]):
+    """How much of an event is read: its choice in events.sql, and the records of such rows."""
+
+    name: str
+    records: Callable[[Rows], list[T]]
+
+
+WHOLE = Shape("events", events_of)
+CONTENTS = Shape("contents", contents_of)
+
+
 def newest(row: SessionRow, wanted: Filter, limit: int) -> Plan[list[EventRow]]:
     """The last events that pass the filter, newest first."""
-    found: list[EventRow] = []
+    return list(map(row_of, (yield from _newest(row, wanted, limit, WHOLE.name))))
+
+
+def _newest(row: SessionRow, wanted: Filter, limit: int, shape: str) -> Plan[list[Row]]:
+    found: list[Row] = []
     for run in (yield from lines(row, wanted)):
         if len(found) >= limit:
             break
-        found += yield from _read(row, run, wanted, "down", limit - len(found))
+        found += yield from _read(row, run, wanted, "down", limit - len(found), shape)
     return found
 
 
-def at_once(work: Work[list[Event]], at: Target, wanted: Filter, limit: int) -> Work[list[Event]]:
-    """The work of reading the last events; one statement can do it where nothing is filtered."""
+def last(at: Target, wanted: Filter, limit: int, shape: Shape[T]) -> Work[list[T]]:
+    """The work of reading the last events, oldest first.
+
+    One statement can do it where nothing is filtered but seqs.
+    """
+
+    def work(_: Bumps) -> Plan[list[T]]:
+        rows = yield from _newest((yield from get(at)), wanted, limit, shape.name)
+        rows.reverse()
+        return shape.records(rows)
+
     if wanted._replace(low=1, high=NO_SEQ) != Filter() or not limit > 0:
         return work
 
     def one() -> Statement:
-        return EVENTS.last(
+        return EVENTS.pick("last", shape.name)(
             part=at.part,
             id=at.key.id,
             now=at.now,
@@ -63,17 +89,16 @@ def at_once(work: Work[list[Event]], at: Target, wanted: Filter, limit: int) -> 
             limit=limit,
         )
 
-    return Fused(work, one, lambda rows: _found(rows, wanted.low, limit), work)
+    return Fused(work, one, lambda rows: _found(rows, wanted.low, limit, shape), work)
 
 
-def _found(rows: Rows, low: int, limit: int) -> list[Event] | None:
-    """The events of `last` in events.sql, oldest first; None if there may be more below."""
+def _found(rows: Rows, low: int, limit: int, shape: Shape[T]) -> list[T] | None:
+    """The records of `last` in events.sql, oldest first; None if there may be more below."""
     if not rows:
         return None
-    events = [] if rows[0][0] is None else events_of(rows)
-    events.reverse()
     below = rows[0][-1]
-    return events if len(events) == limit or below < low else None
+    found = [] if rows[0][0] is None else shape.records(rows[::-1])
+    return found if len(found) == limit or below < low else None
 
 
 def oldest(row: SessionRow, wanted: Filter, limit: int) -> Plan[list[EventRow]]:
@@ -82,22 +107,26 @@ def oldest(row: SessionRow, wanted: Filter, limit: int) -> Plan[list[EventRow]]:
     for run in reversed((yield from lines(row, wanted))):
         if len(found) >= limit:
             break
-        found += yield from _read(row, run, wanted, "up", limit - len(found))
+        rows = yield from _read(row, run, wanted, "up", limit - len(found), WHOLE.name)
+        found += map(row_of, rows)
     return found
 
 
-def _read(row: SessionRow, run: Run, wanted: Filter, way: str, limit: int) -> Plan[list[EventRow]]:
-    rows = yield EVENTS.pick("read", way)(
-        part=row.part,
-        uid=row.uid,
-        low=run.low,
-        high=run.high,
-        after_time=wanted.after_time,
-        branch=wanted.branch,
-        run_id=wanted.run_id,
-        limit=limit,
+def _read(
+    row: SessionRow, run: Run, wanted: Filter, way: str, limit: int, shape: str
+) -> Plan[Rows]:
+    return (
+        yield EVENTS.pick("read", way, shape)(
+            part=row.part,
+            uid=row.uid,
+            low=run.low,
+            high=run.high,
+            after_time=wanted.after_time,
+            branch=wanted.branch,
+            run_id=wanted.run_id,
+            limit=limit,
+        )
     )
-    return list(map(row_of, rows))
 
 
 def count(row: SessionRow, wanted: Filter) -> Plan[int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, TypeAlias
 
 from perdure.records.basics import JSON, ArtifactScope, Scope, SessionKey
 
@@ -216,6 +216,16 @@ class Event(_FromStored):
     results: tuple[str, ...]
     format: str
     partial: bool = False
+
+
+class Content(NamedTuple):
+    """What an event holds of a message, and no more: the content as it was given."""
+
+    seq: int
+    id: str
+    author: str
+    format: str
+    content: JSON
 
 
 @dataclass(frozen=True, slots=True)

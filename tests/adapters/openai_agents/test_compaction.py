@@ -154,7 +154,7 @@ async def test_a_cancelled_replacement_has_ended_before_the_next_add(
     await session.add_items(old())
     seen = await session._get_compaction_snapshot(10)
     assert seen is not None
-    task: asyncio.Task[bool] = asyncio.create_task(seen.replace_suffix(2, [SUMMARY]))  # type: ignore[arg-type]
+    task: asyncio.Task[bool] = asyncio.create_task(seen.replace_suffix(2, [SUMMARY]))
     for _ in range(3):
         await asyncio.sleep(0)
         task.cancel()

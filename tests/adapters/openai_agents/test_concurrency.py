@@ -94,6 +94,21 @@ async def test_a_write_whose_task_is_cancelled_has_ended_when_the_task_has(
     assert after == done[call]
 
 
+async def test_the_first_write_of_a_session_is_made_whole_though_its_task_is_cancelled(
+    session: Any,
+) -> None:
+    async def add() -> None:
+        for item in numbered(10_000):
+            await session.add_items([item])
+
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(add(), 0.0001)
+
+    found = texts(await session.get_items())
+    assert found
+    assert found == texts(numbered(len(found)))
+
+
 async def test_who_is_cancelled_before_the_write_has_begun_writes_nothing(session: Any) -> None:
     task = asyncio.create_task(session.add_items([user("never")]))
     task.cancel()

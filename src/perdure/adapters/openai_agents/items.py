@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from perdure.errors import CorruptError, InvalidError, TooLargeError
 from perdure.formats import convert
-from perdure.records import JSON, Event, NewEvent, Opaque
+from perdure.records import JSON, Content, Event, NewEvent, Opaque
 from perdure.values import encode
 
 T = TypeVar("T")
@@ -72,7 +72,7 @@ def _kept(item: JSON, told: Told) -> NewEvent:
     return NewEvent(Opaque(CODEC, json.dumps(item).encode()), format=FORMAT, **told)
 
 
-def items_of(event: Event) -> list[JSON]:
+def items_of(event: Event | Content) -> list[JSON]:
     """The items of an event: its own item, or what another framework's message is in them.
 
     `CorruptError` if the event is damaged.
@@ -87,7 +87,7 @@ def items_of(event: Event) -> list[JSON]:
     return list(convert([(event.format, content, event.author)], FORMAT)[0])
 
 
-def _own(event: Event, content: JSON) -> list[JSON]:
+def _own(event: Event | Content, content: JSON) -> list[JSON]:
     if not isinstance(content, Opaque):
         return [content]
     if content.codec != CODEC:
@@ -108,9 +108,15 @@ def _is_brief(content: JSON) -> bool:
     )
 
 
-def all_items(events: Sequence[Event]) -> list[JSON]:
+def all_items(events: Iterable[Event | Content]) -> list[JSON]:
     """The items of events, in their order."""
     return [item for event in events for item in items_of(event)]
+
+
+def items_in(said: Sequence[Content]) -> list[JSON]:
+    """The same of contents, of which nearly all are items as they are."""
+    items = [content for _, _, _, name, content in said if name == FORMAT and type(content) is dict]
+    return items if len(items) == len(said) else all_items(said)
 
 
 def is_user_message(event: Event) -> bool:
@@ -125,6 +131,7 @@ __all__ = [
     "all_items",
     "events_of",
     "is_user_message",
+    "items_in",
     "items_of",
     "written",
 ]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Callable, Coroutine, Generator
+from contextvars import Context
 from pathlib import Path
-from typing import TypeVar
+from types import coroutine
+from typing import Any, TypeVar
 
 from perdure.adapters.closing import Closing
 from perdure.adapters.colours import both
@@ -58,23 +60,61 @@ def url_of(place: str | Path) -> str:
     return place if is_url else f"sqlite:///{place}"
 
 
-async def settled(write: Awaitable[T]) -> T:
+class _Kept:
+    """A future that whoever waits for it cannot cancel; in all else it is the one it stands for.
+
+    Its task is told of a cancellation when the future is done: asyncio takes it for one of its
+    own by these names.
+    """
+
+    __slots__ = ("_asyncio_future_blocking", "_future")
+
+    def __init__(self, future: asyncio.Future[Any]) -> None:
+        self._future = future
+        self._asyncio_future_blocking = True
+
+    def get_loop(self) -> asyncio.AbstractEventLoop:
+        return self._future.get_loop()
+
+    def add_done_callback(
+        self, told: Callable[[asyncio.Future[Any]], object], *, context: Context | None = None
+    ) -> None:
+        self._future.add_done_callback(told, context=context)
+
+    def cancel(self, msg: object = None) -> bool:  # noqa: ARG002 - so asyncio calls it
+        return False
+
+
+@coroutine
+def settled(write: Coroutine[Any, Any, T]) -> Generator[Any, None, T]:
     """What came of a write, waited for however often the caller is cancelled meanwhile.
 
     Who is cancelled learns of it when the write is over: what is read then has it, or never will.
     """
-    task = asyncio.ensure_future(write)
+    # In the caller's own task: another one, and the wait for it, took a quarter of an append.
     cancelled: asyncio.CancelledError | None = None
-    while not task.done():
-        try:
-            await asyncio.wait([task])
-        except asyncio.CancelledError as error:
-            cancelled = cancelled or error
-    if cancelled is None:
-        return task.result()
-    if not task.cancelled():
-        task.exception()  # looked at, so that nobody complains of it
-    raise cancelled
+    try:
+        while True:
+            future = write.send(None)
+            ended = False
+            while not ended:
+                try:
+                    yield None if future is None else _Kept(future)
+                except asyncio.CancelledError as error:
+                    cancelled = cancelled or error
+                except Exception:  # noqa: BLE001, S110 - the write is told by the future itself
+                    pass
+                ended = future is None or future.done()
+    except StopIteration as done:
+        result: T = done.value
+    except Exception:
+        if cancelled is None:
+            raise
+    finally:
+        write.close()
+    if cancelled is not None:
+        raise cancelled
+    return result
 
 
 __all__ = ["Opened", "SessionClosedError", "settled", "url_of"]

@@ -14,11 +14,11 @@ from agents.memory.session_settings import (
 )
 
 from perdure.adapters.openai_agents import branches
-from perdure.adapters.openai_agents.items import Told, all_items, written
+from perdure.adapters.openai_agents.items import Told, all_items, items_in, written
 from perdure.adapters.openai_agents.opened import Opened, settled
 from perdure.adapters.openai_agents.tails import Prune, Snapshot, popped, snapshot
 from perdure.errors import InvalidError, NotFoundError
-from perdure.records import JSON, Event, NewEvent, SearchHit, Session, SessionKey
+from perdure.records import JSON, Content, NewEvent, SearchHit, Session, SessionKey
 from perdure.records.basics import Marker
 from perdure.store import Store, SyncStore
 
@@ -98,18 +98,18 @@ class PerdureSession(Opened):
     async def _last(self, limit: int | None) -> list[Any]:
         window = limit
         while True:
-            events = await self._events(window)
-            items = all_items(events)
+            said = await self._contents(window)
+            items = items_in(said)
             if limit is None or window is None:
                 return items
-            if len(items) >= limit or len(events) < window:
+            if len(items) >= limit or len(said) < window:
                 return items[len(items) - min(limit, len(items)) :]
             # Events of others may be no items at all.
             window *= 2
 
-    async def _events(self, recent: int | None) -> Sequence[Event]:
+    async def _contents(self, recent: int | None) -> Sequence[Content]:
         try:
-            return await self._store.events.read(self.key, recent=recent)
+            return await self._store.events.contents(self.key, recent=recent)
         except NotFoundError:
             return []
 

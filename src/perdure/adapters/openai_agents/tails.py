@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from perdure.adapters.openai_agents.items import FORMAT, items_of, written
 from perdure.errors import ConflictError, NotFoundError, StaleSessionError
@@ -24,7 +24,7 @@ class Snapshot:
 
     items: list[JSON]
     complete: bool
-    replace_suffix: Callable[[int, list[JSON]], Awaitable[bool]]
+    replace_suffix: Callable[[int, list[JSON]], Coroutine[Any, Any, bool]]
 
 
 Prune = Callable[[JSON], bool]

@@ -13,6 +13,7 @@ import pytest
 
 from perdure import (
     DELETE,
+    Content,
     Event,
     InvalidError,
     NewEvent,
@@ -58,6 +59,40 @@ async def test_the_recent_events_come_oldest_first(
     await ten(store, key)
 
     assert contents(await store.events.read(key, recent=recent)) == found
+
+
+@pytest.mark.parametrize("recent", [None, 0, 1, 3, 99])
+@pytest.mark.parametrize("seqs", [{}, {"after_seq": 7}, {"after_seq": 3, "before_seq": 6}])
+async def test_contents_are_those_of_the_events_that_are_read(
+    store: Store, key: SessionKey, recent: int | None, seqs: dict[str, Any]
+) -> None:
+    await ten(store, key)
+    others = ["text", None, {"role": "user", "content": "\0"}, Opaque("codec", b"\x00\xff"), [1.5]]
+    extra = {"some": "thing"}
+    given = [NewEvent(value, author="ann", extra=extra, format="x") for value in others]
+    await store.events.append(key, *given)
+    await store.events.rewind(key, 12)
+    await store.events.append(key, {"role": "user", "content": "again"})
+
+    found = await store.events.contents(key, recent=recent, **seqs)
+
+    events = await store.events.read(key, recent=recent, **seqs)
+    assert found == [
+        Content(event.seq, event.id, event.author, event.format, event.content) for event in events
+    ]
+    assert [type(said) for said in found] == [Content] * len(events)
+
+
+async def test_contents_of_every_kind_come_as_they_were_given(
+    store: Store, key: SessionKey
+) -> None:
+    given = ["text", {"role": "user", "content": "\0"}, Opaque("codec", b"\x00\xff"), [1.5], 0]
+    await store.events.append(key, *[NewEvent(value, format="x") for value in given])
+    await store.events.append(key, NewEvent(error="late"))
+
+    assert [said.content for said in await store.events.contents(key)] == [*given, None]
+    with pytest.raises(NotFoundError, match="nowhere"):
+        await store.events.contents(SessionKey("a", "u", "nowhere"))
 
 
 async def test_an_event_that_was_read_is_a_value_as_any_other(
