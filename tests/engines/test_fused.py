@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +9,7 @@ from typing import Any
 import pytest
 
 import perdure
-from perdure import Store, SyncStore
+from perdure import SyncStore
 from perdure.features.appending import PARAMETERS
 from perdure.features.line import EVENTS
 from perdure.operation import Bumps, Fused, Operation, Plan
@@ -70,104 +68,6 @@ def test_a_statement_that_fails_leaves_the_reader_as_it_was(store: SyncStore) ->
             engine_of(store).run(failing)
 
     assert store.sessions.count() == 0
-
-
-def brief(plan: Any, value: Any) -> Operation[Any]:
-    """A read of a few rows that were just in hand."""
-    text = "SELECT COUNT(*) FROM sessions"
-
-    def work(_: Bumps) -> Plan[Any]:
-        return (yield from plan())
-
-    read = Fused(work, lambda: sql(text), value, work, brief=True)
-    return Operation("test.brief", (), {}, read, reads=True)
-
-
-def where(rows: Any) -> tuple[int, int]:
-    """What a read has found, and in which thread that was looked at."""
-    return rows[0][0], threading.get_ident()
-
-
-def planned() -> Plan[tuple[int, int]]:
-    return where((yield sql("SELECT 40 + 2")))
-
-
-async def until_on_the_loop(store: Store) -> Operation[Any]:
-    """A brief read that is done on the loop from now on: the first ones get ready for it."""
-    op = brief(unasked, where)
-    for _ in range(100):
-        _, thread = await store._runner.operate(op)
-        if thread == threading.get_ident():
-            return op
-        await asyncio.sleep(0.01)
-    raise AssertionError("every read goes to a thread")
-
-
-def test_a_brief_read_goes_to_no_thread_and_sees_what_was_stored(tmp_path: Path) -> None:
-    here = threading.get_ident()
-
-    async def main() -> None:
-        async with perdure.open(f"sqlite:///{tmp_path}/store.db") as store:
-            op = await until_on_the_loop(store)
-
-            for count in range(3):
-                assert await store._runner.operate(op) == (count, here)
-                await store.sessions.create("app", "user")
-            assert set(await asyncio.gather(*[store._runner.operate(op) for _ in range(9)])) == {
-                (3, here)
-            }
-            assert await asyncio.to_thread(asyncio.run, store._runner.operate(op)) != (3, here)
-
-    asyncio.run(main())
-
-
-def test_what_a_glance_does_not_tell_a_thread_finds(tmp_path: Path) -> None:
-    here = threading.get_ident()
-
-    async def main() -> None:
-        async with perdure.open(f"sqlite:///{tmp_path}/store.db") as store:
-            await until_on_the_loop(store)
-
-            found, thread = await store._runner.operate(brief(planned, lambda _: None))
-            assert found == 42
-            assert thread != here
-
-    asyncio.run(main())
-
-
-def test_an_error_of_a_glance_is_a_threads_to_tell(tmp_path: Path) -> None:
-    seen: list[int] = []
-
-    def failing(_: Any) -> None:
-        seen.append(threading.get_ident())
-        raise perdure.CorruptError("damaged")
-
-    async def main() -> None:
-        async with perdure.open(f"sqlite:///{tmp_path}/store.db") as store:
-            op = await until_on_the_loop(store)
-            with pytest.raises(perdure.CorruptError, match="damaged"):
-                await store._runner.operate(brief(unasked, failing))
-
-            assert len(seen) == len(set(seen)) == 2
-            assert await store._runner.operate(op) == (0, threading.get_ident())
-
-    asyncio.run(main())
-
-
-def test_a_glance_waits_for_nobody(tmp_path: Path) -> None:
-    here = threading.get_ident()
-
-    async def main() -> None:
-        async with perdure.open(f"sqlite:///{tmp_path}/store.db") as store:
-            op = await until_on_the_loop(store)
-            engine: Any = store._engine
-            with engine._readers._glance.lock:
-                found, thread = await store._runner.operate(op)
-            assert found == 0
-            assert thread != here
-            assert await store._runner.operate(op) == (0, here)
-
-    asyncio.run(main())
 
 
 def test_the_last_events_need_no_plan_unless_a_jump_lies_among_them(store: SyncStore) -> None:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
-from asyncio import get_running_loop
 from collections.abc import Callable
-from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -15,7 +13,7 @@ import apsw
 from perdure.engines import Job
 from perdure.engines.delivery import Outcome, deliver
 from perdure.engines.sqlite_connection import drive, translate
-from perdure.errors import ClosedError, PerdureError
+from perdure.errors import ClosedError
 from perdure.operation import Fused, Operation, Plan
 
 _CONNECTIONS = 4
@@ -39,10 +37,6 @@ def _at_once(work: Fused[Any]) -> Plan[Any]:
 class Readers:
     """Runs reading operations: in the caller's thread, or for tasks in threads of its own.
 
-    What is one statement about a few rows that were just in hand is run on the loop itself: a way
-    to a thread and back takes several times as long. It waits for nothing there: whatever is in
-    its way, a thread does it.
-
     ``which``: what the connections are to; when it gives something else, they are made anew.
     """
 
@@ -54,10 +48,7 @@ class Readers:
         self._connect = connect
         self._which = which
         self._slots = [_Slot() for _ in range(_CONNECTIONS)]
-        self._turns = itertools.cycle(self._slots[:])
-        #: The connection of glances, which is made by a thread.
-        self._glance = _Slot()
-        self._slots.append(self._glance)
+        self._turns = itertools.cycle(self._slots)
         self._jobs: SimpleQueue[Job | None] = SimpleQueue()
         self._threads: list[threading.Thread] = []
         self._starting = threading.Lock()
@@ -65,7 +56,7 @@ class Readers:
 
     def run(self, op: Operation[Any]) -> Any:
         """The result of the operation, from one snapshot."""
-        free = (slot for slot in self._slots[:_CONNECTIONS] if not slot.lock.locked())
+        free = (slot for slot in self._slots if not slot.lock.locked())
         slot = next(free, None) or next(self._turns)
         with slot.lock:
             connection = self._connected(slot)
@@ -98,39 +89,12 @@ class Readers:
         return slot.connection
 
     def submit(self, job: Job) -> None:
-        """Run it in one of the threads, or at once, and tell its waiter."""
-        if self._told_at_a_glance(job):
-            return
+        """Run it in one of the threads and tell its waiter."""
         if not self._threads:
             self._start()
         self._jobs.put(job)
         if self._closed:
             self._refuse_waiting()
-
-    def _told_at_a_glance(self, job: Job) -> bool:
-        """Whether the waiter, a task of the running loop, has been told."""
-        op, waiter = job
-        work, slot = op.work, self._glance
-        if not isinstance(work, Fused) or not work.brief or slot.lock.locked():
-            return False
-        with slot.lock:
-            try:
-                if waiter.loop is not get_running_loop():
-                    return False
-                if slot.connection is None or slot.of != self._which():
-                    return False
-                found = drive(slot.connection, op, _at_once(work))
-            except Exception:  # noqa: BLE001 - a thread meets it again, and says what it means
-                return False
-        if found is not None:
-            waiter.tell(found, None)
-        return found is not None
-
-    def _get_ready(self) -> None:
-        """Have the next glance find its connection."""
-        slot = self._glance
-        with suppress(PerdureError, apsw.Error), slot.lock:
-            self._connected(slot).set_busy_handler(None)
 
     def _start(self) -> None:
         with self._starting:
@@ -148,8 +112,6 @@ class Readers:
             except Exception as error:  # noqa: BLE001 - it belongs to the caller
                 outcome = Outcome(waiter, error=error)
             deliver([outcome])
-            if isinstance(op.work, Fused) and op.work.brief:
-                self._get_ready()
         # The end stays in the queue: for the other threads, and for those who come late.
         self._jobs.put(None)
 

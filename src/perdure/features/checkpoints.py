@@ -308,7 +308,7 @@ class Checkpoints(LineageKeeping[M]):
 
         # Where the values are only the first statement tells, unless this process knows.
         at_once = known is not None or not (wanted.channels is None or wanted.channels)
-        return in_one(work, brief=known is not None) if at_once else work
+        return in_one(work) if at_once else work
 
 
 def _checkpoint(found: CheckpointTuple | None) -> Checkpoint | None:

@@ -85,11 +85,10 @@ class Fused(Generic[T]):
     A writing statement gives exactly one row, of NULLs alone where it did not apply.
     ``order`` is the row of its own that it locks: such statements may share a transaction,
     in this order, and those of one row take effect in the order they came. ``alone``: it locks
-    others' rows as well, and goes by itself. ``brief``: a read of a few rows that this process has
-    just had in hand, so that an engine without round trips may do it on the caller's event loop.
+    others' rows as well, and goes by itself.
     """
 
-    __slots__ = ("again", "alone", "brief", "one", "order", "result", "work")
+    __slots__ = ("again", "alone", "one", "order", "result", "work")
 
     def __init__(
         self,
@@ -100,7 +99,6 @@ class Fused(Generic[T]):
         order: tuple[str, ...] = (),
         *,
         alone: bool = False,
-        brief: bool = False,
     ) -> None:
         self.work = work
         self.one = one
@@ -108,14 +106,13 @@ class Fused(Generic[T]):
         self.again = again
         self.order = order
         self.alone = alone
-        self.brief = brief
 
     def __call__(self, bumps: Bumps) -> Plan[T]:
         """The plan, as the part of a transaction."""
         return self.work(bumps)
 
 
-def in_one(work: Work[T], *, brief: bool = False) -> Fused[T]:
+def in_one(work: Work[T]) -> Fused[T]:
     """The same reading work, if its first statement is often all there is to it."""
     plans: list[Plan[T]] = []
 
@@ -137,7 +134,7 @@ def in_one(work: Work[T], *, brief: bool = False) -> Fused[T]:
         plan.close()
         return None
 
-    return Fused(work, first, rest, work, brief=brief)
+    return Fused(work, first, rest, work)
 
 
 class Noted(Generic[T]):
