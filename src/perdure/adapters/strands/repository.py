@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from strands.session import SessionRepository
@@ -28,6 +28,8 @@ from perdure.store import Store, SyncStore
 _STRANDS = "strands"
 #: Where a number is looked for first: among the last so many events.
 _RECENT = 50
+#: How often others may be quicker, one after the other.
+_TRIES = 100
 
 
 class PerdureSessionRepository(SessionRepository):
@@ -320,12 +322,11 @@ def _name(kind: str, id: str) -> str:
 
 
 def _again(put: Callable[[], None]) -> None:
-    """Read and write until nobody else has written in between."""
-    while True:
-        try:
+    """Read and write until nobody was quicker; `ConflictError` if that never ends."""
+    for _ in range(_TRIES):
+        with suppress(ConflictError):
             return put()
-        except ConflictError:
-            continue
+    return put()
 
 
 def _check_number(number: Any) -> int:
