@@ -340,6 +340,7 @@ _OF_STATEMENT: Mapping[str, Mapping[str, object]] = {
     "keyvalues.add": {"key": "new", "text": ""},
     "keyvalues.put": {"key": "new", "text": ""},
     "keyvalues.put_many": {"key": "new", "text": ""},
+    "keyvalues.put_beside": {"key": "new", "text": ""},
     "keyvalues.put_expected": {"expected": 1},
     "keyvalues.drop_expired": {"key": "k10", "namespace": "n0!"},
     "keyvalues.sweep": {"until": 100},

@@ -155,7 +155,7 @@ HOT = [
     "events.followers",
     "events.insert",
     "events.jump*",
-    "events.last",
+    "events.last *",
     "events.last_message",
     "events.outline",
     "events.read*",

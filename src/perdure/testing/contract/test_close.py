@@ -49,6 +49,7 @@ def _events_methods() -> dict[str, Callable[[Store], Awaitable[object]]]:
         "find": lambda store: store.events.find(KEY, "e"),
         "locate": lambda store: store.events.locate("support", "e"),
         "read": lambda store: store.events.read(KEY),
+        "contents": lambda store: store.events.contents(KEY),
         "list": lambda store: store.events.list(KEY),
         "iter": lambda store: anext(store.events.iter(KEY)),
         "count": lambda store: store.events.count(KEY),
