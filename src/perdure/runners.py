@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import AsyncIterator, Generator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Generator, Iterator
 from contextlib import suppress
 from contextvars import copy_context
 from inspect import isawaitable, iscoroutinefunction
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from perdure.engines import Engine, Job, bytes_of
 from perdure.engines.delivery import AwaitingTask, BlockedCaller
@@ -31,6 +31,7 @@ from perdure.retrying import Attempts, RetryPolicy
 from perdure.subscriptions import Hub
 from perdure.tending import Tender
 
+T = TypeVar("T")
 Outcome = tuple[Any, BaseException | None]
 """What came of a step: its result, or the error that it raised."""
 _NOTHING_YET: Outcome = (None, None)
@@ -297,7 +298,7 @@ class SyncRunner:
         if isinstance(step, Settle):
             return settled(self._engine, step)
         result = step.function(*step.args)
-        return _finished(result) if isawaitable(result) else result
+        return finished(result) if isawaitable(result) else result
 
     def _keep(self, step: Keeping) -> Any:
         outcome: list[Outcome] = []
@@ -375,12 +376,12 @@ def compacted(engine: Engine) -> Compacted:
     return Compacted(before, bytes_of(engine), tuple(remains))
 
 
-def _finished(awaitable: Any) -> Any:
-    """The result of the user's async code, on a loop in a thread of its own.
+def finished(awaitable: Awaitable[T]) -> T:
+    """The result of async code, on a loop in a thread of its own.
 
     Not in the calling thread: an event loop may be running there.
     """
-    outcome: list[Any] = []
+    outcome: list[T] = []
 
     async def finish() -> None:
         outcome.append(await awaitable)

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import threading
-from collections.abc import Coroutine
-from contextvars import copy_context
 from typing import Any, TypeVar
 
 from perdure.operation import Feature
@@ -13,7 +9,6 @@ from perdure.runners import async_runner, sync_runner
 from perdure.store import Store, SyncStore
 
 S = TypeVar("S", Store, SyncStore)
-T = TypeVar("T")
 
 
 def both(store: Store | SyncStore) -> tuple[SyncStore, Store]:
@@ -45,23 +40,4 @@ def is_open(store: Store | SyncStore) -> bool:
     return not getattr(store._engine, "closed", False)
 
 
-def blocking(work: Coroutine[Any, Any, T]) -> T:
-    """The result of a coroutine in a loop of its own, in a thread of its own."""
-    done: list[T] = []
-    failed: list[BaseException] = []
-
-    def running() -> None:
-        try:
-            done.append(asyncio.run(work))
-        except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
-            failed.append(error)
-
-    thread = threading.Thread(target=copy_context().run, args=(running,), name="perdure-call")
-    thread.start()
-    thread.join()
-    if failed:
-        raise failed[0]
-    return done[0]
-
-
-__all__ = ["blocking", "both", "is_open"]
+__all__ = ["both", "is_open"]

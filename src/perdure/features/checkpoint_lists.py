@@ -164,7 +164,7 @@ def _before(asked: ListQuery) -> Plan[Where]:
     values = {**asked.wanted.values, "id": asked.before, "limit": 1}
     scope = asked.kind.split()[1]
     found = CHECKPOINTS.pick("where", scope)
-    rows = yield found(**{param: values[param] for param in found.params})
+    rows = yield found.among(values)
     if not rows:
         raise NotFoundError(f"before: no checkpoint {asked.before!r} there")
     return Where(*rows[0])

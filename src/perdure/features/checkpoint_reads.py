@@ -87,7 +87,7 @@ def read(wanted: Wanted, limit: int, cache: Cache) -> Plan[Read]:
     """A page of checkpoints: one statement, if nothing is missing."""
     query = CHECKPOINTS.pick("page", wanted.found, "written" if wanted.writes else "plain")
     values = {**wanted.values, "limit": limit}
-    found = yield query(**{param: values[param] for param in query.params})
+    found = yield query.among(values)
     rows, links, writes = _sorted_out(found)
     bodies: dict[tuple[str, Ref], Body] = {}
     for part, some in _by_part(rows).items():

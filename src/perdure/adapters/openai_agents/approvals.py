@@ -11,12 +11,13 @@ from typing import Any, NamedTuple, TypeVar
 
 from agents import RunState
 
-from perdure.adapters.colours import blocking, both
+from perdure.adapters.colours import both
 from perdure.adapters.consuming import Used, consumed
 from perdure.adapters.openai_agents.opened import Opened, url_of
 from perdure.errors import ApprovalPendingError, InvalidError
 from perdure.opening import open as open_store
 from perdure.records import JSON, Approval, Opaque, SessionKey
+from perdure.runners import finished
 from perdure.store import Store, SyncStore
 
 T = TypeVar("T")
@@ -90,7 +91,7 @@ async def ask(
 
 def ask_sync(where: Where, paused: Any, **options: Any) -> list[Approval]:
     """The same as `ask`, for who does not await; it may be called where a loop runs."""
-    return blocking(ask(where, paused, **options))
+    return finished(ask(where, paused, **options))
 
 
 async def resume(
@@ -139,7 +140,7 @@ async def resume(
 
 def resume_sync(where: Where, agent: Any, approval: Approval | str, **options: Any) -> Any:
     """The same as `resume`, for who does not await; it may be called where a loop runs."""
-    return blocking(resume(where, agent, approval, **options))
+    return finished(resume(where, agent, approval, **options))
 
 
 # -- what is asked -----------------------------------------------------------------------------

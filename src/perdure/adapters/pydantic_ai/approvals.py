@@ -17,12 +17,13 @@ from pydantic_ai.tools import (
     ToolDenied,
 )
 
-from perdure.adapters.colours import blocking, both
+from perdure.adapters.colours import both
 from perdure.adapters.consuming import Used, consumed
 from perdure.adapters.pydantic_ai.store import PerdureConversationStore
 from perdure.errors import ApprovalPendingError, ConflictError, NotFoundError
 from perdure.opening import open as open_store
 from perdure.records import JSON, Approval, Opaque, SessionKey
+from perdure.runners import finished
 from perdure.store import Store, SyncStore
 from perdure.values import Limits, args_text
 
@@ -133,7 +134,7 @@ def ask_sync(
     ttl: timedelta | None = _HALF_AN_HOUR,
 ) -> list[Approval]:
     """The same as `ask`, for ``run_sync``; it may be called where a loop runs."""
-    return blocking(ask(store, paused, app=app, user=user, agent=agent, ttl=ttl))
+    return finished(ask(store, paused, app=app, user=user, agent=agent, ttl=ttl))
 
 
 def _asks(approval: Approval, question: Mapping[str, Any]) -> bool:
@@ -222,7 +223,7 @@ def resume_sync(
     used: Used = "raise",
 ) -> DeferredToolResults:
     """The same as `resume`, for ``run_sync``; it may be called where a loop runs."""
-    return blocking(resume(store, conversation, app=app, user=user, used=used))
+    return finished(resume(store, conversation, app=app, user=user, used=used))
 
 
 async def _kept(store: Store, conversation_id: str, app: str, user: str) -> Conversation:
