@@ -91,12 +91,15 @@ class Scheduler(Worker[M]):
         """
         count: Counter[str] = Counter()
         now = self._settings.clock()
+        under_way: list[Handling] = []
         while True:
-            begun = yield from self._pass(count, now)
-            if not begun:
+            under_way += yield from self._pass(count, now)
+            if not under_way:
                 break
-            yield from self._finished(begun)
-            count.update(one.outcome.status for one in begun if one.outcome is not None)
+            # One that ends makes room at once: a slow one holds up no others.
+            ended = yield from self._first_ended(under_way)
+            count.update(one.outcome.status for one in ended if one.outcome is not None)
+            under_way = [one for one in under_way if one not in ended]
         return CronPass(**{name: count[name] for name in CronPass.__dataclass_fields__})
 
     @flow
@@ -253,14 +256,15 @@ class Scheduler(Worker[M]):
         self._handlings.add(one)
         return one
 
-    def _finished(self, begun: Sequence[Handling]) -> Flow[None]:
-        """Wait for the end of these, and keep them meanwhile."""
+    def _first_ended(self, begun: Sequence[Handling]) -> Flow[list[Handling]]:
+        """Wait until some of these have ended, and keep the others meanwhile."""
         beaten = time.monotonic()
-        while any(one.is_alive() for one in begun):
+        while not (ended := [one for one in begun if not one.is_alive()]):
             yield Sleep(_LOOK_SECONDS)
             if time.monotonic() - beaten >= _BEAT_SECONDS:
                 yield from self._beat()
                 beaten = time.monotonic()
+        return ended
 
     def _beat(self) -> Flow[None]:
         """Renew the leases of what is under way, when a third of their time is over."""

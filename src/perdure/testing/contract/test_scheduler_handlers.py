@@ -209,6 +209,24 @@ async def test_no_more_handlers_run_at_a_time_than_the_limit(
     assert (done.success, counts) == (12, [0, 3])
 
 
+async def test_one_that_ends_makes_room_while_a_slow_one_goes_on(
+    store: Store, clock: FixedClock
+) -> None:
+    last = threading.Event()
+
+    def handler(context: CronContext) -> None:
+        if context.task.name == "slow":
+            # It ends only if the others need not wait for it.
+            assert last.wait(20)
+        time.sleep(0.05)
+        if context.task.name == "d":
+            last.set()
+
+    await due(store, clock, "slow", "b", "c", "d")
+
+    assert await scheduler(store, handler, limit=2).run_once() == CronPass(success=4)
+
+
 # -- what a handler does with the store ----------------------------------------------------------
 
 
