@@ -96,7 +96,7 @@ def named(package: str) -> dict[str, Query]:
 
 
 FEATURES = named("perdure.features")
-EVERY = {**FEATURES, **named("perdure.migrations")}
+EVERY = {**FEATURES, **named("perdure.engines"), **named("perdure.migrations")}
 POSTGRES = {name: query for name, query in EVERY.items() if "postgres" in query.texts}
 
 

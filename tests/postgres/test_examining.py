@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import perdure as library
 from perdure.cli import main
+from tests.postgres.servers import fetch
 
 if TYPE_CHECKING:
     import pytest
@@ -50,6 +51,27 @@ def test_a_schema_that_is_not_there_is_told_and_not_made(
 
     assert "the schema lacks" in told(before)
     assert told(again) == told(before)
+
+
+def test_events_whose_session_was_removed_by_hand_are_told(
+    database: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Several pages of it, the last of them empty.
+    monkeypatch.setattr("perdure.engines.postgres_upkeep._PAGE", 2)
+    with library.open_sync(database) as store:
+        for user in ("ada", "eve", "joe", "kim"):
+            session = store.session("shop", user)
+            session.append("hello")
+            session.append("again")
+    _, before = asked(database, capsys, "doctor")
+    fetch(database, "DELETE FROM sessions WHERE user_id IN ('ada', 'kim')")
+
+    _, quick = asked(database, capsys, "doctor", "--quick")
+    _, after = asked(database, capsys, "doctor")
+
+    assert told(quick) == told(before)
+    assert "is gone" not in told(before)
+    assert told(after).count("is gone: restore a backup, or remove these events") == 2
 
 
 def test_a_server_that_does_not_answer_is_a_fault(capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from functools import partial
 from typing import Any
 
 from perdure.engines.examinations import Examination, Finding
 from perdure.errors import PerdureError
-from perdure.operation import Bumps, Operation, Plan, Query, Rows, Statement
+from perdure.operation import Bumps, Operation, Plan, Rows, Work
+from perdure.sql import load
 
 #: Of removed rows; docs/operations.md says what to do about them.
 _REMAINS = (
     "the tables' pages hold removed rows until VACUUM has come by and the space is used again",
     "the server's log, its archive and its standbys hold them until they are recycled",
 )
-_SETTINGS = Query(
-    "settings of the server",
-    {
-        "postgres": "SELECT name, setting FROM pg_settings WHERE name IN ('server_version', "
-        "'synchronous_commit', 'fsync', 'full_page_writes', 'data_checksums') ORDER BY name"
-    },
-    (),
-)
+_SERVER = load("perdure.engines", "examining.sql")
+_PAGE = 1_000
+#: More of them tell nothing new.
+_MOST = 100
 #: What a setting must not be, and what that would mean.
 _RISKS = {
     "fsync": "a power cut can destroy the data",
@@ -42,24 +40,52 @@ class Upkeep(ABC):
         return [*_REMAINS]
 
     def examine(self, asking: Operation[list[str]], quick: bool) -> Examination:
-        """Whether the server answers, how it is set, and what the operation says."""
-        del quick
+        """Whether the server answers, how it is set, and what the operation says.
+
+        ``quick`` leaves out the look for events without a session.
+        """
         found = Examination()
         place = "the server"
         try:
-            settings = self.run(Operation("store.examine", (), {}, _settings, reads=True))
-            found.facts |= dict(settings)
+            found.facts |= dict(self._asked(_settings))
             found.faults += [
                 Finding(place, f"{name} is off: {risk}")
                 for name, risk in _RISKS.items()
                 if found.facts.get(name) == "off"
             ]
-            found.faults += [Finding(place, what) for what in self.run(asking)]
+            lacking = self.run(asking)
+            found.faults += [Finding(place, what) for what in lacking]
+            if not (quick or lacking):
+                found.faults += [Finding(place, what) for what in self._lost()]
         except PerdureError as error:
             found.faults.append(Finding(place, str(error)))
         return found
 
+    def _lost(self) -> list[str]:
+        """Events whose session is gone, as sentences: a page of sessions in one statement."""
+        lost: list[str] = []
+        part = uid = ""
+        while len(lost) < _MOST:
+            page = self._asked(partial(_sessions_of_events, part, uid))
+            lost += [
+                f"the session of the events of part {part!r} and uid {uid!r} is gone: "
+                "restore a backup, or remove these events"
+                for part, uid, is_there in page
+                if not is_there
+            ]
+            if len(page) < _PAGE:
+                break
+            part, uid, _ = page[-1]
+        return lost[:_MOST]
+
+    def _asked(self, work: Work[Rows]) -> Rows:
+        rows: Rows = self.run(Operation("store.examine", (), {}, work, reads=True))
+        return rows
+
 
 def _settings(_: Bumps) -> Plan[Rows]:
-    rows: Rows = yield Statement(_SETTINGS, ())
-    return rows
+    return (yield _SERVER.settings())
+
+
+def _sessions_of_events(part: str, uid: str, _: Bumps) -> Plan[Rows]:
+    return (yield _SERVER.sessions_of_events(part=part, uid=uid, limit=_PAGE))
