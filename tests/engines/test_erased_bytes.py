@@ -11,7 +11,7 @@ import pytest
 
 import perdure
 from perdure import NewEvent, SessionKey, SyncStore
-from perdure.engines import sqlite_settling
+from perdure.engines import sqlite_checkpointer, sqlite_settling
 from tests.engines.processes import python
 
 CANARY = "CANARY-5e55"
@@ -157,6 +157,21 @@ def test_a_large_file_is_written_anew_only_when_it_is_asked_for(
 
     assert store.erase_user("app", "canary").remains == (sqlite_settling.PIECES,)
     assert store.erase_user("app", "canary", settle=True).final is True
+    assert left(tmp_path) == {}
+    store.close()
+
+
+def test_a_log_that_was_long_once_does_not_make_a_small_file_a_large_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The checkpointer folds it later than it does by itself: so it is on a slow disk.
+    monkeypatch.setattr(sqlite_checkpointer, "_PASSIVE_PAGES", 2**40)
+    monkeypatch.setattr(sqlite_settling, "QUICK_BYTES", 2**22)
+    store = read_before_settling(f"sqlite:///{tmp_path}/agent.db")
+    live(store, 1, 400)
+    assert (tmp_path / "agent.db-wal").stat().st_size > 2**22
+
+    assert store.erase_user("app", "canary").final is True
     assert left(tmp_path) == {}
     store.close()
 

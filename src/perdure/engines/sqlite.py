@@ -238,7 +238,7 @@ class SqliteEngine:
 
     def _settle(self, connection: apsw.Connection, thorough: bool | None) -> list[str]:
         patient = patience(self._options.busy_timeout)
-        return sqlite_settling.settle(connection, self._path, thorough, patience, patient)
+        return sqlite_settling.settle(connection, thorough, patience, patient)
 
     def size(self) -> int | None:
         """How many bytes it takes on the disk; None: it is in memory."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 
 import apsw
@@ -23,7 +22,6 @@ LOG = (
 
 def settle(
     connection: apsw.Connection,
-    path: str,
     thorough: bool | None,
     patience_of: Callable[[float], Callable[[int], bool]],
     usual: Callable[[int], bool],
@@ -37,7 +35,7 @@ def settle(
     remains = []
     connection.set_busy_handler(patience_of(_PATIENCE))
     try:
-        wanted = thorough or (thorough is None and _size(path) <= QUICK_BYTES)
+        wanted = thorough or (thorough is None and _size(connection) <= QUICK_BYTES)
         if not (wanted and _succeeds(lambda: connection.execute("VACUUM"))):
             remains.append(PIECES)
         if not _succeeds(lambda: connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)):
@@ -56,6 +54,8 @@ def _succeeds(step: Callable[[], object]) -> bool:
     return True
 
 
-def _size(path: str) -> int:
-    files = [path, f"{path}-wal"]
-    return sum(os.stat(file).st_size for file in files if os.path.exists(file))
+def _size(connection: apsw.Connection) -> int:
+    """What is written anew; not the length of the log, which stays at what it once was."""
+    pages: int = connection.pragma("page_count")
+    bytes_of_page: int = connection.pragma("page_size")
+    return pages * bytes_of_page

@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.faults, pytest.mark.slow, pytest.mark.timeout(1200)]
 
 
 class Measured(NamedTuple):
-    """Seconds of opening, the events of one session, and the memory of both in MB."""
+    """Seconds of work at opening, the events of one session, and the memory of both in MB."""
 
     seconds: float
     events: int
@@ -43,9 +43,10 @@ def fill(url: str, sessions: int, megabytes: int) -> None:
 
 
 def measure(url: str) -> Measured:
-    begun = time.monotonic()
+    # Of work, and not of waiting for a machine that others use as well.
+    begun = time.process_time()
     with perdure.open_sync(url) as store:
-        seconds = time.monotonic() - begun
+        seconds = time.process_time() - begun
         events = len(store.events.read(SessionKey("app", "user 7", "chat 7")))
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return Measured(seconds, events, peak)
