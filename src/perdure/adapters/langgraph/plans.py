@@ -263,7 +263,7 @@ class _Chain:
 
 
 def pruned(lineage: str, order: str) -> Plan:
-    """Remove all but the newest checkpoint of each namespace; the store keeps what it is made of."""
+    """Remove all but the newest checkpoint of each namespace, and what the store keeps for it."""
     nodes: Sequence[CheckpointNode] = yield call("tree", lineage)
     heads: dict[str, CheckpointNode] = {}
     for node in nodes:
