@@ -124,16 +124,6 @@ def test_who_is_given_a_store_leaves_it_open(url: str, kind: Any) -> None:
         own._sync.kv.find(("a",), "k")
 
 
-def test_wrong_options_leave_no_store_open(tmp_path: Path) -> None:
-    url = f"jsonl:///{tmp_path}/store"
-    with pytest.raises(InvalidError):
-        PerdureSaver.from_conn_string(url, order="newest")
-
-    # One process, and one store in it, writes to such a folder.
-    with perdure.open_sync(url) as store:
-        store.kv.set(("a",), "k", 1)
-
-
 # -- writes of tasks -------------------------------------------------------------------------
 
 

@@ -28,12 +28,7 @@ class Owning(Closing):
         A URL of perdure, a path of an SQLite file, or ``:memory:``. The options are those of
         the class.
         """
-        store = open_sync(url_of(conn_string))
-        try:
-            made = cls(store, **options)
-        except BaseException:
-            store.close()
-            raise
+        made = cls(open_sync(url_of(conn_string)), **options)
         made._owned = True
         return made
 
