@@ -23,8 +23,16 @@ from langgraph.checkpoint.serde.encrypted import EncryptedSerializer
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
 import perdure
-from perdure import ALL, AlreadyExistsError, ClosedError, ConflictError, InvalidError
+from perdure import (
+    ALL,
+    AlreadyExistsError,
+    ClosedError,
+    ConflictError,
+    InvalidError,
+    NewTaskWrites,
+)
 from perdure.adapters.langgraph import PerdureKeyValueStore, PerdureSaver, PerdureStore
+from tests.adapters.langgraph.keeping import COLOURS, Called
 from tests.adapters.langgraph.making import config, ids, put
 from tests.engines.processes import meet, side_by_side
 
@@ -165,6 +173,28 @@ def test_more_writes_than_one_call_of_the_store_takes(saver: PerdureSaver) -> No
     found = saver.get_tuple(at)
     assert found is not None
     assert [value for _, _, value in found.pending_writes or ()] == list(range(10_001))
+
+
+@pytest.mark.parametrize("colour", COLOURS)
+def test_of_many_writes_all_are_stored_or_none(url: str, colour: str) -> None:
+    told: list[int] = []
+
+    def failing(new: Any) -> Any:
+        if isinstance(new, NewTaskWrites):
+            told.append(len(new.writes))
+            if len(told) > 1:
+                raise OSError("no more room")
+        return new
+
+    with perdure.open_sync(url, on_write=failing) as store:
+        saver = Called(PerdureSaver(store), colour)
+        at = put(saver, "t")
+        with pytest.raises(OSError, match="room"):
+            saver.put_writes(at, [("c", number) for number in range(10_001)], "task")
+
+        assert told == [10_000, 1]
+        assert saver.get_tuple(at).pending_writes == []
+        saver.close()
 
 
 # -- filters ---------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import random
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -123,12 +124,19 @@ class PerdureSaver(Owning, BaseCheckpointSaver):
         task_id: str,
         task_path: str = "",
     ) -> None:
-        """Store what a task has written for a checkpoint, which need not be there yet.
+        """Store what a task has written for a checkpoint, which need not be there yet: all of it.
 
         A regular write that is there already stays, a special one (errors, interrupts, answers) is
         replaced: each write by itself.
         """
-        for args, options in self._put_writes(config, writes, task_id, task_path):
+        calls = self._put_writes(config, writes, task_id, task_path)
+        if len(calls) > 1:
+            # A task of which some is stored counts as done, and would go on without the rest.
+            with self._sync.turn() as turn:
+                for args, options in calls:
+                    turn.checkpoints.put_writes(*args, **options)
+            return
+        for args, options in calls:
             self._sync.checkpoints.put_writes(*args, **options)
 
     async def aput_writes(
@@ -139,17 +147,25 @@ class PerdureSaver(Owning, BaseCheckpointSaver):
         task_path: str = "",
     ) -> None:
         """The same, awaited."""
-        for args, options in self._put_writes(config, writes, task_id, task_path):
+        calls = self._put_writes(config, writes, task_id, task_path)
+        if len(calls) > 1:
+            async with self._async.turn() as turn:
+                for args, options in calls:
+                    turn.checkpoints.put_writes(*args, **options)
+            return
+        for args, options in calls:
             await self._async.checkpoints.put_writes(*args, **options)
 
     def _put_writes(
         self, config: Config, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str
-    ) -> Iterator[tuple[tuple[Any, ...], dict[str, Any]]]:
+    ) -> builtins.list[tuple[tuple[Any, ...], dict[str, Any]]]:
         at = where(config)
         new = writes_of(self.serde, writes)
         options = {"namespace": at.namespace, "task_path": task_path, **self._said(config)}
-        for start in range(0, len(new), _WRITES):
-            yield (at.lineage, at.id, task_id, new[start : start + _WRITES]), options
+        return [
+            ((at.lineage, at.id, task_id, new[start : start + _WRITES]), options)
+            for start in range(0, len(new), _WRITES)
+        ]
 
     def _said(self, config: Config) -> dict[str, Any]:
         """Whose the thread is, and who may write to it."""
