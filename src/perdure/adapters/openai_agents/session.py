@@ -293,7 +293,10 @@ class PerdureSession(Opened):
         """What answers the query best in this conversation, best first."""
         self._check_open()
         app, user, _ = self.key
-        return await self._store.search(app, user, query, session=self.key, limit=limit)
+        try:
+            return await self._store.search(app, user, query, session=self.key, limit=limit)
+        except NotFoundError:
+            return []
 
 
 __all__ = ["PerdureSession"]
