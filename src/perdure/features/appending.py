@@ -28,6 +28,8 @@ class Append(NamedTuple):
     expected: int | None
     after: int | None
     on_duplicate: OnDuplicate
+    #: Of a line that begins after an older event: the state stays that of the session.
+    keep_state: bool = False
 
 
 def work(call: Append, settings: Settings) -> Work[Appended]:
@@ -230,7 +232,8 @@ def _duplicate(call: Append, stored: dict[str, EventRow]) -> Plan[Appended]:
 def _start_line(call: Append, settings: Settings, bumps: Bumps) -> Plan[None]:
     row = yield from claim(call.at, call.expected, bumps)
     if call.after is not None and call.after != row.head:
-        yield from move_head(row, call.after, settings.limits, call.at.now)
+        limits, now = settings.limits, call.at.now
+        yield from move_head(row, call.after, limits, now, keep_state=call.keep_state)
 
 
 def _insert(

@@ -10,9 +10,12 @@ from perdure.features.changes import changes, fold, log, restore, same
 from perdure.features.drafts import PREVIEW_CHARACTERS, shown_text
 from perdure.features.line import EVENTS, NO_SEQ, Run, clip, first_of, holds, runs
 from perdure.features.lookup import SESSIONS, SessionRow
-from perdure.features.scopes import STATE
+from perdure.features.scopes import STATE, Value
 from perdure.operation import Plan, Rows
+from perdure.records import DELETE
 from perdure.values import Limits
+
+State = dict[str, Value]
 
 
 def branch_name(head: int) -> str:
@@ -36,16 +39,25 @@ def length(line: Sequence[Run], first: int) -> int:
     return sum(run.high - max(run.low, first) + 1 for run in line if run.high >= first)
 
 
-def move_head(row: SessionRow, seq: int, limits: Limits, now: int) -> Plan[SessionRow]:
+def move_head(
+    row: SessionRow, seq: int, limits: Limits, now: int, *, keep_state: bool = False
+) -> Plan[SessionRow]:
     """Make ``seq`` the end of the active line, with the session state it had there.
 
-    The row is claimed. What was left stays reachable under a name; nothing is deleted.
+    Or, to ``keep_state``, with that which the session has. The row is claimed. What was left stays
+    reachable under a name; nothing is deleted.
     """
     old = yield from runs(row.part, row.uid, row.head)
     new = yield from _line_to(row, seq, old)
     if not new:
         yield from _keep_beginning(row, old, now)
-    yield from _restore_state(row, old, new, limits, now)
+    if (yield from _state_differs(row, old, new)):
+        before = fold((yield from changes(row.part, row.uid, old)))
+        after = fold((yield from changes(row.part, row.uid, new)))
+        if keep_state:
+            yield from _note_state(row, seq, before, after, now)
+        else:
+            yield from _restore_state(row, before, after, limits, now)
     yield from _keep_tips(row, new, now)
     common = meet(old, new)
     yield EVENTS.add_rewrite(part=row.part, uid=row.uid, version=row.version, from_seq=common + 1)
@@ -104,15 +116,17 @@ def _last_words(row: SessionRow, line: Sequence[Run]) -> Plan[str]:
 
 
 def _restore_state(
-    row: SessionRow, old: Sequence[Run], new: Sequence[Run], limits: Limits, now: int
+    row: SessionRow, before: State, after: State, limits: Limits, now: int
 ) -> Plan[None]:
-    if not (yield from _state_differs(row, old, new)):
-        return
-    before = fold((yield from changes(row.part, row.uid, old)))
-    after = fold((yield from changes(row.part, row.uid, new)))
     touched = [key for key in {**before, **after} if key not in after or key not in before]
     touched += [key for key in before if key in after and not same(before[key], after[key])]
     yield from restore(row.part, row.uid, after, touched, limits, now)
+
+
+def _note_state(row: SessionRow, seq: int, before: State, after: State, now: int) -> Plan[None]:
+    """Note at the new end what the session has: whole, as it may take the place of another note."""
+    gone = {key: DELETE for key in after if key not in before}
+    yield from log(row.part, row.uid, seq, row.version, {**before, **gone}, now)
 
 
 def _state_differs(row: SessionRow, old: Sequence[Run], new: Sequence[Run]) -> Plan[bool]:

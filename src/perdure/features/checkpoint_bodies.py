@@ -22,6 +22,8 @@ _FEWEST = 10**18
 _CHAINS = 8 * 10**18
 _NAMES = 2**63
 _HEX = 16
+#: What a body says in the place of a reference.
+_DELTA = (True,)
 
 
 class Ref(NamedTuple):
@@ -33,10 +35,14 @@ class Ref(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """A channel of a checkpoint: its version, and where its value is (None: it is empty)."""
+    """A channel of a checkpoint: its version, and where its value is.
+
+    None: it is empty; or, of a ``delta``, made of what was written to it since the last value.
+    """
 
     version: Version
     ref: Ref | None
+    delta: bool = False
 
 
 Channels = Mapping[str, Entry]
@@ -97,7 +103,7 @@ def named(ns: str, channel: str, version: Version) -> int:
 def encode_body(metadata: str, channels: Channels, codec: str | None, payload: bytes) -> bytes:
     """The bytes of a body: a line of JSON, then the payload."""
     refs = {
-        name: [entry.version, *entry.ref] if entry.ref else [entry.version]
+        name: [entry.version, *(entry.ref or (_DELTA if entry.delta else ()))]
         for name, entry in channels.items()
     }
     head = f'{{"metadata":{metadata},"codec":{encode_trusted(codec)},"channels":'
@@ -109,13 +115,16 @@ def decode_body(data: bytes, what: str) -> Body:
     line, _, payload = data.partition(b"\n")
     head = decode(line, what)
     try:
-        channels = {
-            name: Entry(entry[0], Ref(*entry[1:]) if entry[1:] else None)
-            for name, entry in head["channels"].items()
-        }
+        channels = {name: _entry(*entry) for name, entry in head["channels"].items()}
         return Body(head["metadata"], channels, head["codec"], payload)
     except (KeyError, TypeError, IndexError) as error:
         raise CorruptError(f"the body of {what} is damaged: {error!r}") from error
+
+
+def _entry(version: Version, *told: Any) -> Entry:
+    if len(told) == len(_DELTA):
+        return Entry(version, None, delta=True)
+    return Entry(version, Ref(*told) if told else None)
 
 
 # -- what a process remembers ----------------------------------------------------------------

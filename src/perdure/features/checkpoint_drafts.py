@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from perdure.errors import InvalidError, TooLargeError
@@ -79,6 +79,7 @@ def draft(
     metadata: Mapping[str, JSON] | None,
     versions: Mapping[str, Version] | None,
     values: Mapping[str, JSON | Opaque] | None,
+    deltas: Collection[str] = (),
     written: Written = NOTHING_WRITTEN,
     owner: tuple[str, str] | None,
     session: SessionKey | None,
@@ -100,6 +101,7 @@ def draft(
         payload_, stored_metadata, values = new.payload, new.metadata, new.values
     body = value_of(payload_, "payload", limit)
     given = _channels(at, dict(versions or {}), dict(values or {}), limit)
+    given = _deltas(given, deltas) if deltas else given
     text = encode(dict(stored_metadata), "metadata", settings.limits.state, "state")
     _check_size(body, given, written, limit)
     parent_ns, parent_id = _parent(at, parent)
@@ -161,6 +163,14 @@ def _channels(
     return given
 
 
+def _deltas(given: dict[str, Given], deltas: Collection[str]) -> dict[str, Given]:
+    unknown = [deltas] if isinstance(deltas, str) else set(deltas) - given.keys()
+    if unknown:
+        message = f"deltas has {unknown!r}: it is a list of channels that versions names"
+        raise InvalidError(message, "deltas")
+    return {**given, **{name: given[name]._replace(delta=True) for name in deltas}}
+
+
 def _version(version: Any, name: str, limit: int) -> Version:
     if isinstance(version, str):
         return check_text(version, f"versions[{name!r}]", limit)
@@ -215,7 +225,8 @@ def _digest(
     for name, one in given.items():
         codec = one.value.codec if one.value else None
         texts.append(encode_trusted([name, str(one.version), type(one.version).__name__, codec]))
-        texts.append(b"-" if one.value is None else b"+" + one.value.data)
+        empty = b"~" if one.delta else b"-"
+        texts.append(empty if one.value is None else b"+" + one.value.data)
     return digest(*texts)[:_DIGEST_DIGITS]
 
 

@@ -127,10 +127,12 @@ def prune(
     *,
     dry_run: bool,
     locked: bool = True,
+    keeps_deltas: bool = True,
 ) -> Plan[PrunedCheckpoints]:
     """Remove what is chosen with all that only it needed; `DeniedError` if it is held.
 
-    ``locked=False`` is for a dry run that reads from one snapshot.
+    ``locked=False`` is for a dry run that reads from one snapshot. ``keeps_deltas``: what deltas
+    of others are made of stays, though it was chosen.
     """
     nothing = PrunedCheckpoints(checkpoints=0, values=0, writes=0, bytes=0)
     # Where there is no lineage there is nothing to hold, and who begins one is not to be met.
@@ -138,6 +140,9 @@ def prune(
         return nothing
     rows = yield from outline(part)
     doomed = choose(rows)
+    if doomed and keeps_deltas:
+        spared = yield from _spared(part, rows, {row.name for row in doomed}, cache)
+        doomed = [row for row in doomed if row.name not in spared]
     if not doomed:
         return nothing
     yield from refuse_if_kept(part, f"prune lineage {lineage!r}")
@@ -161,6 +166,53 @@ def prune(
         bytes=size,
         keys=keys,
     )
+
+
+class _Held(NamedTuple):
+    """Which channels of a checkpoint have a value, and which are deltas without one."""
+
+    values: set[str]
+    deltas: set[str]
+
+
+def _spared(
+    part: str, rows: Sequence[Outlined], doomed: Collection[Name], cache: Cache
+) -> Plan[set[Name]]:
+    """The doomed ones that deltas of others are made of: their parents, back to a value."""
+    kept = [row for row in rows if row.name not in doomed]
+    held = yield from _held(part, kept, cache)
+    spared: set[Name] = set()
+    if not any(one.deltas for one in held.values()):
+        return spared
+    held |= yield from _held(part, [row for row in rows if row.name in doomed], cache)
+    by_name = {row.name: row for row in rows}
+    keys = {row.namespace: row.ns for row in rows}
+    seen: dict[Name, set[str]] = {}
+    for row in kept:
+        wanted = held[row.name].deltas
+        parent = _parent(row, by_name, keys)
+        # Where others have come by for the same channels the way back is known.
+        while parent is not None and (wanted := wanted - seen.setdefault(parent.name, set())):
+            seen[parent.name] |= wanted
+            if parent.name in doomed:
+                spared.add(parent.name)
+            wanted = wanted - held[parent.name].values
+            parent = _parent(parent, by_name, keys)
+    return spared
+
+
+def _held(part: str, rows: Sequence[Outlined], cache: Cache) -> Plan[dict[Name, _Held]]:
+    found: dict[Name, _Held] = {}
+    memory = Memory(cache, part)
+    for some in _together(rows):
+        values = yield from values_at(part, {row.body for row in some}, memory)
+        for row in some:
+            channels = decode_body(values[row.body].data, "a checkpoint").channels
+            found[row.name] = _Held(
+                {name for name, entry in channels.items() if entry.ref},
+                {name for name, entry in channels.items() if entry.delta},
+            )
+    return found
 
 
 def _relink(part: str, rows: Sequence[Outlined], doomed: Collection[Name]) -> Plan[None]:

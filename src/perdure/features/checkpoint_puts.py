@@ -35,11 +35,15 @@ from perdure.values import Payload
 
 
 class Given(NamedTuple):
-    """A channel as it was given: without a value it is as it was at that version, or empty."""
+    """A channel as it was given: without a value it is as it was at that version, or empty.
+
+    A ``delta`` is not empty then, but made of what was written to it.
+    """
 
     version: Version
     named: int
     value: Value | None
+    delta: bool = False
 
 
 class WriteRow(NamedTuple):
@@ -216,7 +220,7 @@ def _entries(
         elif name in first:
             found[name] = Entry(given.version, first[name])
         elif given.value is None:
-            found[name] = Entry(given.version, None)
+            found[name] = Entry(given.version, None, given.delta)
         else:
             found[name] = given
     return found

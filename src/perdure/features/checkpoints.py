@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import Literal
 
@@ -66,6 +66,7 @@ class Checkpoints(LineageKeeping[M]):
         metadata: Mapping[str, JSON] | None = None,
         versions: Mapping[str, str | int] | None = None,
         values: Mapping[str, JSON | Opaque] | None = None,
+        deltas: Collection[str] = (),
         owner: tuple[str, str] | None = None,
         session: SessionKey | None = None,
         fence: bool | int = False,
@@ -77,7 +78,9 @@ class Checkpoints(LineageKeeping[M]):
         new. One without a value is as it was at that version, or empty if there was none; one
         that is not named has no value here. A value without a version has one of its content.
         Along a line of parents the first value of a version stays; of a checkpoint without a
-        parent in its namespace, the first one there.
+        parent in its namespace, the first one there. ``deltas`` are channels that are made of
+        what tasks have written to them since the last value, for who puts them together: `prune`
+        keeps the checkpoints with that value and those writes.
 
         The same again changes nothing, so a retry is safe; another content under the same id
         takes its place and is the latest. Without ``metadata``: ``{"source": "update",
@@ -90,7 +93,7 @@ class Checkpoints(LineageKeeping[M]):
         at = Place(self._settings, lineage, namespace)
         draft = drafts.draft(
             at, payload, id, parent=parent, metadata=metadata, versions=versions, values=values,
-            owner=owner, session=session, fence=fence,
+            deltas=deltas, owner=owner, session=session, fence=fence,
         )  # fmt: skip
         return puts.work(draft, self._settings)
 
@@ -110,6 +113,7 @@ class Checkpoints(LineageKeeping[M]):
         metadata: Mapping[str, JSON] | None = None,
         versions: Mapping[str, str | int] | None = None,
         values: Mapping[str, JSON | Opaque] | None = None,
+        deltas: Collection[str] = (),
         owner: tuple[str, str] | None = None,
         session: SessionKey | None = None,
         fence: bool | int = False,
@@ -119,7 +123,7 @@ class Checkpoints(LineageKeeping[M]):
         written = drafts.written(self._settings, at.lineage, task, writes, task_path, on_duplicate)
         draft = drafts.draft(
             at, payload, id, parent=parent, metadata=metadata, versions=versions, values=values,
-            written=written, owner=owner, session=session, fence=fence,
+            deltas=deltas, written=written, owner=owner, session=session, fence=fence,
         )  # fmt: skip
         return puts.work(draft, self._settings)
 

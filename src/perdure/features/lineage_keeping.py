@@ -119,7 +119,9 @@ class LineageKeeping(Feature[M]):
             removed = 0
             for (part, lineage), names in sorted(by_lineage.items()):
                 these = partial(named, names=names)
-                done = yield from prune(part, lineage, these, settings.cache, dry_run=False)
+                done = yield from prune(
+                    part, lineage, these, settings.cache, dry_run=False, keeps_deltas=False
+                )
                 removed += done.checkpoints
             return removed
 
@@ -141,7 +143,8 @@ class LineageKeeping(Feature[M]):
 
         ``keep_last``: all but the last so many puts of each namespace. ``older_than``: those
         put longer ago, but not the last ``keep_last`` (without it: 1) of a namespace. What stays
-        loads as before; where its parent is removed it follows the next one before that.
+        loads as before, and what its deltas are made of stays as well; where its parent is
+        removed it follows the next one before that.
         ``keep`` are to stay in any case; ``only``: of these, and no others, for who has looked at
         them and does not want to meet those put since. ``dry_run=True`` only counts.
         `DeniedError` for what is held; an unknown lineage has nothing to remove.

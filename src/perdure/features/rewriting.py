@@ -62,11 +62,20 @@ class Rewriting(Feature[M]):
         positive(expected_version, "expected_version")
         return lambda bumps: self._rewind(at, to_seq, expected_version, bumps)
 
-    def _rewind(self, at: Target, seq: int, expected: int | None, bumps: Bumps) -> Plan[Session]:
+    def _rewind(
+        self,
+        at: Target,
+        seq: int,
+        expected: int | None,
+        bumps: Bumps,
+        *,
+        keep_state: bool = False,
+    ) -> Plan[Session]:
         row = yield from hold(at, expected, bumps)
         if seq != row.head:
             row = yield from claim(at, expected, bumps)
-            row = yield from move_head(row, seq, self._settings.limits, at.now)
+            limits = self._settings.limits
+            row = yield from move_head(row, seq, limits, at.now, keep_state=keep_state)
         return session_of(row)
 
     @operation
@@ -114,27 +123,39 @@ class Rewriting(Feature[M]):
         after_seq: int,
         events: Sequence[EventInput],
         *,
+        keep_state: bool = False,
         expected_version: int | None = None,
         fence: int | None = None,
     ) -> Work[Appended]:
         """Put these events in the place of all that follows ``after_seq`` (0: everything).
 
-        One transaction: a rewind and an append. What was replaced is kept in `branches`.
+        One transaction: a rewind and an append. What was replaced is kept in `branches`. With
+        ``keep_state`` the session state stays as it is, and the events change that: where they
+        say the same in fewer words.
         """
         at = self._at(key, fence)
         drafts = [draft(event, self._settings, at.now) for event in events]
         check_batch(drafts, self._settings.limits)
         positive(after_seq, "after_seq")
         expected = positive(expected_version, "expected_version")
-        return lambda bumps: self._replace(at, after_seq, drafts, expected, bumps)
+        return lambda bumps: self._replace(
+            at, after_seq, drafts, expected, bumps, keep_state=keep_state
+        )
 
     def _replace(
-        self, at: Target, seq: int, drafts: Sequence[Draft], expected: int | None, bumps: Bumps
+        self,
+        at: Target,
+        seq: int,
+        drafts: Sequence[Draft],
+        expected: int | None,
+        bumps: Bumps,
+        *,
+        keep_state: bool = False,
     ) -> Plan[Appended]:
         if any(not draft.partial for draft in drafts):
-            call = Append(at, drafts, expected, seq, "raise")
+            call = Append(at, drafts, expected, seq, "raise", keep_state)
             return (yield from append(call, self._settings, bumps))
-        yield from self._rewind(at, seq, expected, bumps)
+        yield from self._rewind(at, seq, expected, bumps, keep_state=keep_state)
         return (yield from append(Append(at, drafts, None, None, "raise"), self._settings, bumps))
 
     @operation

@@ -23,8 +23,16 @@ from langgraph.checkpoint.serde.encrypted import EncryptedSerializer
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
 import perdure
-from perdure import AlreadyExistsError, ConflictError, InvalidError
-from perdure.adapters.langgraph import PerdureSaver
+from perdure import (
+    ALL,
+    AlreadyExistsError,
+    ClosedError,
+    ConflictError,
+    InvalidError,
+    NewTaskWrites,
+)
+from perdure.adapters.langgraph import PerdureKeyValueStore, PerdureSaver, PerdureStore
+from tests.adapters.langgraph.keeping import COLOURS, Called
 from tests.adapters.langgraph.making import config, ids, put
 from tests.engines.processes import meet, side_by_side
 
@@ -106,6 +114,24 @@ def test_both_colours_of_one_saver_share_what_they_store_on_any_loop(saver: Perd
     assert asyncio.run(inside()) == asyncio.run(inside())
 
 
+# -- closing ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", [PerdureSaver, PerdureStore, PerdureKeyValueStore])
+def test_who_is_given_a_store_leaves_it_open(url: str, kind: Any) -> None:
+    with perdure.open_sync(url) as store:
+        with kind(store):
+            pass
+        asyncio.run(kind(store).aclose())
+
+        store.kv.set(("a",), "k", 1)
+
+    with kind.from_conn_string(url) as own:
+        pass
+    with pytest.raises(ClosedError):
+        own._sync.kv.find(("a",), "k")
+
+
 # -- writes of tasks -------------------------------------------------------------------------
 
 
@@ -147,6 +173,28 @@ def test_more_writes_than_one_call_of_the_store_takes(saver: PerdureSaver) -> No
     found = saver.get_tuple(at)
     assert found is not None
     assert [value for _, _, value in found.pending_writes or ()] == list(range(10_001))
+
+
+@pytest.mark.parametrize("colour", COLOURS)
+def test_of_many_writes_all_are_stored_or_none(url: str, colour: str) -> None:
+    told: list[int] = []
+
+    def failing(new: Any) -> Any:
+        if isinstance(new, NewTaskWrites):
+            told.append(len(new.writes))
+            if len(told) > 1:
+                raise OSError("no more room")
+        return new
+
+    with perdure.open_sync(url, on_write=failing) as store:
+        saver = Called(PerdureSaver(store), colour)
+        at = put(saver, "t")
+        with pytest.raises(OSError, match="room"):
+            saver.put_writes(at, [("c", number) for number in range(10_001)], "task")
+
+        assert told == [10_000, 1]
+        assert saver.get_tuple(at).pending_writes == []
+        saver.close()
 
 
 # -- filters ---------------------------------------------------------------------------------
@@ -279,10 +327,29 @@ def filled(saver: Any) -> None:
 
 
 def test_nothing_of_an_encrypted_thread_is_readable_in_the_file(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path}/store.db"
-    filled(PerdureSaver(perdure.open_sync(url), serde=encrypting(), clear_metadata=()))
+    options = {"serde": encrypting(), "clear_metadata": ()}
+    filled(PerdureSaver.from_conn_string(f"sqlite:///{tmp_path}/store.db", **options))
 
     assert b"secret" not in b"".join(path.read_bytes() for path in tmp_path.iterdir())
+
+
+def test_metadata_of_an_encrypted_thread_is_encrypted_unless_you_say_otherwise(
+    saver: PerdureSaver,
+) -> None:
+    told = {"user": "ada", "run_id": "7"}
+    hidden = PerdureSaver(saver.store, serde=encrypting())
+    put(hidden, "t", metadata=told)
+    saver.serde = encrypting()
+    put(saver, "set later", metadata=told)
+    named = PerdureSaver(saver.store, serde=encrypting(), clear_metadata=["user"])
+    put(named, "named", metadata=told)
+
+    readable = {one.key.lineage: dict(one.metadata) for one in saver._sync.checkpoints.list(ALL)}
+    plain = {"source": "loop", "step": 1, "run_id": "7"}
+    assert readable == {"t": plain, "set later": plain, "named": {**plain, "user": "ada"}}
+    for thread in readable:
+        assert ids(hidden.list(config(thread), filter={"user": "ada", "step": 1}))
+        assert not ids(hidden.list(config(thread), filter={"user": "bob"}))
 
 
 def test_theirs_leaves_the_metadata_readable(tmp_path: Path) -> None:

@@ -16,6 +16,8 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, StateGraph
 
+import perdure
+from perdure import KeepCheckpoints, RetentionConfig
 from perdure.adapters.langgraph import PerdureSaver
 from tests.adapters.langgraph.making import config, ids, made, put
 
@@ -124,3 +126,24 @@ def test_a_graph_with_such_a_channel_goes_on_after_a_prune(saver: PerdureSaver) 
 
         assert ours.get_state(config("t")).values == theirs.get_state(config("t")).values
     assert len(ours.get_state(config("t")).values["log"]) == 8
+
+
+def test_such_a_graph_goes_on_after_a_sweep_and_after_a_prune_of_the_store(url: str) -> None:
+    # Whoever sweeps knows nothing of LangGraph: `perdure worker` has an address, and no saver.
+    keep = RetentionConfig(retention_days=None, checkpoints=KeepCheckpoints(keep_last=2))
+    with perdure.open_sync(url, retention=keep) as store:
+        ours, theirs = graph(PerdureSaver(store)), graph(InMemorySaver())
+        for turn in range(4):
+            for one in (ours, theirs):
+                one.invoke({"log": [f"turn {turn}"]}, config("t"))
+            store.sweep()
+            assert ours.get_state(config("t")).values == theirs.get_state(config("t")).values
+            store.checkpoints.prune("t", keep_last=1)
+            assert ours.get_state(config("t")).values == theirs.get_state(config("t")).values
+        assert len(ours.get_state(config("t")).values["log"]) == 8
+        ours.update_state(config("t"), {"log": ["by hand"]})
+        ours.update_state(config("t"), {"log": ["and again"]})
+        swept = store.sweep()
+
+        assert ours.get_state(config("t")).values["log"][-2:] == ["by hand", "and again"]
+        assert "checkpoints" not in swept.kinds

@@ -177,6 +177,34 @@ async def test_a_name_stays_used_after_its_branch_is_deleted_and_all_is_cleared(
         await talk.create_branch_from_turn(1, "blue")
 
 
+@pytest.mark.parametrize("taken", ["pruned", "cleared"])
+@pytest.mark.parametrize("way", ["switch", "delete"])
+async def test_a_branch_whose_items_others_have_removed_is_empty(
+    talk: PerdureSession, taken: str, way: str
+) -> None:
+    await talk.create_branch_from_turn(2, "blue")
+    await talk.add_items([user("Blue."), said("Done."), user("Thanks.")])
+    if taken == "pruned":
+        await talk.store.events.prune(talk.key, keep_last=1, branches=True)
+    else:
+        await talk.store.events.clear(talk.key)
+    assert await talk.get_items(branch_id="main") == []
+
+    if way == "switch":
+        await talk.switch_to_branch("main")
+    else:
+        await talk.delete_branch("blue", force=True)
+
+    assert await talk.get_items() == []
+    await talk.add_items([user("Anew.")])
+    assert await talk.get_items() == [user("Anew.")]
+    if way == "switch":
+        await talk.switch_to_branch("blue")
+        assert await talk.get_items() == ([user("Thanks.")] if taken == "pruned" else [])
+        await talk.switch_to_branch("main")
+    assert await talk.get_items(branch_id="main") == [user("Anew.")]
+
+
 async def test_clearing_ends_every_branch_and_begins_at_main(talk: PerdureSession) -> None:
     await talk.create_branch_from_turn(2, "blue")
     await talk.add_items([user("Blue.")])

@@ -13,6 +13,7 @@ pytest.importorskip("agents.memory", reason="needs openai-agents: see .ci/adapte
 from agents import RunConfig, Runner
 from agents.memory import OpenAIResponsesCompactionSession, SQLiteSession
 
+from perdure import NewEvent
 from perdure.adapters.openai_agents import PerdureSession
 from tests.adapters.openai_agents.making import agent, said, texts, user
 
@@ -274,6 +275,29 @@ async def test_what_json_of_python_holds_may_be_the_replacement(session: Perdure
     assert seen is not None
     assert await seen.replace_suffix(0, [odd, odd]) is True
     assert await session.get_items() == [user("first"), odd, odd]
+
+
+@pytest.mark.parametrize("whole", [True, False])
+async def test_a_compaction_leaves_the_state_of_the_session_as_it_is(
+    session: PerdureSession, whole: bool
+) -> None:
+    state = session.store.state
+    await session.add_items(old())
+    await state.set(session.key, {"cart": 1, "gone": 1})
+    # As another framework does it, with an event.
+    await session.store.events.append(session.key, NewEvent(None, state_delta={"step": "asked"}))
+    await session.add_items([user("More.")])
+    await state.set(session.key, {"cart": 2})
+    await state.delete(session.key, "gone")
+    wrapped, _ = compacting(session, SUMMARY)
+
+    if whole:
+        await wrapped.run_compaction({"force": True})
+    else:
+        await run(wrapped, limit=2)
+
+    assert (await session.get_items())[-1] == SUMMARY
+    assert await state.merged(session.key) == {"cart": 2, "step": "asked"}
 
 
 class Shouting(PerdureSession):

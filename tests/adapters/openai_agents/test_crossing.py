@@ -113,6 +113,19 @@ async def test_items_of_others_are_popped_one_by_one(session: PerdureSession) ->
     assert await session.get_items() == []
 
 
+async def test_what_stays_of_an_event_of_others_keeps_its_state(session: PerdureSession) -> None:
+    await session.describe(title="from elsewhere")
+    asked, calls = CHAT[:2]
+    events = [asked, NewEvent(calls, state_delta={"step": "called"})]
+    await session.store.events.append(session.key, *events)
+    everything = await session.get_items()
+
+    assert await session.pop_item() == everything[-1]
+
+    assert await session.get_items() == everything[:-1]
+    assert await session.store.state.merged(session.key) == {"step": "called"}
+
+
 async def test_a_suffix_may_begin_within_an_event_of_others(session: PerdureSession) -> None:
     await session.describe(title="from elsewhere")
     await session.store.events.append(session.key, *CHAT)

@@ -45,6 +45,12 @@ async def test_a_session_may_be_described_before_anything_is_said(session: Any) 
     assert ((await session.info()).title, await session.get_items()) == ("Soon", [user("now")])
 
 
+async def test_before_anything_is_said_there_is_nothing_to_be_found(session: Any) -> None:
+    assert await session.search("handle") == []
+    assert await session.find_turns_by_content("handle") == []
+    assert await session.info() is None
+
+
 async def test_a_cleared_session_keeps_its_description(session: Any) -> None:
     await session.describe(title="A mug", metadata={"order": 7})
     await session.add_items([user("x")])

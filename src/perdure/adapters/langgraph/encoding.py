@@ -85,6 +85,7 @@ def put_arguments(
     body = {key: value for key, value in checkpoint.items() if key != "channel_values"}
     values = checkpoint.get("channel_values") or {}
     whole = get_serializable_checkpoint_metadata(config, metadata)
+    versions = checkpoint.get("channel_versions") or {}
     return (at.lineage, packed(serde, [body, dict(whole)])), {
         "id": checkpoint["id"],
         "namespace": at.namespace,
@@ -92,12 +93,18 @@ def put_arguments(
         "metadata": readable(whole, clear),
         "versions": {
             channel: version if isinstance(version, str | int) else repr(version)
-            for channel, version in (checkpoint.get("channel_versions") or {}).items()
+            for channel, version in versions.items()
         },
+        "deltas": _deltas(whole.get(COUNTERS), versions),
         "values": {
             channel: packed(serde, values[channel]) for channel in new_versions if channel in values
         },
     }
+
+
+def _deltas(counters: Any, versions: Mapping[str, Any]) -> Sequence[str]:
+    """The channels that are kept as what is written to them: the store is not to prune that."""
+    return [channel for channel in counters if channel in versions] if counters else ()
 
 
 def readable(metadata: Mapping[str, Any], clear: Sequence[str] | None) -> dict[str, JSON]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from langgraph.store.base import ListNamespacesOp, MatchCondition, SearchItem, SearchOp
 
@@ -28,6 +28,15 @@ _LEAST = 50
 _ANY = "*"
 
 Scored = list[tuple[KeyValue, float | None]]
+
+
+class Ranked(NamedTuple):
+    """What has vectors, without them: of all that are compared they would fill the memory."""
+
+    namespace: tuple[str, ...]
+    key: str
+    version: int
+    score: float
 
 
 def searches(given: Sequence[tuple[int, Any]], rules: Rules, results: list[Any]) -> Plan:
@@ -148,24 +157,27 @@ def _near(op: SearchOp, query: Vector, end: int, rules: Rules) -> Plan:
 
 def _ranked(op: SearchOp, query: Vector, rules: Rules) -> Plan:
     """What has vectors, with its score, the nearest first."""
-    rows: list[KeyValue] = []
+    ranked: list[Ranked] = []
     cursor = None
     while True:
         page = yield from _one(
             "list", beside(op.namespace_prefix), limit=_PAGE, cursor=cursor, **rules.whose
         )
-        rows += page.items
+        ranked += _compared(page.items, query, rules)
         cursor = page.next_cursor
         if cursor is None:
-            break
+            return sorted(ranked, key=lambda one: -one.score)
+
+
+def _compared(rows: Iterable[KeyValue], query: Vector, rules: Rules) -> Iterator[Ranked]:
     pairs = [(row, unpacked(row, len(query))) for row in rows]
     some = [(row, vectors) for row, vectors in pairs if vectors]
     near = scores(query, [vectors for _, vectors in some], rules.distance) if some else []
-    ranked = sorted(zip(near, [row for row, _ in some], strict=True), key=lambda one: -one[0])
-    return [(row, score) for score, row in ranked]
+    for (row, _), score in zip(some, near, strict=True):
+        yield Ranked(_own(row.namespace), row.key, row.version, score)
 
 
-def _fetched(ranked: Scored, end: int, rules: Rules) -> Plan:
+def _fetched(ranked: Sequence[Ranked], end: int, rules: Rules) -> Plan:
     """The items of the nearest vectors, until there are enough."""
     found: Scored = []
     at = 0
@@ -173,20 +185,20 @@ def _fetched(ranked: Scored, end: int, rules: Rules) -> Plan:
         some = ranked[at : at + end - len(found)]
         at += len(some)
         keys: dict[tuple[str, ...], list[str]] = {}
-        for row, _ in some:
-            keys.setdefault(_own(row.namespace), []).append(row.key)
+        for one in some:
+            keys.setdefault(one.namespace, []).append(one.key)
         found += _scored(some, (yield from known(keys, rules)))
     return found
 
 
-def _scored(ranked: Scored, there: Any) -> Scored:
+def _scored(ranked: Sequence[Ranked], there: Any) -> Scored:
     """Those that are there, as they were when the vectors were made: at the same version."""
     found: Scored = []
-    for row, score in ranked:
-        one = there.get((_own(row.namespace), row.key))
+    for near in ranked:
+        one = there.get((near.namespace, near.key))
         # What was put by others since then has none of these vectors.
-        if one is not None and one.version == row.version:
-            found.append((one, score))
+        if one is not None and one.version == near.version:
+            found.append((one, near.score))
     return found
 
 

@@ -149,7 +149,7 @@ class PerdureStore(Owning, BaseStore):
         return Said(self._sweeper.stop(timeout))
 
     def close(self) -> None:
-        """Stop the sweeper, finish what was accepted and close the store; idempotent."""
+        """Stop the sweeper, and close the store if it was opened here; idempotent."""
         self._sweeper.stop()
         super().close()
 

@@ -14,6 +14,8 @@ from perdure.store import Store, SyncStore
 class Owning(Closing):
     """Over a store of the caller's, or over one of its own: see `from_conn_string`."""
 
+    _owned = False
+
     def __init__(self, store: Store | SyncStore, **options: Any) -> None:
         super().__init__(**options)
         self.store = store
@@ -26,11 +28,14 @@ class Owning(Closing):
         A URL of perdure, a path of an SQLite file, or ``:memory:``. The options are those of
         the class.
         """
-        return cls(open_sync(url_of(conn_string)), **options)
+        made = cls(open_sync(url_of(conn_string)), **options)
+        made._owned = True
+        return made
 
     def close(self) -> None:
-        """Finish what was accepted and close the store; idempotent."""
-        self._sync.close()
+        """Finish what was accepted and close the store, if it was opened here; idempotent."""
+        if self._owned:
+            self._sync.close()
 
     def setup(self) -> Awaitable[None]:
         """Bring the schema up to date; it is done when this returns, and may be awaited as well.

@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 
 from perdure.adapters.langgraph.decoding import unpacked
 from perdure.adapters.langgraph.encoding import (
-    COUNTERS,
     Config,
     is_json,
     pending,
@@ -264,41 +263,19 @@ class _Chain:
 
 
 def pruned(lineage: str, order: str) -> Plan:
-    """Remove all but the newest checkpoint of each namespace, and what that one is made of."""
+    """Remove all but the newest checkpoint of each namespace, and what the store keeps for it."""
     nodes: Sequence[CheckpointNode] = yield call("tree", lineage)
     heads: dict[str, CheckpointNode] = {}
     for node in nodes:
         head = heads.get(node.key.namespace)
         if head is None or _rank(node, order) > _rank(head, order):
             heads[node.key.namespace] = node
-    keep = {head.key for head in heads.values()}
-    for head in heads.values():
-        keep |= yield from _needed(head)
-    gone = {node.key for node in nodes} - keep
+    gone = {node.key for node in nodes} - {head.key for head in heads.values()}
     yield call("prune", lineage, keep_last=0, only=gone)
 
 
 def _rank(node: CheckpointNode, order: str) -> Any:
     return node.key.id if order == "id" else node.number
-
-
-def _needed(head: CheckpointNode) -> Plan:
-    """The ancestors whose writes and values make up the channels that are kept as writes."""
-    counters = head.metadata.get(COUNTERS)
-    if not isinstance(counters, Mapping) or not counters:
-        return set()
-    needed: set[CheckpointKey] = set()
-    open_ = set(counters)
-    chain = _Chain(head.key.lineage, head.key.namespace, sorted(counters))
-    key: CheckpointKey | None = head.key
-    while key is not None and open_:
-        found = yield from chain.at(key)
-        if found is None:
-            break
-        needed.add(key)
-        open_ -= found.checkpoint.values.keys()
-        key = found.checkpoint.parent
-    return needed
 
 
 def strategy_of(strategy: str) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import builtins
 import random
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from langgraph.checkpoint.base import BaseCheckpointSaver, CheckpointTuple
+from langgraph.checkpoint.serde.encrypted import EncryptedSerializer
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
 from perdure import records
@@ -42,9 +44,10 @@ class PerdureSaver(Owning, BaseCheckpointSaver):
 
     ``serde`` writes all values; it may be set at any time. Without one only types that LangGraph
     knows as safe are made again when a checkpoint is read, and those that ``allowlist`` names
-    (types, or pairs of module and name); of others the caller gets plain data. With a serializer
-    that encrypts, say ``clear_metadata=`` what of the metadata may stay readable: it is
-    filtered by the store, the rest after it is read. ``order="put"`` takes for the latest what
+    (types, or pairs of module and name); of others the caller gets plain data. With LangGraph's
+    ``EncryptedSerializer`` little of the metadata stays readable, and with ``clear_metadata=`` what
+    that names: it is filtered by the store, the rest after it is read. With another serializer that
+    encrypts, say ``clear_metadata=``, be it empty. ``order="put"`` takes for the latest what
     was put last, whatever its id; LangGraph takes the greatest id. ``fenced=True`` refuses a put
     behind anything but the checkpoint put last, and all that comes to a deleted thread, with
     `ConflictError`. ``owner`` gives (app, user) of a config, so that erasing the person removes
@@ -110,7 +113,7 @@ class PerdureSaver(Owning, BaseCheckpointSaver):
         new_versions: Mapping[str, Any],
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         args, options = put_arguments(
-            self.serde, config, checkpoint, metadata, new_versions, self._clear
+            self.serde, config, checkpoint, metadata, new_versions, self._readable()
         )
         return args, options | self._said(config)
 
@@ -121,12 +124,19 @@ class PerdureSaver(Owning, BaseCheckpointSaver):
         task_id: str,
         task_path: str = "",
     ) -> None:
-        """Store what a task has written for a checkpoint, which need not be there yet.
+        """Store what a task has written for a checkpoint, which need not be there yet: all of it.
 
         A regular write that is there already stays, a special one (errors, interrupts, answers) is
         replaced: each write by itself.
         """
-        for args, options in self._put_writes(config, writes, task_id, task_path):
+        calls = self._put_writes(config, writes, task_id, task_path)
+        if len(calls) > 1:
+            # A task of which some is stored counts as done, and would go on without the rest.
+            with self._sync.turn() as turn:
+                for args, options in calls:
+                    turn.checkpoints.put_writes(*args, **options)
+            return
+        for args, options in calls:
             self._sync.checkpoints.put_writes(*args, **options)
 
     async def aput_writes(
@@ -137,17 +147,25 @@ class PerdureSaver(Owning, BaseCheckpointSaver):
         task_path: str = "",
     ) -> None:
         """The same, awaited."""
-        for args, options in self._put_writes(config, writes, task_id, task_path):
+        calls = self._put_writes(config, writes, task_id, task_path)
+        if len(calls) > 1:
+            async with self._async.turn() as turn:
+                for args, options in calls:
+                    turn.checkpoints.put_writes(*args, **options)
+            return
+        for args, options in calls:
             await self._async.checkpoints.put_writes(*args, **options)
 
     def _put_writes(
         self, config: Config, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str
-    ) -> Iterator[tuple[tuple[Any, ...], dict[str, Any]]]:
+    ) -> builtins.list[tuple[tuple[Any, ...], dict[str, Any]]]:
         at = where(config)
         new = writes_of(self.serde, writes)
         options = {"namespace": at.namespace, "task_path": task_path, **self._said(config)}
-        for start in range(0, len(new), _WRITES):
-            yield (at.lineage, at.id, task_id, new[start : start + _WRITES]), options
+        return [
+            ((at.lineage, at.id, task_id, new[start : start + _WRITES]), options)
+            for start in range(0, len(new), _WRITES)
+        ]
 
     def _said(self, config: Config) -> dict[str, Any]:
         """Whose the thread is, and who may write to it."""
@@ -235,7 +253,14 @@ class PerdureSaver(Owning, BaseCheckpointSaver):
         known = where(before).id if before and before["configurable"].get("thread_id") else None
         if before and known is None:
             known = before["configurable"].get("checkpoint_id")
-        return Asked(config, filter or {}, known, limit, self._order, self._clear)
+        return Asked(config, filter or {}, known, limit, self._order, self._readable())
+
+    def _readable(self) -> Sequence[str] | None:
+        """The keys of the metadata that are not encrypted; None: all of them."""
+        # Asked each time: the serializer may be set at any time.
+        if self._clear is None and isinstance(self.serde, EncryptedSerializer):
+            return CLEAR
+        return self._clear
 
     def get_delta_channel_history(self, *, config: Config, channels: Sequence[str]) -> Any:
         """For each channel what was written since its last stored value, and that value.

@@ -36,7 +36,8 @@ class Sweeper:
     def start(self, minutes: float) -> Sweeping:
         """Begin; one that runs goes on as it is."""
         with self._lock:
-            if self._thread is None or not self._thread.is_alive():
+            # One that was stopped ends with its last sweep, which may take a while.
+            if self._thread is None or not self._thread.is_alive() or self._ended.is_set():
                 self._ended = threading.Event()
                 self._future = Sweeping()
                 ended = self._ended

@@ -2,7 +2,8 @@
 
 The store names a line after its last event, which changes with each append. Here a name stands in
 the session's metadata beside the event at which its branch was left; the branch that is the active
-line needs none. Going to a branch is a rewind to that event.
+line needs none. Going to a branch is a rewind to that event;
+one whose events were pruned, or cleared by others, is empty.
 """
 
 from __future__ import annotations
@@ -161,9 +162,18 @@ async def switch(store: Store, key: SessionKey, name: str) -> None:
             if name != known.current:
                 raise InvalidError(f"branch {name!r} does not exist", "branch")
             return
-        await _go(store, session, known.going(name, session), known.head(name, session))
+        head = await _end(store, key, known.head(name, session))
+        await _go(store, session, known.going(name, session), head)
 
     await _until_done(attempt)
+
+
+async def _end(store: Store, key: SessionKey, head: int) -> int:
+    """Where a branch ends that was left there: at the beginning, if that event is gone."""
+    if not head:
+        return 0
+    there = await store.events.read(key, after_seq=head - 1, before_seq=head + 1, all_lines=True)
+    return head if there else 0
 
 
 async def delete(store: Store, key: SessionKey, name: str, *, force: bool) -> None:
@@ -193,6 +203,7 @@ async def _deleted(store: Store, found: Seen, known: Named, name: str, head: int
     others = {one: seq for one, seq in left.left.items() if one != name}
     after = replace(left, left=others)
     active = known.head(MAIN, found.session) if name == known.current else found.session.head_seq
+    active = active if active in found.events else 0
     async with store.turn() as turn:
         turn.sessions.update(key, metadata=after.metadata, expected_version=version)
         turn.events.rewind(key, active, expected_version=version)

@@ -196,11 +196,12 @@ class PerdureSession(Opened):
         return True
 
     async def _replaced(self, events: Sequence[NewEvent]) -> None:
+        replace = self._store.events.replace_suffix
         try:
-            await self._store.events.replace_suffix(self.key, 0, events)
+            await replace(self.key, 0, events, keep_state=True)
         except NotFoundError:
             await self._make()
-            await self._store.events.replace_suffix(self.key, 0, events)
+            await replace(self.key, 0, events, keep_state=True)
 
     def _is_plain(self) -> bool:
         kind = type(self)
@@ -292,7 +293,10 @@ class PerdureSession(Opened):
         """What answers the query best in this conversation, best first."""
         self._check_open()
         app, user, _ = self.key
-        return await self._store.search(app, user, query, session=self.key, limit=limit)
+        try:
+            return await self._store.search(app, user, query, session=self.key, limit=limit)
+        except NotFoundError:
+            return []
 
 
 __all__ = ["PerdureSession"]

@@ -66,7 +66,9 @@ async def _popped_of_others(store: Store, key: SessionKey) -> JSON:
         if place is None:
             return None
         *rest, item = items_of(events[place])
-        change = Change(store, key, Place(_before(events[place]), rest), session.version, 0)
+        at = Place(_before(events[place]), rest)
+        # What an event has done to the state stays with what stays of it.
+        change = Change(store, key, at, session.version, 0, keep_state=bool(rest))
         try:
             await written(rest, {}, change.made)
         except StaleSessionError:
@@ -134,7 +136,7 @@ async def _ended(
         if [event.id for event in events] != end.ids:
             return False
         kept_seq = await _first_kept(store, key, end.first_seq, prune)
-        change = Change(store, key, end.at, session.version, kept_seq)
+        change = Change(store, key, end.at, session.version, kept_seq, keep_state=True)
         try:
             await written([*end.at.kept, *output], {}, change.made)
         except StaleSessionError:
@@ -151,12 +153,15 @@ class Change(NamedTuple):
     at: Place
     version: int
     kept_seq: int
+    keep_state: bool
 
     async def made(self, new: list[NewEvent]) -> None:
         """Make it, in one transaction; `StaleSessionError` if the session has changed."""
         key, version = self.key, self.version
         async with self.store.turn() as turn:
-            turn.events.replace_suffix(key, self.at.after_seq, new, expected_version=version)
+            turn.events.replace_suffix(
+                key, self.at.after_seq, new, keep_state=self.keep_state, expected_version=version
+            )
             if self.kept_seq > 1:
                 turn.events.prune(key, before_seq=self.kept_seq, beyond_summary=True)
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from perdure import (
+    DELETE,
     ConflictError,
     Event,
     InvalidError,
@@ -428,3 +429,48 @@ async def test_a_retry_of_an_append_of_which_the_limit_left_a_part_stores_nothin
 
     assert ids(await store.events.read(key)) == ["e2", "e3", "e4"]
     assert (await store.sessions.get(key)).last_seq == 5
+
+
+@pytest.mark.parametrize("after", [0, 3, 4])
+@pytest.mark.parametrize("pruned", [0, 3])
+@pytest.mark.parametrize("brings", [True, False])
+async def test_a_replaced_end_leaves_the_state_if_that_is_to_be_kept(
+    store: Store, key: SessionKey, after: int, pruned: int, brings: bool
+) -> None:
+    await five(store, key)
+    await store.state.set(key, {"own": 1, "last": "set"})
+    await store.state.delete(key, "k1")
+    before = await store.state.merged(key)
+    await store.events.prune(key, before_seq=pruned)
+    delta = {"k2": DELETE, "new": 6} if brings else None
+
+    done = await store.events.replace_suffix(
+        key, after, [NewEvent("shorter", state_delta=delta)], keep_state=True
+    )
+
+    now = dict(before)
+    if brings:
+        del now["k2"]
+        now["new"] = 6
+    assert await store.state.merged(key) == now
+    assert await store.state.at(key, done.event.seq) == now
+    await store.events.switch(key, "line-5")
+    assert await store.state.merged(key) == before
+    await store.events.switch(key, f"line-{done.event.seq}")
+    assert await store.state.merged(key) == now
+    await store.events.append(key, NewEvent("on", state_delta={"on": 1}))
+    await store.events.pop(key)
+    assert await store.state.merged(key) == now
+    await store.events.prune(key, keep_last=1, branches=True)
+    assert await store.state.at(key, done.event.seq) == now
+
+
+async def test_with_nothing_in_its_place_an_end_leaves_the_state_too(
+    store: Store, key: SessionKey
+) -> None:
+    await five(store, key)
+
+    await store.events.replace_suffix(key, 0, [], keep_state=True)
+
+    assert await store.events.read(key) == []
+    assert await store.state.merged(key) == STATE == await store.state.at(key, 0)
