@@ -19,6 +19,7 @@ from strands.types.session import Session, SessionAgent, SessionMessage
 
 import perdure
 from perdure.adapters.strands import PerdureSessionRepository
+from perdure.adapters.strands.encoding import Change, text_of
 from tests.adapters.strands.making import agent, message, record, session, texts
 
 pytestmark = pytest.mark.filterwarnings("default")
@@ -330,9 +331,9 @@ def test_a_redaction_that_is_cut_off_never_leaves_what_was_to_go(url: str) -> No
         repository.create_agent("s", record())
         for number in range(8):
             repository.create_message("s", "a", message(number, f"the whole secret {number}"))
-            short = {"role": "user", "content": [{"text": "secret"}]}
-            there = repository.changed("s", "a")
-            repository.keep_changed("s", "a", {**there, str(number): short})
+            whole = text_of(message(number, f"the whole secret {number}").message)
+            short = Change(number, message(number, "secret").message, whole)
+            repository.keep_changed("s", "a", [short])
 
             gone = message(number)
             gone.redact_message = {"role": "user", "content": [{"text": "[gone]"}]}

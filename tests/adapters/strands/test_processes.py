@@ -10,6 +10,7 @@ import pytest
 pytest.importorskip("strands", reason="needs strands-agents: see .ci/adapters")
 
 from perdure.adapters.strands import PerdureSessionManager, PerdureSessionRepository, PerdureStorage
+from perdure.adapters.strands.encoding import Change, text_of
 from tests.adapters.strands.making import agent, message, record, session, texts
 from tests.adapters.writers import eight
 from tests.engines.processes import meet, side_by_side
@@ -22,6 +23,7 @@ MESSAGES = 25
 _WRITER = """
 import sys
 from perdure.adapters.strands import PerdureSessionManager
+from perdure.adapters.strands.encoding import Change, text_of
 from tests.adapters.strands.making import agent
 
 url, name, messages = sys.argv[1:]
@@ -104,13 +106,18 @@ async def test_of_eight_processes_on_one_storage_four_are_killed_and_nothing_is_
 NUMBERS = 20
 
 
+def short(number: int) -> Change:
+    """What an agent makes of a message of its memory."""
+    whole = text_of(message(number, f"whole {number}").message)
+    return Change(number, message(number, f"short {number}").message, whole)
+
+
 def shorten(url: str, mine: int) -> None:
     """Shorten every other message, and redact those that were shortened before."""
     repository = PerdureSessionRepository(url)
     meet()
     for number in range(mine, 2 * NUMBERS, 2):
-        short = {"role": "user", "content": [{"text": f"short {number}"}]}
-        repository.keep_changed("s", "a", {str(number): short})
+        repository.keep_changed("s", "a", [short(number)])
     for number in range(2 * NUMBERS + mine, 4 * NUMBERS, 2):
         gone = message(number)
         gone.redact_message = {"role": "user", "content": [{"text": f"gone {number}"}]}
@@ -127,7 +134,7 @@ def test_two_processes_that_shorten_a_conversation_lose_nothing_of_each_other(
     for number in range(4 * NUMBERS):
         repository.create_message("s", "a", message(number, f"whole {number}"))
     for number in range(2 * NUMBERS, 4 * NUMBERS):
-        repository.keep_changed("s", "a", {str(number): message(number, "short").message})
+        repository.keep_changed("s", "a", [short(number)])
 
     side_by_side(shorten, [(shared_url, 0), (shared_url, 1)])
 
@@ -136,6 +143,37 @@ def test_two_processes_that_shorten_a_conversation_lose_nothing_of_each_other(
         *(f"short {number}" for number in range(2 * NUMBERS)),
         *(f"gone {number}" for number in range(2 * NUMBERS, 4 * NUMBERS)),
     ]
-    repository.keep_changed("s", "a", {}, first=30)
+    repository.keep_changed("s", "a", [], first=30)
     assert sorted(map(int, repository.changed("s", "a"))) == list(range(30, 2 * NUMBERS))
+    repository.close()
+
+
+def redact(url: str, redacts: bool) -> None:
+    """Redact each message, or shorten each from memory, as it was before."""
+    repository = PerdureSessionRepository(url)
+    meet()
+    for number in range(NUMBERS):
+        if redacts:
+            gone = message(number)
+            gone.redact_message = message(number, f"gone {number}").message
+            repository.update_message("s", "a", gone)
+        else:
+            repository.keep_changed("s", "a", [short(number)])
+    repository.close()
+
+
+def test_of_what_one_process_redacts_another_that_shortens_it_brings_nothing_back(
+    shared_url: str,
+) -> None:
+    repository = PerdureSessionRepository(shared_url)
+    repository.create_session(session())
+    repository.create_agent("s", record())
+    for number in range(NUMBERS):
+        repository.create_message("s", "a", message(number, f"whole {number}"))
+
+    side_by_side(redact, [(shared_url, True), (shared_url, False)])
+
+    said = texts([one.to_message() for one in repository.list_messages("s", "a")])
+    assert said == [f"gone {number}" for number in range(NUMBERS)]
+    assert repository.changed("s", "a") == {}
     repository.close()

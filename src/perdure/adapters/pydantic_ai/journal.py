@@ -17,9 +17,10 @@ from pydantic_ai.durable_exec import (
     DurabilityEngineSpec,
     DurableOperationBackend,
     DurableOperationId,
+    EventStreamHandlerId,
     JournalCallableOperationBackend,
     RoleBasedOperationConfig,
-    ToolsetCallToolId,
+    WorkspaceCall,
     conversation_id_from_run_id,
     record_durable_unit,
     replay_scope,
@@ -57,6 +58,8 @@ class _Journal:
 
 
 _journal: ContextVar[_Journal | None] = ContextVar("perdure_journal", default=None)
+#: The agent's run whose event is given to a handler: pydantic-ai does not say it with the event.
+_streaming: ContextVar[str] = ContextVar("perdure_streaming", default="")
 
 
 class PerdureDurability(BaseDurabilityCapability[Any]):
@@ -166,6 +169,13 @@ class PerdureDurability(BaseDurabilityCapability[Any]):
         begun = await self._step(journal, _named(journal, name, run_id), _now)
         return datetime.fromisoformat(begun)
 
+    async def _dispatch_event_stream_event(self, ctx: RunContext[Any], event: Any) -> None:
+        token = _streaming.set(ctx.run_id or "")
+        try:
+            await super()._dispatch_event_stream_event(ctx, event)
+        finally:
+            _streaming.reset(token)
+
     def _tool_config(self, operation_id: DurableOperationId, tool: Any, tool_name: str) -> Any:
         """What a tool's metadata says of its steps: nothing, or that it has none."""
         kind = getattr(operation_id, "toolset_kind", "function")
@@ -221,16 +231,24 @@ class _Backend(JournalCallableOperationBackend[Any]):
         return await self._durability._step(journal, step, body)
 
 
-def _context(operation_id: DurableOperationId, cache_key: tuple[object, ...]) -> list[str]:
-    """What tells a step from others of its name, whatever the order in which they begin."""
-    ctx = next((one for one in cache_key if isinstance(one, RunContext)), None)
-    if ctx is None:
-        return []
-    told = [ctx.run_id or ""]
-    if isinstance(operation_id, ToolsetCallToolId) and ctx.tool_call_id:
-        # Calls of one response run side by side; their ids are part of the stored response.
-        told.append(ctx.tool_call_id)
-    return told
+def _context(operation_id: DurableOperationId, cache_key: tuple[Any, ...]) -> list[str]:
+    """What tells a step from others of its name, whatever the order in which they begin.
+
+    Calls of one response run side by side, and what they give comes back at once when they are
+    done: their ids, which are part of the stored response, say what belongs to which.
+    """
+    told: list[str] = []
+    about: Any = None
+    match operation_id, cache_key:
+        case EventStreamHandlerId(), (about,):
+            told = [_streaming.get(), about.event_kind, getattr(about, "name", "")]
+        case _, (WorkspaceCall() as call, _, str() as run_id):
+            told = [run_id, call.method, call.path, str(call.command)]
+        case _:
+            about = next((one for one in cache_key if isinstance(one, RunContext)), None)
+            told = [about.run_id or ""] if about else []
+    call_id = getattr(about, "tool_call_id", None)
+    return [*told, call_id] if call_id else told
 
 
 def _named(journal: _Journal, name: str, *context: str) -> str:

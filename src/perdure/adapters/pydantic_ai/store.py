@@ -175,6 +175,9 @@ class PerdureConversationStore(Service, ConversationStore):
         self, record: ConversationRecord, entries: Sequence[ConversationEntry], *, pack: bool
     ) -> None:
         first = entries[0].parent_id if entries else record.head_id
+        within = await self._within(first, record.forked_from) if first else []
+        if within:
+            entries, first = [*within, *entries], within[0].parent_id
         copied = await self._shared(record, first) if first else []
         places: dict[str | None, int] = {one.id: seq for seq, one in enumerate(copied, 1)}
         before = [copy_of(event) for event in copied]
@@ -209,6 +212,10 @@ class PerdureConversationStore(Service, ConversationStore):
         key = self.session_key(record.conversation_id)
         seen = await self._current(record.conversation_id, revision)
         places = await self._seqs(key, seen, record, entries)
+        for end in _ends(record, entries) - places.keys():
+            within = await self._within(end, record.conversation_id)
+            entries = [*within, *entries]
+            places |= await self._seqs(key, seen, record, within)
         runs, head = _planned(record, entries, places, seen.last_seq, pack=pack)
         async with self.store.turn() as turn:
             last = _append(turn, key, runs, seen.head_seq, seen.last_seq, seen.version)
@@ -236,10 +243,8 @@ class PerdureConversationStore(Service, ConversationStore):
         entries: Sequence[ConversationEntry],
     ) -> dict[str | None, int]:
         """Where the stored entries are that the record and the new ones point at."""
-        new = {entry.id for entry in entries}
-        asked = {entry.parent_id for entry in entries} | {record.head_id}
         places: dict[str | None, int] = {}
-        for entry_id in asked - new - {None}:
+        for entry_id in _ends(record, entries):
             if entry_id == seen.head_id:
                 places[entry_id] = seen.head_seq
                 continue
@@ -247,6 +252,21 @@ class PerdureConversationStore(Service, ConversationStore):
             if event is not None:
                 places[entry_id] = event.seq
         return places
+
+    async def _within(self, end: str, hint: str | None) -> list[ConversationEntry]:
+        """The entries up to one that is not the last of its event: they are no events yet.
+
+        Several messages that another framework has said in one are entries each. A history that
+        ends between them has to have them for itself.
+        """
+        event_id = _event_of(end)
+        if event_id is None:
+            return []
+        try:
+            entries = entries_of(await self._line(event_id, None, hint=hint), None)
+        except LookupError:
+            return []
+        return [one for one in _up_to_entry(entries, end) if _event_of(one.id) == event_id]
 
     async def delete_record(self, conversation_id: str, *, expected_revision: str) -> None:
         """Delete a conversation with its entries; forks keep theirs.
@@ -279,14 +299,33 @@ class PerdureConversationStore(Service, ConversationStore):
         """
         if head_id is None or limit == 0:
             return []
-        events = await self._line(head_id, None if limit is None else limit + 1)
-        if limit is None or len(events) <= limit:
-            return entries_of(events, None)
-        return entries_of(events[1:], events[0].id)[-limit:]
+        recent = None if limit is None else limit + 1
+        while True:
+            try:
+                events = await self._line(head_id, recent)
+            except LookupError:
+                return await self._history_within(head_id, limit)
+            entries = entries_of(events, None)
+            # One more than is asked for: the first of those has to say what it follows.
+            if limit is None or recent is None or len(events) < recent or len(entries) > limit:
+                return _last(entries, limit)
+            # Not every event of another framework is a message.
+            recent *= 2
+
+    async def _history_within(self, head_id: str, limit: int | None) -> list[ConversationEntry]:
+        """The same for an end that is not the last entry of its event."""
+        event_id = _event_of(head_id)
+        entries = [] if event_id is None else await self.read_history(event_id)
+        found = _up_to_entry(entries, head_id)
+        if not found:
+            raise LookupError(f"no entry {head_id!r}")
+        return _last(found, limit)
 
     async def read_entry(self, entry_id: str) -> ConversationEntry:
         """The entry of that id; `LookupError`."""
         history = await self.read_history(entry_id, limit=1)
+        if not history or history[-1].id != entry_id:
+            raise LookupError(f"no entry {entry_id!r}")
         return history[-1]
 
     async def _line(
@@ -328,6 +367,29 @@ def _up_to(events: Sequence[Event], head_id: str, recent: int | None) -> list[Ev
         line.append(at)
         at = by_seq.get(at.prev)
     return line[::-1]
+
+
+def _ends(record: ConversationRecord, entries: Sequence[ConversationEntry]) -> set[str]:
+    """The entries that a record and its new entries point at, and that are not among these."""
+    asked = {record.head_id, *(entry.parent_id for entry in entries)}
+    return {one for one in asked if one is not None} - {entry.id for entry in entries}
+
+
+def _event_of(entry_id: str) -> str | None:
+    """The event that says the message of an entry, and another one behind it."""
+    event_id, mark, place = entry_id.rpartition("#")
+    return event_id if mark and event_id and place.isdecimal() else None
+
+
+def _up_to_entry(
+    entries: Sequence[ConversationEntry], entry_id: str
+) -> Sequence[ConversationEntry]:
+    place = next((at for at, one in enumerate(entries, 1) if one.id == entry_id), 0)
+    return entries[:place]
+
+
+def _last(entries: Sequence[ConversationEntry], limit: int | None) -> list[ConversationEntry]:
+    return [*entries] if limit is None else [*entries[-limit:]]
 
 
 def _planned(

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from strands.types.session import SessionMessage, decode_bytes_values, encode_bytes_values
 
@@ -119,19 +119,28 @@ def _moment(text: str) -> datetime | None:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-def messages_of(events: Sequence[Event], agent_id: str) -> list[tuple[SessionMessage, str]]:
-    """What the agent sees of a session, each message with the id of its event.
+class Seen(NamedTuple):
+    """A message that an agent sees, and where it stands: its event, or those it was made from."""
+
+    message: SessionMessage
+    events: Sequence[Event]
+    #: Which one it is of the messages that were made from these events; None: it is the event.
+    place: int | None = None
+
+
+def messages_of(events: Sequence[Event], agent_id: str) -> list[Seen]:
+    """What the agent sees of a session.
 
     Its own messages, and those that other frameworks have written, as strands spells them. What
     other agents of strands said in the session is theirs.
     """
-    seen: list[tuple[SessionMessage, str]] = []
+    seen: list[Seen] = []
     foreign: list[Event] = []
     for event in events:
         number = number_of(event, agent_id)
         if number is not None and event.format == NAME:
             _add_foreign(seen, foreign)
-            seen.append((_own(event, number), event.id))
+            seen.append(Seen(_own(event, number), [event]))
         elif number is not None or AGENT not in (event.extra or {}):
             foreign.append(event)
     _add_foreign(seen, foreign)
@@ -139,29 +148,85 @@ def messages_of(events: Sequence[Event], agent_id: str) -> list[tuple[SessionMes
 
 
 def _own(event: Event, number: int) -> SessionMessage:
-    created, updated = (event.extra or {}).get(_TOLD) or [_text(event)] * 2
+    created, updated = (event.extra or {}).get(_TOLD) or [_time(event)] * 2
     return SessionMessage(
         message=found(event.content), message_id=number, created_at=created, updated_at=updated
     )
 
 
-def _add_foreign(seen: list[tuple[SessionMessage, str]], events: list[Event]) -> None:
+def _add_foreign(seen: list[Seen], events: list[Event]) -> None:
     said = [one for one in events if not isinstance(one.content, Opaque | None)]
-    items = [(one.format, one.content, one.author) for one in said]
-    written, _ = convert(items, NAME)
-    for message in written:
-        number = seen[-1][0].message_id + 1 if seen else 0
-        told = _text(said[-1])
+    written, _ = convert([_item(event) for event in said], NAME)
+    for place, message in enumerate(written):
+        number = seen[-1].message.message_id + 1 if seen else 0
+        told = _time(said[-1])
         one = SessionMessage(found(message), number, created_at=told, updated_at=told)
-        seen.append((one, said[-1].id))
+        seen.append(Seen(one, said, place))
     events.clear()
 
 
-def _text(event: Event) -> str:
+def _item(event: Event) -> tuple[str, Any, str]:
+    return event.format, event.content, event.author
+
+
+def makers(seen: Seen) -> list[str]:
+    """The ids of the events that a message was made from: neighbours of one role are one."""
+    if seen.place is None:
+        return [event.id for event in seen.events]
+    made: list[list[str]] = []
+    last: str | None = None
+    for event in seen.events:
+        own = event.format == NAME
+        for message in convert([_item(event)], NAME)[0]:
+            if own or message["role"] != last:
+                made.append([])
+            made[-1].append(event.id)
+            last = None if own else str(message["role"])
+    return list(dict.fromkeys(made[seen.place]))
+
+
+def _time(event: Event) -> str:
     return event.timestamp.isoformat()
 
 
-def as_now(message: SessionMessage, changed: dict[str, Any]) -> SessionMessage:
-    """The message as its agent has changed it since, if it has."""
-    newer = changed.get(str(message.message_id))
-    return message if newer is None else replace(message, message=newer)
+# -- messages that their agent has changed ---------------------------------------------------
+
+
+class Change(NamedTuple):
+    """What an agent has made of a message of its own memory: cut it short, marked it.
+
+    ``whole`` is the text of what it was made from: if the message says something else by now, it
+    was redacted, and what was made from it must not bring it back.
+    """
+
+    number: int
+    message: Any
+    whole: str
+
+
+class Changed(SessionMessage):  # type: ignore[misc, unused-ignore]
+    """A message as its agent has changed it; ``whole`` is what it says in the store."""
+
+    whole: Any
+
+
+def text_of(message: Any) -> str:
+    """All of a message as one text, to compare it by."""
+    return json.dumps(encode_bytes_values(message), sort_keys=True, default=str)
+
+
+def digest_of(text: str) -> str:
+    """What stands for such a text in the session's state."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def as_now(message: SessionMessage, changed: Mapping[str, Any]) -> SessionMessage:
+    """The message as its agent has changed it since, if it has, and the message is still that."""
+    told = changed.get(str(message.message_id))
+    whole = message.to_message()
+    if told is None or told["of"] != digest_of(text_of(whole)):
+        return message
+    times = message.created_at, message.updated_at
+    newer = Changed(told["message"], message.message_id, None, *times)
+    newer.whole = whole
+    return newer

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import json
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from strands.hooks import (
     AfterInvocationEvent,
@@ -17,8 +17,9 @@ from strands.hooks import (
 )
 from strands.session import RepositorySessionManager
 from strands.types.exceptions import SessionException
-from strands.types.session import SessionAgent, SessionMessage, encode_bytes_values
+from strands.types.session import SessionAgent, SessionMessage
 
+from perdure.adapters.strands.encoding import Change, Changed, text_of
 from perdure.adapters.strands.repository import PerdureSessionRepository
 from perdure.store import Store, SyncStore
 
@@ -48,8 +49,9 @@ class PerdureSessionManager(RepositorySessionManager):
         self, session_id: str, store: Store | SyncStore | str, *, app: str = "", user: str = ""
     ) -> None:
         repository = PerdureSessionRepository(store, app=app, user=user)
-        # What each message was when it was stored, by agent and number.
-        self._as_stored: dict[str, dict[int, str]] = {}
+        # Of each agent the messages that are stored and held, by the record's own id: numbers may
+        # be of two, if another framework has written meanwhile.
+        self._known: dict[str, dict[int, _Known]] = {}
         try:
             super().__init__(session_id, repository)
         except SessionException:
@@ -75,14 +77,14 @@ class PerdureSessionManager(RepositorySessionManager):
         registry.add_callback(AfterMultiAgentInvocationEvent, self._on_node)
 
     async def _on_message(self, event: Any) -> None:
-        await asyncio.to_thread(self._added, event.message, event.agent)
+        await _aside(self._added, event.message, event.agent)
 
     def _added(self, message: Any, agent: Any) -> None:
         self.append_message(message, agent)
         self.sync_agent(agent)
 
     async def _on_end(self, event: Any) -> None:
-        await asyncio.to_thread(self._ended, event.agent)
+        await _aside(self._ended, event.agent)
 
     def _ended(self, agent: Any) -> None:
         self.sync_agent(agent)
@@ -91,7 +93,7 @@ class PerdureSessionManager(RepositorySessionManager):
     async def _on_node(self, event: Any) -> None:
         # Taken in the loop: other nodes may be running.
         taken = _Taken(event.source.id, event.source.serialize_state())
-        await asyncio.to_thread(self.sync_multi_agent, taken)
+        await _aside(self.sync_multi_agent, taken)
 
     # -- agents ------------------------------------------------------------------------------
 
@@ -102,41 +104,70 @@ class PerdureSessionManager(RepositorySessionManager):
             if known is None and self._repository.has_messages(self.session_id):
                 self._repository.create_agent(self.session_id, SessionAgent.from_agent(agent))
         super().initialize(agent, **kwargs)
-        self._as_stored[agent.agent_id] = {
-            record.message_id: _text(record)
-            for record in self._held_records.get(agent.agent_id, [])
-        }
+        records = self._held_records.get(agent.agent_id, [])
+        self._known[agent.agent_id] = {id(record): _known(record) for record in records}
 
     def append_message(self, message: Any, agent: Any, **kwargs: Any) -> None:
         """Store the message."""
         super().append_message(message, agent, **kwargs)
         record = self._latest_agent_message[agent.agent_id]
         if record is not None:
-            self._as_stored.setdefault(agent.agent_id, {})[record.message_id] = _text(record)
+            self._known.setdefault(agent.agent_id, {})[id(record)] = _known(record)
 
     def redact_latest_message(self, redact_message: Any, agent: Any, **kwargs: Any) -> None:
         """Put the redaction in the place of the latest message: what it was is gone."""
         super().redact_latest_message(redact_message, agent, **kwargs)
-        known = self._as_stored.setdefault(agent.agent_id, {})
+        known = self._known.setdefault(agent.agent_id, {})
         for record in self._held_records.get(agent.agent_id, []):
             if record.to_message() is redact_message:
-                known[record.message_id] = _text(record)
+                known[id(record)] = _known(record)
 
     def sync_changes(self, agent: Any) -> None:
         """Store what was changed in messages that are stored: results cut short, pins."""
-        known = self._as_stored.setdefault(agent.agent_id, {})
+        known = self._known.get(agent.agent_id, {})
         held = self._held_records.get(agent.agent_id, [])
-        changed: dict[str, Any] = {}
+        left: dict[int, _Known] = {}
+        changes: list[Change] = []
         for record in held:
-            text = _text(record)
-            if known.get(record.message_id) not in (None, text):
-                changed[str(record.message_id)] = record.to_message()
-                known[record.message_id] = text
-        if changed:
+            if (before := known.get(id(record))) is None:
+                continue
+            message = record.to_message()
+            now = before._replace(text=text_of(message))
+            left[id(record)] = now
+            if now.text != before.text:
+                changes.append(Change(record.message_id, message, before.whole))
+        if changes:
             # What lies before the first is gone from the agent's view.
             first = min(record.message_id for record in held)
-            self._repository.keep_changed(self.session_id, agent.agent_id, changed, first=first)
+            self._repository.keep_changed(self.session_id, agent.agent_id, changes, first=first)
+        self._known[agent.agent_id] = left
 
 
-def _text(record: SessionMessage) -> str:
-    return json.dumps(encode_bytes_values(record.to_message()), sort_keys=True, default=str)
+class _Known(NamedTuple):
+    """A message as it was stored last, and as it was before its agent changed it."""
+
+    record: SessionMessage
+    text: str
+    whole: str
+
+
+def _known(record: SessionMessage) -> _Known:
+    text = text_of(record.to_message())
+    return _Known(record, text, text_of(record.whole) if isinstance(record, Changed) else text)
+
+
+async def _aside(work: Callable[..., None], *given: Any) -> None:
+    """Do it beside the loop and to its end, however often the caller is cancelled meanwhile.
+
+    What follows would else overtake it, or what is not begun would never be.
+    """
+    done = asyncio.ensure_future(asyncio.to_thread(work, *given))
+    cancelled: asyncio.CancelledError | None = None
+    while not done.done():
+        try:
+            await asyncio.wait([done])
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        raise cancelled from done.exception()
+    done.result()

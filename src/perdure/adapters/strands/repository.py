@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -12,13 +12,18 @@ from strands.types.session import Session, SessionAgent, SessionMessage, Session
 
 from perdure.adapters.opened import opened
 from perdure.adapters.strands.encoding import (
+    Change,
+    Seen,
     as_now,
+    digest_of,
     event_id,
     event_of,
     found,
+    makers,
     messages_of,
     number_of,
     stored,
+    text_of,
 )
 from perdure.errors import AlreadyExistsError, ConflictError, InvalidError, NotFoundError
 from perdure.records import SessionKey
@@ -163,48 +168,45 @@ class PerdureSessionRepository(SessionRepository):
     ) -> SessionMessage | None:
         """The message of that number, or None."""
         _check_number(message_id)
-        return next(
-            (
-                message
-                for message, _ in self._messages(session_id, agent_id)
-                if message.message_id == message_id
-            ),
-            None,
-        )
+        messages = self._messages(session_id, agent_id)
+        return next((one for one in messages if one.message_id == message_id), None)
 
     def update_message(
         self, session_id: str, agent_id: str, session_message: SessionMessage, **_: Any
     ) -> None:
         """Put the message, or what redacts it, in the place of what is stored under its number.
 
-        What was there is gone, in forks of the session as well. `SessionException` if there is
-        none of that number.
+        What was there is gone, in forks of the session as well. One that was made from several
+        events of another framework is gone from all of them. `SessionException` if there is none
+        of that number.
         """
         number = _check_number(session_message.message_id)
         key = self.key(session_id)
         missing = f"Message {number} does not exist"
         with _told(missing):
-            at = event_id(agent_id, number)
-            if self._store.events.find(key, at) is None:
+            at = [event_id(agent_id, number)]
+            if self._store.events.find(key, at[0]) is None:
                 at = self._foreign(session_id, agent_id, number)
             name = _name("changed", agent_id)
 
             def put(content: Any) -> None:
                 changed, version = self._versioned(key, name)
-                short = changed.pop(str(number), None)
-                # Both or neither: what was shortened of the message hides what it says now.
+                changed.pop(str(number), None)
                 with self._store.turn() as turn:
-                    turn.events.redact(key, at, content)
-                    if short is not None:
-                        turn.state.set(key, {name: changed}, expected_versions={name: version})
+                    turn.events.redact(key, at[0], content)
+                    for other in at[1:]:
+                        turn.events.redact(key, other, None)
+                    # Written also where nothing goes: who is about to store what was made from
+                    # the message as it was has to look again.
+                    turn.state.set(key, {name: changed}, expected_versions={name: version})
 
             _again(lambda: stored(put, session_message.to_message()))
 
-    def _foreign(self, session_id: str, agent_id: str, number: int) -> str:
-        """The event behind a message that another framework wrote."""
-        for message, at in self._messages(session_id, agent_id):
-            if message.message_id == number:
-                return at
+    def _foreign(self, session_id: str, agent_id: str, number: int) -> list[str]:
+        """The events behind a message that another framework wrote."""
+        for one in self._seen(session_id, agent_id):
+            if one.message.message_id == number:
+                return makers(one)
         raise SessionException(f"Message {number} does not exist")
 
     def list_messages(
@@ -220,7 +222,7 @@ class PerdureSessionRepository(SessionRepository):
         Its own messages, and what other frameworks have added to the session, converted.
         `SessionException` if there is no such agent.
         """
-        messages = [message for message, _ in self._messages(session_id, agent_id)]
+        messages = self._messages(session_id, agent_id)
         if not messages:
             self._see(session_id, agent_id)
         end = None if limit is None else offset + limit
@@ -228,44 +230,69 @@ class PerdureSessionRepository(SessionRepository):
 
     def has_messages(self, session_id: str) -> bool:
         """Whether a new agent would find messages in the session: those of other frameworks."""
-        return bool(self._messages(session_id, ""))
+        return bool(self._seen(session_id, ""))
 
-    def _messages(self, session_id: str, agent_id: str) -> list[tuple[SessionMessage, str]]:
+    def _messages(self, session_id: str, agent_id: str) -> list[SessionMessage]:
+        seen = self._seen(session_id, agent_id)
+        told = self._get(session_id, _name("changed", agent_id)) if seen else None
+        changed = found(told or {})
+        return [as_now(one.message, changed) for one in seen]
+
+    def _seen(self, session_id: str, agent_id: str) -> list[Seen]:
+        """What the agent sees, as the events say it."""
         try:
             events = self._store.events.read(self.key(session_id))
         except NotFoundError:
             return []
-        messages = messages_of(events, agent_id)
-        changed = self.changed(session_id, agent_id) if messages else {}
-        return [(as_now(message, changed), at) for message, at in messages]
+        return messages_of(events, agent_id)
 
     # -- what agents have changed of their messages ------------------------------------------
 
     def changed(self, session_id: str, agent_id: str) -> dict[str, Any]:
         """The messages, by number, that the agent has shortened or marked for itself."""
         told = self._get(session_id, _name("changed", agent_id))
-        return dict(found(told or {}))
+        return {number: one["message"] for number, one in found(told or {}).items()}
 
     def keep_changed(
-        self, session_id: str, agent_id: str, changed: Mapping[str, Any], *, first: int = 0
+        self, session_id: str, agent_id: str, changes: Sequence[Change], *, first: int = 0
     ) -> None:
         """Store them: they come back with the agent, and the events stay what they were.
 
         What another process has kept of other messages stays, from the number ``first`` on.
+        Nothing is kept of a message that was redacted since.
         """
         key, name = self.key(session_id), _name("changed", agent_id)
 
         def put() -> None:
             there, version = self._versioned(key, name)
-            left = {number: one for number, one in found(there).items() if int(number) >= first}
+            new = {str(one.number): _change(one) for one in changes}
+            kept = {**found(there), **new}
+            # Looked at behind the version: a redaction that comes later makes that an old one.
+            said = self._said(session_id, agent_id, kept)
+            kept = {
+                number: one
+                for number, one in kept.items()
+                if (number, one["of"]) in said and (int(number) >= first or number in new)
+            }
             expected = {name: version}
             stored(
                 lambda told: self._store.state.set(key, {name: told}, expected_versions=expected),
-                {**left, **changed},
+                kept,
             )
 
         with _told(f"Session {session_id} does not exist"):
             _again(put)
+
+    def _said(
+        self, session_id: str, agent_id: str, numbers: Container[str]
+    ) -> set[tuple[str, str]]:
+        """What the messages of these numbers say in the store, as digests."""
+        messages = [one.message for one in self._seen(session_id, agent_id)]
+        return {
+            (str(one.message_id), digest_of(text_of(one.to_message())))
+            for one in messages
+            if str(one.message_id) in numbers
+        }
 
     def _versioned(self, key: SessionKey, name: str) -> tuple[dict[str, Any], int]:
         """A mapping in the session's state, with the version that a write of it has to name."""
@@ -315,6 +342,10 @@ class PerdureSessionRepository(SessionRepository):
     def _put(self, session_id: str, name: str, value: Any) -> None:
         with _told(f"Session {session_id} does not exist"):
             stored(lambda told: self._store.state.set(self.key(session_id), {name: told}), value)
+
+
+def _change(change: Change) -> dict[str, Any]:
+    return {"of": digest_of(change.whole), "message": change.message}
 
 
 def _name(kind: str, id: str) -> str:
