@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import sys
 import tempfile
+from collections.abc import Generator
+from contextlib import suppress
+from importlib import import_module
+from pathlib import Path
 
 import pytest
 
@@ -39,3 +44,32 @@ def pytest_unconfigure() -> None:
     """Remove it; not in a worker, which has found the folder of the run in its environment."""
     if _folder:
         shutil.rmtree(_folder, ignore_errors=True)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection(session: pytest.Session) -> Generator[None, object, object]:
+    """Do not look for garbage among the tests themselves: they stay until the end of the run."""
+    gc.disable()
+    try:
+        _import_own_share(session.config)
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
+def _import_own_share(config: pytest.Config) -> None:
+    """Import some of the test modules first, in a worker of a whole run, as others do the rest.
+
+    To rewrite the asserts of a module takes longer than to import it, and is kept for those who
+    come later. All beginning with the same module, each of them would rewrite every one.
+    """
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "")
+    if not worker.startswith("gw") or config.args != config.getini("testpaths"):
+        return
+    number, count = int(worker[2:]), int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
+    files = sorted(file for arg in config.args for file in Path(arg).rglob("test_*.py"))
+    for file in files[number::count]:
+        # What is wrong with it, or skips it, is told when it is collected.
+        with suppress(Exception, pytest.skip.Exception):
+            import_module(".".join(file.with_suffix("").parts).removeprefix("src."))

@@ -1,8 +1,9 @@
 """Real processes for tests.
 
-A clean interpreter imports the test module and forks one child a call, before any store is
-open there: that costs one start for any number of processes, and nothing of pytest's own
-process (its threads, its open stores) comes along.
+A clean process imports the test module and forks one child a call, before any store is open
+there: that costs one start for any number of processes, and nothing of pytest's own process (its
+threads, its open stores) comes along. It is itself forked from one that has imported perdure and
+done nothing: an interpreter's start and the imports take longer than what most of them do.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import pickle
 import signal
 import subprocess
 import sys
+import tempfile
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -28,6 +30,10 @@ ROOT = Path(__file__).parents[2]
 
 _SERVE = "from tests.engines.processes import serve; serve()"
 _FORK = multiprocessing.get_context("fork") if sys.platform != "win32" else None
+#: Each process of pytest has one that forks for it, and does nothing else; started when needed.
+_CLEAN = multiprocessing.get_context("forkserver") if sys.platform != "win32" else None
+if _CLEAN is not None:
+    _CLEAN.set_forkserver_preload(["asyncpg", "perdure.store", "pytest", __name__])
 _barrier: Barrier | None = None
 
 
@@ -44,17 +50,66 @@ def side_by_side(
     command to run it under. If one fails its traceback is raised here.
     """
     order = pickle.dumps((work.__module__, work.__qualname__, list(calls)))
-    with started([*under, sys.executable, "-c", _SERVE]) as server:
-        try:
-            told, complaints = server.communicate(order, timeout=seconds)
-        except subprocess.TimeoutExpired:
-            raise AssertionError(f"{work.__qualname__} hangs") from None
-    assert server.returncode == 0, complaints.decode()
+    try:
+        told = _told_under(under, order, seconds) if under else _told_by_a_fork(order, seconds)
+    except TimeoutError:
+        raise AssertionError(f"{work.__qualname__} hangs") from None
     results: list[T] = []
     for failure, value in pickle.loads(told):
         assert not failure, failure
         results.append(value)
     return results
+
+
+def _told_under(under: Sequence[str], order: bytes, seconds: float) -> bytes:
+    with started([*under, sys.executable, "-c", _SERVE]) as server:
+        try:
+            told, complaints = server.communicate(order, timeout=seconds)
+        except subprocess.TimeoutExpired:
+            raise TimeoutError from None
+    assert server.returncode == 0, complaints.decode()
+    return told
+
+
+def _told_by_a_fork(order: bytes, seconds: float) -> bytes:
+    assert _CLEAN is not None
+    mine, theirs = _CLEAN.Pipe(duplex=False)
+    with tempfile.NamedTemporaryFile() as complaints:
+        server = _CLEAN.Process(
+            target=_serve_pipe, args=(theirs, order, complaints.name, dict(os.environ))
+        )
+        server.start()
+        assert server.pid is not None
+        theirs.close()
+        try:
+            if not mine.poll(seconds):
+                raise TimeoutError
+            told = mine.recv_bytes()
+            server.join(10)
+        except EOFError:
+            raise AssertionError(complaints.read().decode()) from None
+        finally:
+            mine.close()
+            _kill_group(server.pid)
+            server.kill()
+            server.join()
+            server.close()
+    return told
+
+
+def _serve_pipe(
+    told: Connection, order: bytes, complaints: str, environment: dict[str, str]
+) -> None:
+    """Do what is ordered; in the fork of the clean process."""
+    os.setsid()
+    os.chdir(ROOT)
+    os.environ.clear()
+    os.environ.update(environment)
+    out = os.open(complaints, os.O_WRONLY | os.O_APPEND)
+    os.dup2(out, 1)
+    os.dup2(out, 2)
+    os.close(out)
+    told.send_bytes(_served(order))
 
 
 def in_a_process(
@@ -86,9 +141,13 @@ def started(command: Sequence[str]) -> Iterator[subprocess.Popen[bytes]]:
         try:
             yield process
         finally:
-            # Its own process group, so nobody else's; a stopped process is killed as well.
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
+            _kill_group(process.pid)
+
+
+def _kill_group(leader: int) -> None:
+    # Its own process group, so nobody else's; a stopped process is killed as well.
+    with suppress(ProcessLookupError):
+        os.killpg(leader, signal.SIGKILL)
 
 
 @contextmanager
@@ -113,11 +172,17 @@ def ran(script: str, *args: str, seconds: float = 60) -> list[str]:
 
 
 def serve() -> None:
-    """Do what comes on standard input; in the clean interpreter."""
-    global _barrier  # noqa: PLW0603 - inherited by the forked children
+    """Do what comes on standard input; in a clean interpreter that runs under something."""
     told = os.dup(1)
     os.dup2(2, 1)
-    module, name, calls = pickle.load(sys.stdin.buffer)
+    with os.fdopen(told, "wb") as out:
+        out.write(_served(sys.stdin.buffer.read()))
+
+
+def _served(order: bytes) -> bytes:
+    """The outcomes of all calls, each in a child."""
+    global _barrier  # noqa: PLW0603 - inherited by the forked children
+    module, name, calls = pickle.loads(order)
     work: Callable[..., Any] = getattr(import_module(module), name)
     assert _FORK is not None
     _barrier = _FORK.Barrier(len(calls))
@@ -131,8 +196,7 @@ def serve() -> None:
     outcomes = [_outcome(mine) for _, mine in children]
     for child, _ in children:
         child.join()
-    with os.fdopen(told, "wb") as out:
-        pickle.dump(outcomes, out)
+    return pickle.dumps(outcomes)
 
 
 def _work(out: Connection, work: Callable[..., Any], call: tuple[Any, ...]) -> None:

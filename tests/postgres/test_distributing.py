@@ -208,13 +208,13 @@ def test_a_database_without_citus_is_refused_and_left_alone(database: str) -> No
         list(distribute_store(at(database)))
 
 
-def test_a_schema_that_is_behind_is_to_be_migrated_first(database: str) -> None:
-    stand_in(database)
+def test_a_schema_that_is_behind_is_to_be_migrated_first(empty_database: str) -> None:
+    stand_in(empty_database)
 
     with pytest.raises(PerdureError, match="perdure migrate"):
-        list(distribute_store(at(database)))
+        list(distribute_store(at(empty_database)))
 
-    assert calls(database) == []
+    assert calls(empty_database) == []
 
 
 def test_a_file_or_memory_is_refused_and_no_file_is_made(tmp_path: Path) -> None:

@@ -27,12 +27,12 @@ def told(document: dict[str, object]) -> str:
 
 
 def test_a_server_tells_how_it_is_set_and_what_that_risks(
-    database: str, capsys: pytest.CaptureFixture[str]
+    empty_database: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with library.open_sync(database) as store:
+    with library.open_sync(empty_database) as store:
         store.sessions.create("shop", "ada")
 
-    code, document = asked(database, capsys, "doctor")
+    code, document = asked(empty_database, capsys, "doctor")
 
     facts = document["facts"]
     assert isinstance(facts, dict)
@@ -44,10 +44,10 @@ def test_a_server_tells_how_it_is_set_and_what_that_risks(
 
 
 def test_a_schema_that_is_not_there_is_told_and_not_made(
-    database: str, capsys: pytest.CaptureFixture[str]
+    empty_database: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    _, before = asked(database, capsys, "doctor")
-    _, again = asked(database, capsys, "doctor")
+    _, before = asked(empty_database, capsys, "doctor")
+    _, again = asked(empty_database, capsys, "doctor")
 
     assert "the schema lacks" in told(before)
     assert told(again) == told(before)
@@ -82,10 +82,10 @@ def test_a_server_that_does_not_answer_is_a_fault(capsys: pytest.CaptureFixture[
 
 
 def test_compacting_says_that_it_is_the_servers_business(
-    database: str, capsys: pytest.CaptureFixture[str]
+    empty_database: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    code, done = asked(database, capsys, "compact")
-    _, foreseen = asked(database, capsys, "compact", "--dry-run")
+    code, done = asked(empty_database, capsys, "compact")
+    _, foreseen = asked(empty_database, capsys, "compact", "--dry-run")
 
     assert (code, done["before"], done["after"]) == (0, None, None)
     assert "VACUUM" in json.dumps(done["remains"])

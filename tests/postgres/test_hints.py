@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator
 
 import pytest
 
 import perdure
 from perdure import SessionKey
 from perdure.features import following
-from tests.postgres.servers import drop_database, fresh_database, server
 
 KEY = SessionKey("app", "user", "chat")
 
 
 @pytest.fixture
-def url() -> Iterator[str]:
-    url = fresh_database(server())
-    yield url
-    drop_database(url)
+def url(database: str) -> str:
+    return database
 
 
 @pytest.fixture

@@ -22,8 +22,8 @@ SETTINGS = (
 
 
 @pytest.fixture
-def pooled(database: str) -> Iterator[str]:
-    with pgbouncer(database) as url:
+def pooled(empty_database: str) -> Iterator[str]:
+    with pgbouncer(empty_database) as url:
         yield url
 
 
@@ -94,7 +94,7 @@ def test_an_ordinary_life_behind_a_pooler(pooled: str, schema: str) -> None:
 
 
 def test_several_stores_of_several_schemas_share_the_poolers_connections(
-    database: str, pooled: str
+    empty_database: str, pooled: str
 ) -> None:
     before = settings_of(pooled)
     schemas = ["public", "one", 'two "quoted"', "public"]
@@ -121,7 +121,7 @@ def test_several_stores_of_several_schemas_share_the_poolers_connections(
 
     assert found == [[f"{number}:{n}" for n in range(60)] for number in range(4)]
     counts = {
-        schema: fetch(database, f'SELECT count(*)::integer FROM "{quoted}".events')[0][0]
+        schema: fetch(empty_database, f'SELECT count(*)::integer FROM "{quoted}".events')[0][0]
         for schema in schemas
         for quoted in [schema.replace('"', '""')]
     }
@@ -142,23 +142,25 @@ def test_many_tasks_behind_a_pooler_lose_nothing(pooled: str) -> None:
 
 
 def test_a_role_that_turns_off_waiting_for_the_disk_is_overruled_in_each_transaction(
-    database: str, pooled: str
+    empty_database: str, pooled: str
 ) -> None:
-    name = database.rpartition("/")[2]
-    fetch(database, f"ALTER DATABASE {name} SET synchronous_commit = off")
+    name = empty_database.rpartition("/")[2]
+    fetch(empty_database, f"ALTER DATABASE {name} SET synchronous_commit = off")
     seen = "CREATE TABLE seen AS SELECT current_setting('synchronous_commit') AS how LIMIT 0"
-    fetch(database, seen)
+    fetch(empty_database, seen)
 
-    for url, prepared in ((database, True), (pooled, False)):
+    for url, prepared in ((empty_database, True), (pooled, False)):
         with perdure.open_sync(url, prepared_statements=prepared) as store:
             key = store.sessions.create("app", "user").key
-            fetch(database, WATCH)
+            fetch(empty_database, WATCH)
             store.events.append(key, "x")
             with store.turn() as turn:
                 turn.events.append(key, "y")
-            fetch(database, "DROP TRIGGER watch ON events")
+            fetch(empty_database, "DROP TRIGGER watch ON events")
 
-    assert fetch(database, "SELECT how, count(*)::integer FROM seen GROUP BY how") == [("on", 4)]
+    assert fetch(empty_database, "SELECT how, count(*)::integer FROM seen GROUP BY how") == [
+        ("on", 4)
+    ]
 
 
 WATCH = """

@@ -276,14 +276,14 @@ def open_first(url: str, name: str, schema: str) -> list[int]:
 
 @pytest.mark.parametrize("schema", ["public", "of its own"])
 def test_twenty_processes_may_be_the_first_to_open_an_empty_database(
-    database: str, schema: str
+    empty_database: str, schema: str
 ) -> None:
-    seqs = side_by_side(open_first, [(database, f"chat {n}", schema) for n in range(20)])
+    seqs = side_by_side(open_first, [(empty_database, f"chat {n}", schema) for n in range(20)])
 
     assert seqs == [[1]] * 20
-    assert fetch(database, f'SELECT count(*) FROM "{schema}".sessions') == [(20,)]
+    assert fetch(empty_database, f'SELECT count(*) FROM "{schema}".sessions') == [(20,)]
     ledger = f'SELECT number FROM "{schema}".perdure_migrations ORDER BY number'
-    numbers = [number for (number,) in fetch(database, ledger)]
+    numbers = [number for (number,) in fetch(empty_database, ledger)]
     assert numbers == list(range(1, len(numbers) + 1))
 
 

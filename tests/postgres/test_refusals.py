@@ -40,13 +40,13 @@ def guarded() -> Iterator[EmbeddedPostgres]:
 
 
 @pytest.fixture
-def role(database: str) -> Iterator[str]:
+def role(empty_database: str) -> Iterator[str]:
     """The address of the database for somebody who may only connect."""
     name = f"role_{secrets.token_hex(6)}"
-    fetch(database, f"CREATE ROLE {name} LOGIN")
-    yield as_user(database, name)
-    fetch(database, f"DROP OWNED BY {name}")
-    fetch(database, f"DROP ROLE {name}")
+    fetch(empty_database, f"CREATE ROLE {name} LOGIN")
+    yield as_user(empty_database, name)
+    fetch(empty_database, f"DROP OWNED BY {name}")
+    fetch(empty_database, f"DROP ROLE {name}")
 
 
 def as_user(url: str, login: str) -> str:
@@ -138,12 +138,15 @@ def test_who_may_not_create_is_told_what_is_missing(role: str) -> None:
     assert "permission denied for database" in str(in_its_own)
 
 
-def test_who_may_only_use_the_tables_opens_a_store_that_is_there(database: str, role: str) -> None:
-    with perdure.open_sync(database) as store:
+def test_who_may_only_use_the_tables_opens_a_store_that_is_there(
+    empty_database: str, role: str
+) -> None:
+    with perdure.open_sync(empty_database) as store:
         store.sessions.create(*KEY)
     name = urlsplit(role).username
     fetch(
-        database, f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {name}"
+        empty_database,
+        f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {name}",
     )
 
     with perdure.open_sync(role) as store:
@@ -154,11 +157,13 @@ def test_who_may_only_use_the_tables_opens_a_store_that_is_there(database: str, 
         assert store.events.count(KEY) == 1
 
 
-def test_who_may_only_read_reads(database: str, role: str) -> None:
-    with perdure.open_sync(database) as store:
+def test_who_may_only_read_reads(empty_database: str, role: str) -> None:
+    with perdure.open_sync(empty_database) as store:
         store.sessions.create(*KEY)
         store.events.append(KEY, "hello")
-    fetch(database, f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {urlsplit(role).username}")
+    fetch(
+        empty_database, f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {urlsplit(role).username}"
+    )
 
     with perdure.open_sync(role) as store:
         assert [event.text for event in store.events.read(KEY)] == ["hello"]
@@ -216,14 +221,14 @@ def test_a_server_that_nobody_hears_is_busy_after_the_patience(
 # -- who takes no writes -----------------------------------------------------------------------
 
 
-def test_a_server_that_takes_no_writes_is_read_only_and_still_read(database: str) -> None:
-    with perdure.open_sync(database, busy_timeout=1.0) as store:
+def test_a_server_that_takes_no_writes_is_read_only_and_still_read(empty_database: str) -> None:
+    with perdure.open_sync(empty_database, busy_timeout=1.0) as store:
         store.sessions.create(*KEY)
         store.events.append(KEY, "hello")
-    name = urlsplit(database).path[1:]
-    fetch(database, f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+    name = urlsplit(empty_database).path[1:]
+    fetch(empty_database, f"ALTER DATABASE {name} SET default_transaction_read_only = on")
 
-    with perdure.open_sync(database, busy_timeout=1.0) as store:
+    with perdure.open_sync(empty_database, busy_timeout=1.0) as store:
         assert [event.text for event in store.events.read(KEY)] == ["hello"]
         begun = time.monotonic()
         with pytest.raises(ReadOnlyError):

@@ -61,25 +61,25 @@ def used(store: SyncStore, text: str) -> list[Any]:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_tables_are_in_the_schema_of_that_name_and_nowhere_else(
-    database: str, name: str
+    empty_database: str, name: str
 ) -> None:
-    with perdure.open_sync(database, schema=name) as store:
+    with perdure.open_sync(empty_database, schema=name) as store:
         assert used(store, "one") == ["one"]
-    with perdure.open_sync(in_url(database, name)) as store:
+    with perdure.open_sync(in_url(empty_database, name)) as store:
         assert used(store, "two") == ["one", "two"]
-    with perdure.open_sync(database, schema=name, prepared_statements=False) as store:
+    with perdure.open_sync(empty_database, schema=name, prepared_statements=False) as store:
         assert used(store, "three") == ["one", "two", "three"]
 
-    assert schemas_with_tables(database) == {name}
-    assert missing_migrations(Config(url=in_url(database, name))) == []
+    assert schemas_with_tables(empty_database) == {name}
+    assert missing_migrations(Config(url=in_url(empty_database, name))) == []
 
 
 @pytest.mark.parametrize("name", NAMES[:8])
 def test_a_pool_of_the_application_finds_the_schema_and_keeps_its_own(
-    database: str, name: str
+    empty_database: str, name: str
 ) -> None:
     async def work() -> list[Any]:
-        async with asyncpg.create_pool(database, min_size=1, max_size=2) as pool:
+        async with asyncpg.create_pool(empty_database, min_size=1, max_size=2) as pool:
             before = await pool.fetchval("SHOW search_path")
             async with perdure.open(pool=pool, schema=name) as store:
                 await store.sessions.create(*KEY)
@@ -89,25 +89,31 @@ def test_a_pool_of_the_application_finds_the_schema_and_keeps_its_own(
             return [event.content for event in events]
 
     assert asyncio.run(work()) == ["one"]
-    assert schemas_with_tables(database) == {name}
+    assert schemas_with_tables(empty_database) == {name}
 
 
-def test_the_environment_names_a_schema(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_names_a_schema(
+    empty_database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PERDURE_SCHEMA", "of the environment")
 
-    perdure.open_sync(database).close()
-    perdure.open_sync(database, schema="of the argument").close()
-    perdure.open_sync(f"{database}?schema=of_the_url").close()
+    perdure.open_sync(empty_database).close()
+    perdure.open_sync(empty_database, schema="of the argument").close()
+    perdure.open_sync(f"{empty_database}?schema=of_the_url").close()
 
-    assert schemas_with_tables(database) == {"of the environment", "of the argument", "of_the_url"}
+    assert schemas_with_tables(empty_database) == {
+        "of the environment",
+        "of the argument",
+        "of_the_url",
+    }
 
 
-def test_what_the_url_says_more_is_still_heard(database: str) -> None:
-    url = f"{database}?application_name=mine&schema=agents&sslmode=prefer"
+def test_what_the_url_says_more_is_still_heard(empty_database: str) -> None:
+    url = f"{empty_database}?application_name=mine&schema=agents&sslmode=prefer"
     with perdure.open_sync(url) as store:
         assert used(store, "one") == ["one"]
 
-    assert schemas_with_tables(database) == {"agents"}
+    assert schemas_with_tables(empty_database) == {"agents"}
 
 
 RESERVED = ["pg_x", "pg_catalog", "pg_temp", "x" * 64, "é" * 32, "$user", "nul\0"]
@@ -121,25 +127,25 @@ RESERVED = ["pg_x", "pg_catalog", "pg_temp", "x" * 64, "é" * 32, "$user", "nul\
     ],
 )
 def test_a_name_that_postgresql_would_take_for_another_is_refused(
-    database: str, name: str, way: str
+    empty_database: str, name: str, way: str
 ) -> None:
-    before = fetch(database, "SELECT nspname FROM pg_namespace ORDER BY 1")
-    config = Config(url=database, schema=name)
+    before = fetch(empty_database, "SELECT nspname FROM pg_namespace ORDER BY 1")
+    config = Config(url=empty_database, schema=name)
     if way == "url":
-        config = Config(url=in_url(database, name), busy_timeout=0.5)
+        config = Config(url=in_url(empty_database, name), busy_timeout=0.5)
 
     with pytest.raises(InvalidError, match="schema"):
         perdure.open_sync(config)
     with pytest.raises(InvalidError, match="schema"):
         missing_migrations(config)
 
-    assert fetch(database, "SELECT nspname FROM pg_namespace ORDER BY 1") == before
+    assert fetch(empty_database, "SELECT nspname FROM pg_namespace ORDER BY 1") == before
 
 
-def test_two_schemas_of_one_database_do_not_see_each_other(database: str) -> None:
+def test_two_schemas_of_one_database_do_not_see_each_other(empty_database: str) -> None:
     with (
-        perdure.open_sync(database, schema="one") as one,
-        perdure.open_sync(database, schema="One") as other,
+        perdure.open_sync(empty_database, schema="one") as one,
+        perdure.open_sync(empty_database, schema="One") as other,
     ):
         assert used(one, "of one") == ["of one"]
         assert other.sessions.find(KEY) is None
@@ -153,34 +159,34 @@ def test_two_schemas_of_one_database_do_not_see_each_other(database: str) -> Non
         assert [event.content for event in other.events.read(KEY)] == ["of the other"]
 
 
-def test_a_schema_does_not_take_the_tables_of_public_for_its_own(database: str) -> None:
-    perdure.open_sync(database).close()
-    other = Config(url=database, schema="other")
+def test_a_schema_does_not_take_the_tables_of_public_for_its_own(empty_database: str) -> None:
+    perdure.open_sync(empty_database).close()
+    other = Config(url=empty_database, schema="other")
 
     assert missing_migrations(other) != []
 
     applied = migrate_store(perdure.config.resolve(other))
 
-    assert applied == missing_migrations(Config(url=database, schema="third"))
+    assert applied == missing_migrations(Config(url=empty_database, schema="third"))
     assert missing_migrations(other) == []
-    assert schemas_with_tables(database) == {"public", "other"}
+    assert schemas_with_tables(empty_database) == {"public", "other"}
 
 
-def test_a_table_of_another_schema_is_no_migration_of_ours(database: str) -> None:
+def test_a_table_of_another_schema_is_no_migration_of_ours(empty_database: str) -> None:
     # Whatever else the application has on its own search path.
-    fetch(database, "CREATE TABLE perdure_migrations (theirs TEXT)")
-    fetch(database, "CREATE TABLE events (theirs TEXT)")
+    fetch(empty_database, "CREATE TABLE perdure_migrations (theirs TEXT)")
+    fetch(empty_database, "CREATE TABLE events (theirs TEXT)")
 
-    with perdure.open_sync(database, schema="ours") as store:
+    with perdure.open_sync(empty_database, schema="ours") as store:
         assert used(store, "one") == ["one"]
 
-    assert fetch(database, "SELECT count(*) FROM public.events") == [(0,)]
+    assert fetch(empty_database, "SELECT count(*) FROM public.events") == [(0,)]
 
 
-def test_who_opens_waits_for_another_s_migration_longer_than_for_a_row(database: str) -> None:
+def test_who_opens_waits_for_another_s_migration_longer_than_for_a_row(empty_database: str) -> None:
     async def migrating(began: asyncio.Event) -> None:
         """Another process, in the midst of making the tables, on a machine that is busy."""
-        connection = await asyncpg.connect(database)
+        connection = await asyncpg.connect(empty_database)
         try:
             async with connection.transaction():
                 await connection.execute("SELECT pg_advisory_xact_lock(7306642715)")
@@ -193,7 +199,7 @@ def test_who_opens_waits_for_another_s_migration_longer_than_for_a_row(database:
         began = asyncio.Event()
         other = asyncio.create_task(migrating(began))
         await began.wait()
-        async with perdure.open(database, busy_timeout=0.3) as store:
+        async with perdure.open(empty_database, busy_timeout=0.3) as store:
             assert await store.sessions.find(KEY) is None
             assert other.done()
         await other
