@@ -4,7 +4,8 @@
     perdure --url sqlite:///agent.db approvals approve ID --by ada    # anywhere, later
     python examples/adk_confirm.py agent.db resume               # goes on
 
-The model is a stub, so that this runs without a key. Needs perdure[adk].
+The model is a stub, so that this runs without a key. Needs perdure[adk], and perdure[cli] for
+the command.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from google.adk.runners import Runner
 from google.adk.tools.function_tool import FunctionTool
 from google.genai import types
 
+from perdure import ApprovalPendingError, ConflictError
 from perdure.adapters.adk import PerdureSessionService, ask, resume
 
 APP, USER, SESSION = "mailer", "ada", "refund-7"
@@ -63,15 +65,23 @@ async def main(path: str, step: str) -> None:
     """Run until a person is asked, or go on with the answer."""
     async with PerdureSessionService(f"sqlite:///{path}") as service:
         if step == "ask":
-            await service.create_session(app_name=APP, user_id=USER, session_id=SESSION)
+            whose = {"app_name": APP, "user_id": USER, "session_id": SESSION}
+            if not await service.get_session(**whose):
+                await service.create_session(**whose)
             events = await turn(service, types.UserContent("Refund Bob, and tell him."))
             for one in await ask(service.store, events, app=APP, user=USER, session=SESSION):
                 print("waiting:", one.tool_name, one.args, one.id)
         else:
-            message = await resume(service.store, app=APP, user=USER, session=SESSION)
+            try:
+                message = await resume(service.store, app=APP, user=USER, session=SESSION)
+            except (ApprovalPendingError, ConflictError) as error:
+                print(error)
+                return
             events = await turn(service, message)
             print("done:", events[-1].content.parts[0].text)
 
 
 if __name__ == "__main__":
+    if not sys.argv[2:]:
+        sys.exit(__doc__)
     asyncio.run(main(*sys.argv[1:]))

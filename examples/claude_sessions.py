@@ -4,7 +4,7 @@
     python examples/claude_sessions.py sessions.db                        # later: what was said
 
 A stand-in plays Claude Code, so that this runs without it and without a key: leave out
-``transport=`` for the real one. Needs claude-agent-sdk and perdure[claude].
+``transport=`` for the real one. Needs perdure[claude].
 """
 
 from __future__ import annotations
@@ -99,4 +99,6 @@ async def main(path: str, question: str | None = None) -> None:
 
 
 if __name__ == "__main__":
+    if not sys.argv[1:]:
+        sys.exit(__doc__)
     asyncio.run(main(*sys.argv[1:]))

@@ -5,7 +5,7 @@
     python examples/langgraph_approvals.py shop.db approve  # or reject: answers and goes on
 
 Threads, memories and approvals are in one file. The model is a stub, so that this runs without a
-key. Needs langgraph and perdure[langgraph].
+key. Needs langgraph and perdure[langgraph], and perdure[cli] for the command.
 """
 
 from __future__ import annotations
@@ -72,4 +72,6 @@ def main(path: str, answer: str | None = None) -> None:
 
 
 if __name__ == "__main__":
+    if not sys.argv[1:]:
+        sys.exit(__doc__)
     main(*sys.argv[1:])

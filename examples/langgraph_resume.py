@@ -58,4 +58,6 @@ def main(path: str, answer: str | None = None) -> None:
 
 
 if __name__ == "__main__":
+    if not sys.argv[1:]:
+        sys.exit(__doc__)
     main(*sys.argv[1:])

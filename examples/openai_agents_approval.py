@@ -4,7 +4,8 @@
     perdure approvals approve ID --by ada --url sqlite:///chats.db   # anybody, anywhere
     python examples/openai_agents_approval.py chats.db       # goes on
 
-The model is a script, so that this runs without a key. Needs perdure[openai-agents].
+The model is a script, so that this runs without a key. Needs perdure[openai-agents], and
+perdure[cli] for the command.
 """
 
 from __future__ import annotations
@@ -64,4 +65,6 @@ async def main(path: str) -> None:
 
 
 if __name__ == "__main__":
+    if not sys.argv[1:]:
+        sys.exit(__doc__)
     asyncio.run(main(*sys.argv[1:]))

@@ -4,7 +4,7 @@
     python examples/pydantic_ai_durable.py agent.db order-7        # goes on; does not pay again
     python examples/pydantic_ai_durable.py agent.db                # what was said
 
-The model is a stub, so that this runs without a key. Needs pydantic-ai and perdure[pydantic-ai].
+The model is a stub, so that this runs without a key. Needs perdure[pydantic-ai].
 """
 
 from __future__ import annotations
@@ -83,4 +83,6 @@ async def main(path: str, order: str = "", crash: str = "") -> None:
 
 
 if __name__ == "__main__":
+    if not sys.argv[1:]:
+        sys.exit(__doc__)
     asyncio.run(main(*sys.argv[1:]))

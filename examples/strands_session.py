@@ -68,4 +68,6 @@ def main(path: str, question: str = "Where is my parcel?") -> None:
 
 
 if __name__ == "__main__":
+    if not sys.argv[1:]:
+        sys.exit(__doc__)
     main(*sys.argv[1:])

@@ -52,4 +52,6 @@ async def main(path: str, question: str) -> None:
 
 
 if __name__ == "__main__":
+    if not sys.argv[2:]:
+        sys.exit(__doc__)
     asyncio.run(main(*sys.argv[1:]))

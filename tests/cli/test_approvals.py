@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 import perdure as library
+from perdure import Opaque
 from tests.cli.command import _MAIN, Perdure, environment, on_terminal, wait_for
 
 
@@ -248,3 +249,20 @@ def test_watching_misses_nothing_and_says_nothing_twice(waiting: Perdure, url: s
     assert [status for one, status in told if one == fast] == ["pending", "approved", "consumed"]
     assert [status for one, status in told if one == some] == ["pending", "approved", "consumed"]
     assert [status for one, status in told if one == slow] == ["pending", "expired"]
+
+
+def test_a_pause_without_arguments_is_told_by_its_question(url: str, perdure: Perdure) -> None:
+    with library.open_sync(url) as store:
+        asked = store.approvals.request(
+            "", kind="interrupt", question="Refund it?", user="ada", resume=Opaque("x", b"1234")
+        )
+    table = on_terminal(url, "approvals", "ls", more={"NO_COLOR": "1"}).out
+    [row] = perdure("approvals", "ls").rows
+    shown = perdure("approvals", "show", asked.id).out
+    approved = perdure("approvals", "approve", asked.id, "--by", "ada").err
+
+    assert "interrupt" in table
+    assert "Refund it?" in table
+    assert (row[3], row[-1]) == ("{}", "Refund it?")
+    assert "<4 bytes of x>" in shown
+    assert approved.strip().endswith("approved: interrupt Refund it?")

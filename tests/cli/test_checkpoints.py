@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
 
+import msgspec
 import pytest
 
 import perdure as library
 from perdure import NewWrite, Opaque
-from tests.cli.command import Perdure
+from tests.cli.command import Perdure, on_terminal
 
 
 @pytest.fixture
@@ -125,3 +127,91 @@ def test_a_prune_asks_and_can_be_tried(graph: Perdure) -> None:
     assert done["checkpoints"] == 2
     assert [row[0] for row in graph("checkpoints", "ls", "thread").rows] == ["fork", "c2", "sub"]
     assert graph("checkpoints", "prune", "thread").code == 2
+
+
+def spelled(value: object) -> bytes:
+    return msgspec.msgpack.encode(value)
+
+
+@pytest.fixture
+def framework(url: str, perdure: Perdure) -> Perdure:
+    """What LangGraph's serializer writes: an object is an extension that names its class."""
+    said = spelled(["langchain_core.messages.human", "HumanMessage", {"content": "Hi \x9b \u202e"}])
+    when = spelled(["datetime", "datetime", "2026-03-02T09:14:03+00:00", "fromisoformat"])
+    values = {
+        "messages": [msgspec.msgpack.Ext(5, said)],
+        "state": {"at": msgspec.msgpack.Ext(3, when), "raw": b"\0", 7: None},
+    }
+    with library.open_sync(url) as store:
+        packed = {name: Opaque("msgpack", spelled(value)) for name, value in values.items()}
+        put = store.checkpoints.put
+        put("t", Opaque("msgpack", spelled([{"v": 4}])), id="a", values=packed)
+        others = {
+            "none": Opaque("null", b""),
+            "secret": Opaque("msgpack+aes", b"\1"),
+            "cut": BROKEN,
+        }
+        put("t", id="b", parent="a", values=others)
+    return perdure
+
+
+BROKEN = Opaque("msgpack", b"\x93\x01")
+SAID = "langchain_core.messages.human.HumanMessage"
+
+
+def test_what_a_framework_has_packed_is_shown_as_data(framework: Perdure) -> None:
+    out = framework("checkpoints", "show", "t", "a").out
+
+    assert 'payload: [{"v": 4}]' in out
+    assert f'[{{"{SAID}": {{"content": "Hi \\x9b \\u202e"}}}}]' in out
+    at = '{"datetime.datetime": "2026-03-02T09:14:03+00:00"}'
+    assert f'{{"at": {at}, "raw": {{"base64": "AA=="}}, "7": null}}' in out
+
+
+def test_what_nobody_here_can_read_is_shown_by_its_codec(framework: Perdure) -> None:
+    lines = framework("checkpoints", "show", "t", "b").out.splitlines()
+
+    told = [line.split(": ", 1)[1] for line in lines if line.startswith("channel")]
+    assert told == [
+        "null",
+        '{"codec": "msgpack+aes", "base64": "AQ=="}',
+        '{"codec": "msgpack", "base64": "kwE="}',
+    ]
+
+
+def test_programs_get_the_bytes_and_what_they_spell(framework: Perdure) -> None:
+    found = json.loads(framework("checkpoints", "show", "t", "a", "--json").out)["values"]
+    changed = json.loads(framework("checkpoints", "diff", "t", "a", "b", "--json").out)
+
+    assert list(found["messages"]) == ["codec", "base64", "value"]
+    assert found["messages"]["value"][0][SAID]["content"] == "Hi \x9b \u202e"
+    assert [one["after"]["value"] for one in changed if one.get("channel") == "none"] == [
+        {"codec": "null", "base64": "", "value": None}
+    ]
+    assert f'+   "{SAID}": {{' in framework("checkpoints", "diff", "t", "b", "a").out
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no pseudo-terminals")
+def test_on_a_terminal_channels_are_laid_out_and_empty_ones_named(
+    framework: Perdure, url: str
+) -> None:
+    del framework
+    with library.open_sync(url) as store:
+        versions: dict[str, int | str] = {"__start__": 2, "answer": 3}
+        store.checkpoints.put("x", {"n": 1}, id="c", versions=versions, values={"answer": "yes"})
+    out = on_terminal(url, "checkpoints", "show", "x", more={"NO_COLOR": "1"}).out
+
+    assert out.splitlines()[-3:] == [
+        'channels: {"answer": "yes"}', 'not shown, or empty: ["__start__"]', 'payload: {"n": 1}',
+    ]  # fmt: skip
+
+
+def test_who_looks_for_a_thread_among_sessions_is_told_where_it_is(
+    framework: Perdure, filled: str
+) -> None:
+    del filled
+    said = framework("ls", "--app", "nowhere")
+
+    assert (said.code, said.out) == (0, "")
+    assert "`perdure checkpoints ls`" in said.err
+    assert framework("ls").err == ""

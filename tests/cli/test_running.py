@@ -114,6 +114,19 @@ def test_looking_does_not_make_a_store(tmp_path: Path, perdure: Perdure) -> None
     assert list(tmp_path.iterdir()) == []
 
 
+def test_where_no_store_is_named_it_says_how_to(
+    tmp_path: Path, perdure: Perdure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PERDURE_URL")
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("LOCALAPPDATA", str(tmp_path))
+    hint = "name yours with --url sqlite:///file.db or PERDURE_URL"
+
+    assert hint in perdure("ls").err
+    assert hint not in perdure("ls", "--url", f"sqlite:///{tmp_path / 'none.db'}").err
+
+
 def test_a_url_that_is_none_is_exit_code_5(perdure: Perdure) -> None:
     assert perdure("--url", "nonsense", "ls").code == 5
     assert perdure("--url", "gopher://x", "ls").code == 5

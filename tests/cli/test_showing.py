@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING
+from typing import Any
+
+import pytest
 
 import perdure as library
 from perdure import NewEvent, Opaque, SessionKey
 from tests.cli.command import Perdure
-
-if TYPE_CHECKING:
-    import pytest
 
 LATE = SessionKey("shop", "ada", "late-parcel")
 LAB = SessionKey("lab", "ada", "empty")
@@ -203,6 +202,57 @@ def test_other_formats_are_read_part_by_part(filled: str, perdure: Perdure) -> N
         '    odd: [1, {"a": null}]',
         "",
     ]
+
+
+#: A question and a call, as a framework writes them.
+KEPT: dict[str, tuple[Any, Any]] = {
+    "adk": (
+        {"role": "user", "parts": [{"text": "Hi"}]},
+        {"role": "model", "parts": [
+            {"function_call": {"id": "t", "name": "look", "args": {"at": 1}}}]},
+    ),
+    "claude-code": (
+        {"type": "user", "message": {"role": "user", "content": "Hi"}},
+        {"type": "assistant", "message": {"role": "assistant", "content": [
+            {"type": "tool_use", "id": "t", "name": "look", "input": {"at": 1}}]}},
+    ),
+    "langchain": (
+        {"type": "human", "data": {"content": "Hi"}},
+        {"type": "ai", "data": {
+            "content": "", "tool_calls": [{"name": "look", "args": {"at": 1}, "id": "t"}]}},
+    ),
+    "pydantic": (
+        {"kind": "request", "parts": [{"part_kind": "user-prompt", "content": "Hi"}]},
+        {"kind": "response", "parts": [
+            {"part_kind": "tool-call", "tool_name": "look", "args": {"at": 1},
+             "tool_call_id": "t"}]},
+    ),
+    "strands": (
+        {"role": "user", "content": [{"text": "Hi"}]},
+        {"role": "assistant", "content": [
+            {"toolUse": {"toolUseId": "t", "name": "look", "input": {"at": 1}}}]},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("format", KEPT)
+def test_what_a_framework_has_kept_is_a_timeline_too(
+    filled: str, perdure: Perdure, format: str
+) -> None:
+    with library.open_sync(filled) as store:
+        store.events.append(LAB, *[NewEvent(one, format=format) for one in KEPT[format]])
+
+    assert show(perdure, "empty")[3:] == [
+        "1   user", "    Hi", "", "2   assistant", "    → look(at=1)", "    ← no answer yet", "",
+    ]  # fmt: skip
+
+
+def test_a_line_that_is_no_message_is_shown_as_it_is(filled: str, perdure: Perdure) -> None:
+    with library.open_sync(filled) as store:
+        title = NewEvent({"type": "custom-title", "customTitle": "Tea"}, format="claude-code")
+        store.events.append(LAB, title)
+
+    assert "    customTitle: Tea" in show(perdure, "empty")
 
 
 def test_branches_are_noted_and_shown_on_demand(filled: str, perdure: Perdure) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
+from perdure.errors import InvalidError
 from perdure.operation import Feature
 from perdure.runners import async_runner, sync_runner
 from perdure.store import Store, SyncStore
@@ -19,7 +20,9 @@ def both(store: Store | SyncStore) -> tuple[SyncStore, Store]:
     """
     if isinstance(store, SyncStore):
         return store, _beside(store, Store, async_runner)
-    return _beside(store, SyncStore, sync_runner), store
+    if isinstance(store, Store):
+        return _beside(store, SyncStore, sync_runner), store
+    raise InvalidError(f"{store!r} is no store: give what perdure.open returns", "store")
 
 
 def _beside(store: Store | SyncStore, kind: type[S], runner_of: Any) -> S:

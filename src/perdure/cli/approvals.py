@@ -21,7 +21,7 @@ from perdure.cli.invocation import Invocation
 from perdure.cli.lists import Form, first, print_some
 from perdure.cli.outline import compact
 from perdure.cli.tables import Column, table
-from perdure.cli.watching import Watch, Whose, heading, line, short
+from perdure.cli.watching import Watch, Whose, heading, line, short, subject
 from perdure.cli.working import application
 from perdure.errors import InvalidError, NotFoundError
 from perdure.records import ALL, Approval, Decision, NewResolution, Principal
@@ -72,8 +72,8 @@ def ls(
 ) -> None:
     """List approvals, the newest first.
 
-    In a pipe: tab-separated id, status, tool, arguments, app, user, time of the request, and the
-    time until which it can be answered and used.
+    In a pipe: tab-separated id, status, tool, arguments, app, user, time of the request, the time
+    until which it can be answered and used, and the question.
     """
     with invocation.store() as store:
         wanted: Any = None if status == "all" else status
@@ -93,6 +93,8 @@ def show(invocation: Invocation, approval: str) -> None:
     if invocation.form != "text":
         invocation.document({**document, "steps": [step_document(step) for step in steps]})
         return
+    # Only a program can read it.
+    document["resume"] = found.resume and compact(found.resume)
     for name, value in document.items():
         if value not in (None, "", {}):
             shown = value if isinstance(value, str) else compact(value)
@@ -232,8 +234,8 @@ def _answer(
     shown = short(found.id) if sys.stderr.isatty() else found.id
     done = f"would be {_DONE[decision]}" if dry_run else found.status
     args = said.get("edited_args")
-    words = compact(found.approved_args if args is None else args)
-    invocation.note(f"{shown} {done}: {found.tool_name} {words}")
+    words = subject(found) if args is None else compact(args)
+    invocation.note(f"{shown} {done}: {found.tool_name or found.kind} {words}")
 
 
 def _asked(
@@ -280,7 +282,7 @@ def _cells(invocation: Invocation, one: Approval) -> list[str]:
     tool = cut(one.tool_name or one.kind, max(columns // 5, 16))
     until = when.brief(one.expires_at, invocation.now) if one.expires_at else ""
     return [
-        short(one.id), one.status, tool, compact(one.approved_args), owner,
+        short(one.id), one.status, tool, subject(one), owner,
         when.brief(one.created_at, invocation.now),
         until if one.status in {"pending", "approved"} else "",
     ]  # fmt: skip
@@ -290,7 +292,7 @@ def _values(one: Approval) -> list[str]:
     until = when.iso(one.expires_at) if one.expires_at else ""
     return [
         one.id, one.status, one.tool_name or one.kind, compact(one.approved_args), one.app,
-        one.user, when.iso(one.created_at), until,
+        one.user, when.iso(one.created_at), until, one.question,
     ]  # fmt: skip
 
 

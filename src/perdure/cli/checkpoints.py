@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import difflib
 import json
-from base64 import b64encode
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import click
 
 from perdure.cli import when
 from perdure.cli.commands import Group
+from perdure.cli.drawing import draw
 from perdure.cli.invocation import Invocation
 from perdure.cli.lists import Form, first, print_some
+from perdure.cli.opaque import opaque_document, shown
+from perdure.cli.outline import outline
 from perdure.cli.tables import Column, table
 from perdure.errors import NotFoundError
 from perdure.records import ALL, Checkpoint, CheckpointNode, CheckpointTuple, Lineage, Opaque
 from perdure.store import SyncStore
 
 F = TypeVar("F", bound=Callable[..., Any])
+#: How a stored value is told.
+Told: TypeAlias = Callable[[Any], Any]
 
 _LINEAGES = (
     Column("LINEAGE", "id", yields=2),
@@ -101,11 +105,15 @@ def show(
         found = store.checkpoints.get_tuple(
             lineage, checkpoint, namespace=namespace, channels=names
         )
-    document = _document(found)
+    look = invocation.look
     if invocation.form != "text":
-        invocation.document(document)
+        invocation.document(_document(found, _whole))
+    elif look.laid_out:
+        told = _for_people(_document(found, shown))
+        told["created_at"] = when.exact(found.checkpoint.created_at, invocation.zone)
+        invocation.pages(draw(outline(told, look.columns), look))
     else:
-        invocation.lines(_laid_out(document))
+        invocation.texts(_laid_out(_document(found, shown)))
 
 
 @checkpoints.command("diff")
@@ -120,11 +128,12 @@ def diff(invocation: Invocation, lineage: str, one: str, other: str, namespace: 
         before, after = (
             store.checkpoints.get(lineage, name, namespace=namespace) for name in (one, other)
         )
-    changes = list(_changes(before, after))
+    told = shown if invocation.form == "text" else _whole
+    changes = list(_changes(before, after, told))
     if invocation.form != "text":
         invocation.documents(changes)
     elif changes:
-        invocation.lines(line for change in changes for line in _shown(change))
+        invocation.texts(line for change in changes for line in _shown(change))
     else:
         invocation.note("nothing changed")
 
@@ -252,10 +261,9 @@ def _values(one: Checkpoint, put: str) -> list[str]:
 # -- one of them -----------------------------------------------------------------------------
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, Opaque):
-        return {"codec": value.codec, "base64": b64encode(value.data).decode()}
-    return value
+def _whole(value: Any) -> Any:
+    """A value for programs: nothing of an `Opaque` is lost."""
+    return opaque_document(value) if isinstance(value, Opaque) else value
 
 
 def _head(one: Checkpoint) -> dict[str, Any]:
@@ -273,24 +281,33 @@ def _head(one: Checkpoint) -> dict[str, Any]:
 _STEP_FORM = Form(_head, lambda one: _values(one, when.iso(one.created_at)), _lay_out_steps)
 
 
-def _document(found: CheckpointTuple) -> dict[str, Any]:
+def _document(found: CheckpointTuple, told: Told) -> dict[str, Any]:
     one = found.checkpoint
     return {
         **_head(one),
-        "payload": _plain(one.payload),
+        "payload": told(one.payload),
         "versions": one.versions,
-        "values": {name: _plain(value) for name, value in one.values.items()},
+        "values": {name: told(value) for name, value in one.values.items()},
         "writes": [
             {
                 "task_path": write.task_path,
                 "task": write.task,
                 "index": write.index,
                 "channel": write.channel,
-                "value": _plain(write.value),
+                "value": told(write.value),
             }
             for write in found.writes
         ],
     }
+
+
+def _for_people(document: dict[str, Any]) -> dict[str, Any]:
+    """What is in the channels, then all else; of what is empty only the names."""
+    versions, values = document.pop("versions"), document.pop("values")
+    payload, writes = document.pop("payload"), document.pop("writes")
+    empty = [name for name in versions if name not in values]
+    told = {**document, "channels": values, "not shown, or empty": empty, "writes": writes}
+    return {name: one for name, one in {**told, "payload": payload}.items() if one or one == 0}
 
 
 def _laid_out(document: dict[str, Any]) -> Iterator[str]:
@@ -300,8 +317,8 @@ def _laid_out(document: dict[str, Any]) -> Iterator[str]:
             yield f"{name}: {value if isinstance(value, str) else _json(value)}"
     for name, version in document["versions"].items():
         value = document["values"].get(name)
-        shown = _json(value) if name in document["values"] else "(not shown, or empty)"
-        yield f"channel {name} at {version}: {shown}"
+        spelled = _json(value) if name in document["values"] else "(not shown, or empty)"
+        yield f"channel {name} at {version}: {spelled}"
     for write in document["writes"]:
         yield f"write {write['task']} {write['index']} {write['channel']}: {_json(write['value'])}"
 
@@ -364,24 +381,24 @@ def _label(node: CheckpointNode) -> str:
 # -- what changed ----------------------------------------------------------------------------
 
 
-def _changes(before: Checkpoint, after: Checkpoint) -> Iterator[dict[str, Any]]:
+def _changes(before: Checkpoint, after: Checkpoint, told: Told) -> Iterator[dict[str, Any]]:
     """What is not equal, by name: both sides, None for what is not there."""
     for name in ("metadata", "payload"):
-        ours, theirs = _plain(getattr(before, name)), _plain(getattr(after, name))
+        ours, theirs = told(getattr(before, name)), told(getattr(after, name))
         if _lines(ours) != _lines(theirs):
             yield {"what": name, "before": ours, "after": theirs}
     for name in sorted({*before.versions, *after.versions}):
-        sides = [_channel(one, name) for one in (before, after)]
+        sides = [_channel(one, name, told) for one in (before, after)]
         if sides[0] != sides[1]:
             yield {"what": "channel", "channel": name, "before": sides[0], "after": sides[1]}
 
 
-def _channel(one: Checkpoint, name: str) -> dict[str, Any] | None:
+def _channel(one: Checkpoint, name: str, told: Told) -> dict[str, Any] | None:
     if name not in one.versions:
         return None
     side: dict[str, Any] = {"version": one.versions[name]}
     if name in one.values:
-        side["value"] = _plain(one.values[name])
+        side["value"] = told(one.values[name])
     return side
 
 

@@ -89,10 +89,11 @@ class Invocation:
     def check_there(self) -> None:
         """`NotFoundError` for a file that is not there: looking at it must not make it."""
         if not self.is_there:
-            raise NotFoundError(
-                f"there is no store at {self.resolved.display_url}: "
-                "`perdure import chat FILE` makes one, `perdure demo` shows one"
-            )
+            hint = "`perdure import chat FILE` makes one, `perdure demo` shows one"
+            if not (self.url or os.environ.get("PERDURE_URL")):
+                # It is the default that is not there: who has a store has to name it.
+                hint = f"name yours with --url sqlite:///file.db or PERDURE_URL; {hint}"
+            raise NotFoundError(f"there is no store at {self.resolved.display_url}: {hint}")
 
     @contextmanager
     def store(self, *, create: bool = False) -> Iterator[SyncStore]:

@@ -44,7 +44,11 @@ def list_sessions(invocation: Invocation, wanted: Wanted) -> None:
     """Print them."""
     with invocation.store() as store:
         found = first(_found(invocation, store, wanted), wanted.limit)
+        graphs = not found and bool(store.checkpoints.lineages(limit=1).items)
     print_some(invocation, found, Form(session_document, _values, lay_out), wanted.limit)
+    if graphs:
+        # Who looks for a graph's thread here first is not to think it lost.
+        invocation.note("the threads of graphs are no sessions: see `perdure checkpoints ls`")
 
 
 def _found(invocation: Invocation, store: SyncStore, wanted: Wanted) -> Iterator[Session]:

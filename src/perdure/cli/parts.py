@@ -14,10 +14,15 @@ from perdure.formats import (
     Thinking,
     ToolCall,
     ToolResult,
+    adk,
     anthropic,
+    claude_code,
+    langchain,
     openai_chat,
     openai_responses,
     plain,
+    pydantic,
+    strands,
 )
 from perdure.records import JSON, Event, Opaque
 
@@ -37,7 +42,17 @@ __all__ = [
 
 _READ = {
     known.FORMAT.name: known.FORMAT.read
-    for known in (anthropic, openai_chat, openai_responses, plain)
+    for known in (
+        adk,
+        anthropic,
+        claude_code,
+        langchain,
+        openai_chat,
+        openai_responses,
+        plain,
+        pydantic,
+        strands,
+    )
 }
 
 
@@ -58,8 +73,9 @@ def parts_of(event: Event) -> Sequence[Part | Raw]:
     if read is None:
         return (Raw(content),)
     parts = [part for message in read(content, event.author) for part in message.parts]
-    # A field the format does not know is no part to be shown.
-    return [part for part in parts if not isinstance(part, Other) or part.text]
+    # A field the format does not know is no part to be shown, unless there is nothing else.
+    shown = [part for part in parts if not isinstance(part, Other) or part.text]
+    return shown if shown or not parts else (Raw(content),)
 
 
 def words_of(result: ToolResult) -> str:

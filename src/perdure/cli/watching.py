@@ -156,9 +156,14 @@ def line(change: Change, at: str, look: Look) -> str:
     one = change.approval
     owner = "/".join(name for name in (one.app, one.user) if name)
     texts = (
-        at, short(one.id), one.status, one.tool_name or one.kind, owner, compact(one.approved_args)
+        at, short(one.id), one.status, one.tool_name or one.kind, owner, subject(one)
     )  # fmt: skip
     return _line(_columns(look), texts, look)
+
+
+def subject(one: Approval) -> str:
+    """What is to be allowed: the arguments of a tool; of a pause that has none, the question."""
+    return compact(one.approved_args) if one.approved_args or not one.question else one.question
 
 
 def short(approval_id: str) -> str:

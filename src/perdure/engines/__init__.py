@@ -11,7 +11,7 @@ from copy import copy
 from typing import Any, Protocol
 
 from perdure.engines.delivery import Waiter
-from perdure.errors import InvalidError
+from perdure.errors import InvalidError, MissingExtraError
 from perdure.operation import Operation
 
 __all__ = [
@@ -132,6 +132,15 @@ def bytes_of(engine: Engine) -> int | None:
     return found
 
 
+def _postgres() -> Factory:
+    try:
+        from perdure.engines.postgres import PostgresEngine  # noqa: PLC0415 - needs an extra
+    except ModuleNotFoundError as error:
+        hint = f"PostgreSQL needs {error.name}: pip install 'perdure[postgres]'"
+        raise MissingExtraError(hint) from error
+    return PostgresEngine
+
+
 def _factory(scheme: str) -> Factory:
     if scheme in _factories:
         return _factories[scheme]
@@ -144,9 +153,7 @@ def _factory(scheme: str) -> Factory:
 
         return JsonlEngine
     if scheme in {"postgresql", "postgres"}:
-        from perdure.engines.postgres import PostgresEngine  # noqa: PLC0415 - needs an extra
-
-        return PostgresEngine
+        return _postgres()
     # It pulls in much, and only engines of others need it.
     from importlib.metadata import entry_points  # noqa: PLC0415
 

@@ -7,13 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, quote, urlencode
 
-try:
-    import asyncpg
-except ImportError as missing:
-    from perdure.errors import MissingExtraError
-
-    hint = "PostgreSQL needs asyncpg: pip install 'perdure[postgres]'"
-    raise MissingExtraError(hint) from missing
+import asyncpg
 
 from perdure.engines import EngineOptions
 from perdure.errors import (

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.engines.processes import ran
 
 _WITHOUT = """
@@ -10,6 +12,15 @@ sys.modules["langgraph"] = None
 import perdure
 try:
     import perdure.adapters.langgraph
+except perdure.MissingExtraError as error:
+    print(error)
+"""
+_WITHOUT_GRAPHS = """
+import sys
+sys.modules["langgraph.types"] = None
+import perdure, perdure.adapters.langgraph
+try:
+    import perdure.adapters.langgraph.approvals
 except perdure.MissingExtraError as error:
     print(error)
 """
@@ -25,6 +36,13 @@ def test_without_langgraph_one_line_says_what_to_install() -> None:
     [line] = ran(_WITHOUT)
 
     assert line.endswith("pip install 'perdure[langgraph]'")
+
+
+def test_without_graphs_the_approvals_say_what_to_install() -> None:
+    pytest.importorskip("langgraph.checkpoint.base", reason="needs langgraph: see .ci/adapters")
+    [line] = ran(_WITHOUT_GRAPHS)
+
+    assert line.endswith("pip install langgraph")
 
 
 def test_the_core_imports_no_adapter() -> None:

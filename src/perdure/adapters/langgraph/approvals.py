@@ -13,16 +13,20 @@ from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
 from typing import Any, NamedTuple
 
-from langgraph.types import Command
-
 from perdure.adapters.colours import both
 from perdure.adapters.consuming import Used, consumed_sync
 from perdure.adapters.langgraph.encoding import is_json, where
 from perdure.adapters.langgraph.owning import Owning, url_of
-from perdure.errors import ApprovalPendingError, InvalidError
+from perdure.errors import ApprovalPendingError, InvalidError, MissingExtraError
 from perdure.opening import open_sync
 from perdure.records import JSON, Approval, Opaque, SessionKey
 from perdure.store import Store, SyncStore
+
+try:
+    from langgraph.types import Command
+except ModuleNotFoundError as error:
+    # The extra brings what a checkpointer needs, and no graphs.
+    raise MissingExtraError(f"{__name__} needs {error.name}: pip install langgraph") from error
 
 #: What is kept with an approval: which interrupt of which thread it answers.
 CODEC = "langgraph/interrupt"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Awaitable
 from typing import Any, Self
 
 from perdure.adapters.closing import Closing
 from perdure.adapters.colours import both
+from perdure.errors import InvalidError
 from perdure.opening import open_sync
 from perdure.store import Store, SyncStore
 
@@ -18,17 +20,21 @@ class Owning(Closing):
 
     def __init__(self, store: Store | SyncStore, **options: Any) -> None:
         super().__init__(**options)
+        if isinstance(store, str | os.PathLike):
+            name = type(self).__name__
+            message = f"{store!r} is no store: write {name}.from_conn_string({str(store)!r})"
+            raise InvalidError(message, "store")
         self.store = store
         self._sync, self._async = both(store)
 
     @classmethod
-    def from_conn_string(cls, conn_string: str, **options: Any) -> Self:
+    def from_conn_string(cls, conn_string: str | os.PathLike[str], **options: Any) -> Self:
         """One with a store of its own, for ``with`` or ``async with``, or to be closed.
 
         A URL of perdure, a path of an SQLite file, or ``:memory:``. The options are those of
         the class.
         """
-        made = cls(open_sync(url_of(conn_string)), **options)
+        made = cls(open_sync(url_of(os.fspath(conn_string))), **options)
         made._owned = True
         return made
 

@@ -49,7 +49,8 @@ class Lacking:
         """The operation; if there are such sessions, one that raises `CorruptError` for them."""
         try:
             seen = os.stat(self._path).st_mtime_ns
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
+            # Of a folder that is a file the engine tells when it opens it.
             return op
         if seen != self._seen:
             self._found, self._seen = read(self._folder), seen
