@@ -203,6 +203,18 @@ def test_the_examples_of_a_page_run_and_print_what_it_shows(page: Path) -> None:
         run_the_tests_of_a_page()
 
 
+def test_the_first_block_for_a_framework_is_a_program_to_copy() -> None:
+    pages = {page.name: examples(page.read_text(encoding="utf-8")) for page in PAGES}
+    told = {
+        name: found[0] for name, found in pages.items() if found and found[0].mark in FRAMEWORKS
+    }
+
+    assert len(told) > len(FRAMEWORKS)
+    for name, example in told.items():
+        # No `await` outside of a function, which only notebooks take.
+        compile(example.source, name, "exec", dont_inherit=True)
+
+
 def test_only_the_blocks_known_here_are_not_run() -> None:
     skipped = {
         page.name: len(left)

@@ -107,6 +107,47 @@ def test_asking_again_gives_the_same_rows(url: str) -> None:
     asyncio.run(main())
 
 
+def test_of_two_turns_that_wait_each_is_resumed_by_itself(url: str) -> None:
+    async def main() -> None:
+        async with PerdureSessionService(url) as service:
+            approvals = service.store.approvals
+            [first] = await ask(service.store, await paused(service), **OF)
+            events = await turn(service, "And tell Eve.", [TO_EVE], tools=(CONFIRMED,))
+            [second] = await ask(service.store, events, **OF)
+            with pytest.raises(ApprovalPendingError, match=f"{first.id}.*{second.id}"):
+                await resume(service.store, **OF)
+            await approvals.approve(second.id, by=USER)
+
+            # ADK takes the answers of one turn in a message, and this is the one that has them.
+            await turn(service, await resume(service.store, **OF), "Sent.")
+            assert [one["to"] for one in agents.CALLED] == ["eve"]
+            with pytest.raises(ApprovalPendingError, match=first.id):
+                await resume(service.store, **OF)
+            await approvals.approve(first.id, by=USER)
+            await turn(service, await resume(service.store, **OF), "Sent.")
+            assert [one["to"] for one in agents.CALLED] == ["eve", "bob"]
+            with pytest.raises(ConflictError, match="no tool call"):
+                await resume(service.store, **OF)
+
+    asyncio.run(main())
+
+
+def test_of_two_turns_that_are_answered_the_first_is_resumed_first(url: str) -> None:
+    async def main() -> None:
+        async with PerdureSessionService(url) as service:
+            asked = await ask(service.store, await paused(service), **OF)
+            events = await turn(service, "And tell Eve.", [TO_EVE], tools=(CONFIRMED,))
+            asked += await ask(service.store, events, **OF)
+            for one in asked:
+                await service.store.approvals.approve(one.id, by=USER)
+
+            for told in (["bob"], ["bob", "eve"]):
+                await turn(service, await resume(service.store, **OF), "Sent.")
+                assert [one["to"] for one in agents.CALLED] == told
+
+    asyncio.run(main())
+
+
 @pytest.mark.parametrize("way", ["rejected", "cancelled", "expired", "used"])
 def test_anything_but_a_yes_is_a_no(url: str, way: str) -> None:
     async def main() -> None:

@@ -98,11 +98,12 @@ async def resume(
 ) -> types.Content:
     """The answers as the message with which ADK goes on: ``run_async(new_message=…)``.
 
-    All that wait in the session have to be answered: `ApprovalPendingError` names those that are
-    not. Only what is approved, has not expired and was not used before is confirmed, and this
-    uses it: of several who resume one gets the message, the others `ApprovalUsedError`. With
-    ``used="deny"`` what was used before is a no, for a run whose process is dead. All else is a
-    no, with the feedback as its hint. Edited arguments are the payload of a confirmation that
+    ADK takes the answers of one invocation in a message: these are of the oldest that has all of
+    its answers, and another call gives those of the next. `ApprovalPendingError` names what still
+    waits if none has. Only what is approved, has not expired and was not used before is confirmed,
+    and this uses it: of several who resume one gets the message, the others `ApprovalUsedError`.
+    With ``used="deny"`` what was used before is a no, for a run whose process is dead. All else is
+    a no, with the feedback as its hint. Edited arguments are the payload of a confirmation that
     asked for one; ADK calls a tool with its own arguments only, so without a payload edited
     arguments are a no. `ConflictError` if nothing waits.
 
@@ -116,10 +117,9 @@ async def resume(
             args = await _calls(opened, key, approvals)
         else:
             args = {call.id: _own_args(call) for _, call in _waiting(_events_of(paused))}
-        waiting = [one for one in approvals if one.tool_call_id in args]
-        _check_answered(waiting, key)
         # Oldest first, as they were asked for.
-        answers = [_answer(one, args[one.tool_call_id]) for one in reversed(waiting)]
+        waiting = [one for one in reversed(approvals) if one.tool_call_id in args]
+        answers = [_answer(one, args[one.tool_call_id]) for one in _answered(waiting, key)]
         usable = [(one.approval, one.args) for one in answers if one.usable]
         may = await consumed(opened, usable, used=used)
     return types.Content(role="user", parts=[_response(one, may) for one in answers])
@@ -134,14 +134,19 @@ def _own_args(call: types.FunctionCall) -> JSON:
     return (told.get("originalFunctionCall") or {}).get("args") or {}
 
 
-def _check_answered(waiting: list[Approval], key: SessionKey) -> None:
+def _answered(waiting: Sequence[Approval], key: SessionKey) -> Sequence[Approval]:
+    """Those of the first invocation whose all are answered: ADK takes those of one in a message."""
     if not waiting:
         raise ConflictError(f"no tool call of session {key.id!r} waits for a confirmation")
+    runs: dict[str, list[Approval]] = {}
+    for one in waiting:
+        runs.setdefault(one.run_id, []).append(one)
+    for run in runs.values():
+        if all(one.status != "pending" for one in run):
+            return run
     pending = [one for one in waiting if one.status == "pending"]
-    if pending:
-        named = ", ".join(f"{one.id} ({one.tool_name})" for one in reversed(pending))
-        message = f"nobody has answered yet: {named}"
-        raise ApprovalPendingError(message, pending[-1].id)
+    named = ", ".join(f"{one.id} ({one.tool_name})" for one in pending)
+    raise ApprovalPendingError(f"nobody has answered yet: {named}", pending[0].id)
 
 
 async def _calls(store: Store, key: SessionKey, approvals: Sequence[Approval]) -> dict[str, Any]:
