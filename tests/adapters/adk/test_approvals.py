@@ -107,47 +107,6 @@ def test_asking_again_gives_the_same_rows(url: str) -> None:
     asyncio.run(main())
 
 
-def test_of_two_turns_that_wait_each_is_resumed_by_itself(url: str) -> None:
-    async def main() -> None:
-        async with PerdureSessionService(url) as service:
-            approvals = service.store.approvals
-            [first] = await ask(service.store, await paused(service), **OF)
-            events = await turn(service, "And tell Eve.", [TO_EVE], tools=(CONFIRMED,))
-            [second] = await ask(service.store, events, **OF)
-            with pytest.raises(ApprovalPendingError, match=f"{first.id}.*{second.id}"):
-                await resume(service.store, **OF)
-            await approvals.approve(second.id, by=USER)
-
-            # ADK takes the answers of one turn in a message, and this is the one that has them.
-            await turn(service, await resume(service.store, **OF), "Sent.")
-            assert [one["to"] for one in agents.CALLED] == ["eve"]
-            with pytest.raises(ApprovalPendingError, match=first.id):
-                await resume(service.store, **OF)
-            await approvals.approve(first.id, by=USER)
-            await turn(service, await resume(service.store, **OF), "Sent.")
-            assert [one["to"] for one in agents.CALLED] == ["eve", "bob"]
-            with pytest.raises(ConflictError, match="no tool call"):
-                await resume(service.store, **OF)
-
-    asyncio.run(main())
-
-
-def test_of_two_turns_that_are_answered_the_first_is_resumed_first(url: str) -> None:
-    async def main() -> None:
-        async with PerdureSessionService(url) as service:
-            asked = await ask(service.store, await paused(service), **OF)
-            events = await turn(service, "And tell Eve.", [TO_EVE], tools=(CONFIRMED,))
-            asked += await ask(service.store, events, **OF)
-            for one in asked:
-                await service.store.approvals.approve(one.id, by=USER)
-
-            for told in (["bob"], ["bob", "eve"]):
-                await turn(service, await resume(service.store, **OF), "Sent.")
-                assert [one["to"] for one in agents.CALLED] == told
-
-    asyncio.run(main())
-
-
 @pytest.mark.parametrize("way", ["rejected", "cancelled", "expired", "used"])
 def test_anything_but_a_yes_is_a_no(url: str, way: str) -> None:
     async def main() -> None:
@@ -309,6 +268,79 @@ def test_what_was_rewound_waits_no_more(url: str) -> None:
 
             assert [one.function_response.id for one in message.parts] == [new.tool_call_id]
             assert (await service.store.approvals.get(old.id)).status == "pending"
+
+    asyncio.run(main())
+
+
+def test_what_adk_itself_has_rewound_waits_no_more(url: str) -> None:
+    async def main() -> None:
+        async with PerdureSessionService(url) as service:
+            first = await paused(service)
+            [old] = await ask(service.store, first, **OF)
+            runner, _ = runner_of(service, tools=[CONFIRMED])
+            at = {"user_id": USER, "session_id": ID}
+            await runner.rewind_async(**at, rewind_before_invocation_id=first[0].invocation_id)
+
+            assert await ask(service.store, await got(service), **OF) == []
+            with pytest.raises(ConflictError, match="no tool call"):
+                await resume(service.store, **OF)
+            [new] = await ask(service.store, await turn(service, "Do it.", [TO_EVE]), **OF)
+            for one in (old, new):
+                await service.store.approvals.approve(one.id, by=USER)
+            await turn(service, await resume(service.store, **OF), "Sent.")
+
+            # ADK refuses a message with an answer to what was rewound.
+            assert agents.CALLED == [{"to": "eve", "text": "Hello."}]
+            assert (await service.store.approvals.get(old.id)).status == "approved"
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("first", ["older", "newer"])
+@pytest.mark.parametrize("told", [True, False])
+def test_two_turns_that_wait_go_on_one_after_the_other(url: str, first: str, told: bool) -> None:
+    async def main() -> None:
+        async with PerdureSessionService(url) as service:
+            await paused(service)
+            await turn(service, "And that.", [TO_EVE])
+            older, newer = await ask(service.store, await got(service), **OF)
+            begun = older if first == "older" else newer
+            await service.store.approvals.approve(begun.id, by=USER)
+
+            async def go_on() -> None:
+                seen = await got(service) if told else None
+                await turn(service, await resume(service.store, seen, **OF), "Sent.")
+
+            await go_on()
+            # ADK takes no message that answers two turns.
+            assert [one["to"] for one in agents.CALLED] == [begun.args["to"]]
+            with pytest.raises(ApprovalPendingError):
+                await go_on()
+            other = newer if first == "older" else older
+            await service.store.approvals.approve(other.id, by=USER)
+            await go_on()
+            assert [one["to"] for one in agents.CALLED] == [begun.args["to"], other.args["to"]]
+            with pytest.raises(ConflictError, match="no tool call"):
+                await resume(service.store, **OF)
+
+    asyncio.run(main())
+
+
+def test_turns_that_are_answered_together_are_used_one_by_one(url: str) -> None:
+    async def main() -> None:
+        async with PerdureSessionService(url) as service:
+            await paused(service)
+            await turn(service, "And that.", [TO_EVE])
+            asked = await ask(service.store, await got(service), **OF)
+            for one in asked:
+                await service.store.approvals.approve(one.id, by=USER)
+
+            await turn(service, await resume(service.store, **OF), "Sent.")
+            left = [(await service.store.approvals.get(one.id)).status for one in asked]
+            assert left == ["consumed", "approved"]
+            await turn(service, await resume(service.store, **OF), "Sent.")
+
+            assert [one["to"] for one in agents.CALLED] == ["bob", "eve"]
 
     asyncio.run(main())
 

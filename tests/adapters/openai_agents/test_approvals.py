@@ -17,7 +17,7 @@ import pytest
 
 pytest.importorskip("agents.memory", reason="needs openai-agents: see .ci/adapters")
 
-from agents import Agent, Runner, ShellTool, function_tool
+from agents import Agent, Runner, RunState, ShellTool, function_tool
 from agents.testing import ScriptedModel, assistant_message, function_call
 from openai.types.responses.response_output_item import McpApprovalRequest
 
@@ -233,6 +233,29 @@ async def test_a_run_may_wait_again_after_it_was_resumed(
     await desk.finished(session, await resume(session, desk.agent("done"), eve))
 
     assert desk.sent == [("bob", 1), ("eve", 2)]
+
+
+@pytest.mark.parametrize("to", ["bob", "carol"])
+async def test_a_model_may_give_its_calls_the_same_ids_again(
+    session: PerdureSession, desk: Desk, to: str
+) -> None:
+    """Some number them anew with each run."""
+    [first] = await ask(session, await desk.paused(session, BOB))
+    await session.store.approvals.approve(first.id, by="ada")
+    await desk.finished(session, await resume(session, desk.agent("done"), first))
+    calls = [function_call("send", {"to": to}, call_id="c1"), EVE]
+    result = await Runner.run(desk.agent(calls), "And once more.", session=session)
+
+    asked = await ask(session, result)
+
+    assert [one.status for one in asked] == ["pending", "pending"]
+    assert first.id not in {one.id for one in asked}
+    for seen in (result, await RunState.from_json(desk.agent(), result.to_state().to_json())):
+        assert [one.id for one in await ask(session, seen)] == [one.id for one in asked]
+    await session.store.approvals.approve(asked[0].id, by="ada", edited_args={"to": "dan", "n": 3})
+    await session.store.approvals.reject(asked[1].id, by="ada")
+    await desk.finished(session, await resume(session, desk.agent("done"), asked[1]))
+    assert desk.sent == [("bob", 1), ("dan", 3)]
 
 
 async def test_an_agent_that_is_a_tool_of_another_may_wait(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Container, Iterable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -11,7 +11,7 @@ from google.adk.flows.llm_flows.functions import REQUEST_CONFIRMATION_FUNCTION_C
 from google.adk.sessions.session import Session
 from google.genai import types
 
-from perdure.adapters.adk.encoding import FORMAT, inner, plain_state
+from perdure.adapters.adk.encoding import FORMAT, events_of, plain_state
 from perdure.adapters.consuming import Used, consumed
 from perdure.adapters.service import async_store
 from perdure.errors import ApprovalPendingError, ConflictError, NotFoundError
@@ -49,14 +49,30 @@ async def ask(
 
 
 def _waiting(events: Iterable[Event]) -> Iterator[tuple[Event, types.FunctionCall]]:
-    """The confirmations that nobody has answered yet."""
-    events = list(events)
+    """The confirmations that nobody has answered yet, of what ADK still goes by."""
+    events = _live(events)
     answered = {one.id for event in events for one in event.get_function_responses()}
     for event in events:
         if not event.partial:
             for call in event.get_function_calls():
                 if call.name == _NAME and call.id and call.id not in answered:
                     yield event, call
+
+
+def _live(events: Iterable[Event]) -> list[Event]:
+    """Those that no rewind has taken back, as ADK reads a session: the last rewind first."""
+    left = list(events)
+    live: list[Event] = []
+    while left:
+        event = left.pop()
+        back_to = event.actions.rewind_before_invocation_id
+        if not back_to:
+            live.append(event)
+            continue
+        ids = [one.invocation_id for one in left]
+        if back_to in ids:
+            del left[ids.index(back_to) :]
+    return live[::-1]
 
 
 async def _asked(
@@ -98,14 +114,14 @@ async def resume(
 ) -> types.Content:
     """The answers as the message with which ADK goes on: ``run_async(new_message=…)``.
 
-    ADK takes the answers of one invocation in a message: these are of the oldest that has all of
-    its answers, and another call gives those of the next. `ApprovalPendingError` names what still
-    waits if none has. Only what is approved, has not expired and was not used before is confirmed,
-    and this uses it: of several who resume one gets the message, the others `ApprovalUsedError`.
-    With ``used="deny"`` what was used before is a no, for a run whose process is dead. All else is
-    a no, with the feedback as its hint. Edited arguments are the payload of a confirmation that
-    asked for one; ADK calls a tool with its own arguments only, so without a payload edited
-    arguments are a no. `ConflictError` if nothing waits.
+    ADK takes the answers of one invocation at a time. They are those of the oldest one whose
+    confirmations are all answered; call it again for the next. `ApprovalPendingError` names what is
+    pending if there is none. Only what is approved, has not expired and was not used before is
+    confirmed, and this uses it: of several who resume one gets the message, the others
+    `ApprovalUsedError`. With ``used="deny"`` what was used before is a no, for a run whose process
+    is dead. All else is a no, with the feedback as its hint. Edited arguments are the payload of a
+    confirmation that asked for one; ADK calls a tool with its own arguments only, so without a
+    payload edited arguments are a no. `ConflictError` if nothing waits.
 
     ``paused``, the session or its events, says what waits. It is needed where the session is kept
     by another service: the store does not see there which answers ADK has got.
@@ -113,13 +129,17 @@ async def resume(
     key = SessionKey(app, user, session)
     async with _opened(store) as opened:
         approvals = [one async for one in _approvals(opened, key)]
-        if paused is None:
-            args = await _calls(opened, key, approvals)
+        events = await _stored(opened, key) if paused is None else _events_of(paused)
+        if events is None:
+            # Kept by another service: what was used once counts as handed over.
+            args = {one.tool_call_id: one.args for one in approvals if one.status != "consumed"}
         else:
-            args = {call.id: _own_args(call) for _, call in _waiting(_events_of(paused))}
+            # ADK's own: approvals may have kept a veiled copy (`on_write`).
+            args = {call.id: _own_args(call) for _, call in _waiting(events)}
         # Oldest first, as they were asked for.
         waiting = [one for one in reversed(approvals) if one.tool_call_id in args]
-        answers = [_answer(one, args[one.tool_call_id]) for one in _answered(waiting, key)]
+        answered = _of_one_run(waiting, key)
+        answers = [_answer(one, args[one.tool_call_id]) for one in answered]
         usable = [(one.approval, one.args) for one in answers if one.usable]
         may = await consumed(opened, usable, used=used)
     return types.Content(role="user", parts=[_response(one, may) for one in answers])
@@ -134,48 +154,26 @@ def _own_args(call: types.FunctionCall) -> JSON:
     return (told.get("originalFunctionCall") or {}).get("args") or {}
 
 
-def _answered(waiting: Sequence[Approval], key: SessionKey) -> Sequence[Approval]:
-    """Those of the first invocation whose all are answered: ADK takes those of one in a message."""
+def _of_one_run(waiting: Sequence[Approval], key: SessionKey) -> list[Approval]:
+    """Those of the first run that is answered whole."""
     if not waiting:
         raise ConflictError(f"no tool call of session {key.id!r} waits for a confirmation")
-    runs: dict[str, list[Approval]] = {}
-    for one in waiting:
-        runs.setdefault(one.run_id, []).append(one)
-    for run in runs.values():
-        if all(one.status != "pending" for one in run):
-            return run
     pending = [one for one in waiting if one.status == "pending"]
-    named = ", ".join(f"{one.id} ({one.tool_name})" for one in pending)
-    raise ApprovalPendingError(f"nobody has answered yet: {named}", pending[0].id)
+    open_ = {one.run_id for one in pending}
+    first = next((one.run_id for one in waiting if one.run_id not in open_), None)
+    if first is None:
+        named = ", ".join(f"{one.id} ({one.tool_name})" for one in pending)
+        raise ApprovalPendingError(f"nobody has answered yet: {named}", pending[0].id)
+    return [one for one in waiting if one.run_id == first]
 
 
-async def _calls(store: Store, key: SessionKey, approvals: Sequence[Approval]) -> dict[str, Any]:
-    """The arguments of each call that waits, by the id of its confirmation.
-
-    Those that ADK will take: approvals may have kept a veiled copy (`on_write`), and what was
-    rewound waits no more.
-    """
-    calls: dict[str, Any] = {}
-    answered: set[str] = set()
-    here = False
-    with suppress(NotFoundError):
-        async for event in store.events.iter(key):
-            if event.format == FORMAT:
-                here = True
-                answered.update(event.results)
-                calls.update(_originals(event.content))
-    if not here:
-        # Kept by another service: what was used once counts as handed over.
-        left = [one for one in approvals if one.status != "consumed"]
-        return {one.tool_call_id: one.args for one in left}
-    return {call: args for call, args in calls.items() if call not in answered}
-
-
-def _originals(content: Any) -> Iterator[tuple[str, Any]]:
-    for call in inner([content], "function_call"):
-        if call.get("name") == _NAME and call.get("id"):
-            tool = (call.get("args") or {}).get("originalFunctionCall") or {}
-            yield call["id"], tool.get("args") or {}
+async def _stored(store: Store, key: SessionKey) -> list[Event] | None:
+    """The events of the session; None if none of them is ADK's."""
+    try:
+        found = [one async for one in store.events.iter(key)]
+    except NotFoundError:
+        return None
+    return events_of(found, None) if any(one.format == FORMAT for one in found) else None
 
 
 async def _approvals(store: Store, key: SessionKey) -> AsyncIterator[Approval]:

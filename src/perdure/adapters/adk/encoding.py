@@ -173,17 +173,17 @@ def _converted(one: records.Event, names: Mapping[str, str]) -> list[Any]:
     if one.content is None or isinstance(one.content, Opaque):
         return []
     contents, _ = convert([(one.format, one.content, one.author)], FORMAT, numbers=[one.seq])
-    for response in inner(contents, "function_response"):
+    for response in _inner(contents, "function_response"):
         response["name"] = response.get("name") or names.get(response.get("id", ""), "")
     return contents
 
 
 def _calls(contents: Iterable[Any]) -> dict[str, str]:
-    calls = inner(contents, "function_call")
+    calls = _inner(contents, "function_call")
     return {one["id"]: one.get("name") or "" for one in calls if one.get("id")}
 
 
-def inner(contents: Iterable[Any], kind: str) -> Iterable[dict[str, Any]]:
+def _inner(contents: Iterable[Any], kind: str) -> Iterable[dict[str, Any]]:
     """What the parts of these contents hold of a kind: a ``function_call``, say."""
     for content in contents:
         for part in (content or {}).get("parts") or []:
@@ -242,7 +242,6 @@ __all__ = [
     "FORMAT",
     "events_of",
     "fits",
-    "inner",
     "moment",
     "new_event",
     "plain_state",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable, Container, Mapping, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from hashlib import sha256
 from pathlib import Path
@@ -14,7 +15,7 @@ from agents import RunState
 from perdure.adapters.colours import both
 from perdure.adapters.consuming import Used, consumed
 from perdure.adapters.openai_agents.opened import Opened, url_of
-from perdure.errors import ApprovalPendingError, InvalidError
+from perdure.errors import ApprovalPendingError, ConflictError, InvalidError
 from perdure.opening import open as open_store
 from perdure.records import JSON, Approval, Opaque, SessionKey
 from perdure.runners import finished
@@ -68,25 +69,42 @@ async def ask(
     resume = Opaque(CODEC, json.dumps(told).encode())
     key = session or getattr(where, "key", None)
     own: dict[str, Any] = {"app": app, "user": user} if key is None else {"session": key}
+    run = run_id or _run_of(waiting, told)
     given = {
-        **own, "thread_id": thread_id, "run_id": run_id or _run_of(waiting), "resume": resume,
-        "question": question, "sender_context": sender_context, "created_by": created_by,
-        "ttl": ttl,
+        **own, "thread_id": thread_id, "run_id": run, "resume": resume, "question": question,
+        "sender_context": sender_context, "created_by": created_by, "ttl": ttl,
     }  # fmt: skip
     if not waiting:
         return []
 
     async def asking(store: Store) -> list[Approval]:
-        async with store.turn() as turn:
-            made = [
-                turn.approvals.request(
-                    one.tool, one.args, tool_call_id=one.call_id, agent=one.agent, **given
-                )
-                for one in waiting
-            ]
-        return [one.value for one in made]
+        with suppress(ConflictError):
+            made = await _requested(store, waiting, given, set())
+            if all(one.run_id == run for one in made):
+                return made
+        # Some models number their calls anew in each run: those ids are another one's.
+        whose = {"app": key.app, "user": key.user} if key else {"app": app, "user": user}
+        others = store.approvals.iter(**whose, session=key, thread=thread_id or None)
+        taken = {one.tool_call_id async for one in others if one.run_id != run}
+        return await _requested(store, waiting, given, taken)
 
     return await _with(where, asking)
+
+
+async def _requested(
+    store: Store, waiting: Sequence[Asked], given: Mapping[str, Any], taken: Container[str]
+) -> list[Approval]:
+    """The approval of each call; the ids that are taken get that of the run beside them."""
+    run = given["run_id"]
+    async with store.turn() as turn:
+        made = [
+            turn.approvals.request(
+                one.tool, one.args, agent=one.agent, **given,
+                tool_call_id=f"{one.call_id} {run}" if one.call_id in taken else one.call_id,
+            )
+            for one in waiting
+        ]  # fmt: skip
+    return [one.value for one in made]
 
 
 def ask_sync(where: Where, paused: Any, **options: Any) -> list[Approval]:
@@ -121,9 +139,9 @@ async def resume(
         one = await store.approvals.get(approval if isinstance(approval, str) else approval.id)
         told = _state_of(one)
         answers = await _answers(store, one)
-        for answer in answers.values():
+        for call_id, answer in answers.items():
             if answer.status == "approved" and answer.edited_args is not None:
-                told = _edited(told, answer.tool_call_id, json.dumps(answer.edited_args))
+                told = _edited(told, call_id, json.dumps(answer.edited_args))
         state = await RunState.from_json(
             agent, told, context_override=context_override,
             context_deserializer=context_deserializer, strict_context=strict_context,
@@ -185,9 +203,11 @@ def _args(item: Any) -> JSON:
     return args if isinstance(args, dict) else {"input": args}
 
 
-def _run_of(waiting: Sequence[Asked]) -> str:
+def _run_of(waiting: Sequence[Asked], told: Mapping[str, Any]) -> str:
     """One id for the calls of a pause, the same whenever it is asked for them."""
-    return f"pause-{sha256(json.dumps([one.call_id for one in waiting]).encode()).hexdigest()[:32]}"
+    responses = [one.get("response_id") for one in told.get("model_responses") or ()]
+    known = [[one.call_id for one in waiting], told.get("original_input"), responses]
+    return f"pause-{sha256(json.dumps(known).encode()).hexdigest()[:32]}"
 
 
 # -- what was answered ---------------------------------------------------------------------------
@@ -209,7 +229,9 @@ async def _answers(store: Store, one: Approval) -> dict[str, Approval]:
     )
     place = (one.session, one.thread_id)
     found = {
-        each.tool_call_id: each async for each in of_run if (each.session, each.thread_id) == place
+        each.tool_call_id.removesuffix(f" {one.run_id}"): each
+        async for each in of_run
+        if (each.session, each.thread_id) == place
     }
     waiting = [each for each in found.values() if each.status == "pending"]
     if waiting:
