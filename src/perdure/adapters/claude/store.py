@@ -29,6 +29,7 @@ from perdure.adapters.claude.transcripts import (
 )
 from perdure.adapters.packing import packed, unpacked
 from perdure.adapters.service import Service
+from perdure.adapters.snapshots import snapshot
 from perdure.errors import (
     ConflictError,
     InvalidError,
@@ -47,10 +48,13 @@ _REMEMBERED = 1_024
 
 
 class _Known(NamedTuple):
-    """A session as it was last seen: its version, and what was folded of it."""
+    """A session as it was last seen: its version, what was folded of it, and of which life."""
 
     version: int
+    uid: str
     summary: JSON
+    #: Whether the summary is what stands in the state.
+    kept: bool = True
 
 
 class PerdureSessionStore(Service, SessionStore):
@@ -110,7 +114,7 @@ class PerdureSessionStore(Service, SessionStore):
         tries = 0
         while True:
             try:
-                known = self._known.pop(at, None) or await self._look(at)
+                known = self._known.pop(at, None) or await self._look(key, at)
                 new = await self._unseen(at, entries) if looked else entries
                 if not new:
                     return
@@ -135,12 +139,15 @@ class PerdureSessionStore(Service, SessionStore):
     ) -> None:
         summary = _folded(key, known.summary, entries)
         events = [event_of(entry, pack=pack) for entry in entries]
-        if summary != known.summary:
-            delta = {SUMMARY: packed(summary) if pack else summary}
+        if summary != known.summary or not known.kept:
+            # A session that was deleted and made anew may be at the version that is known of the
+            # old one: what is folded says of which it is.
+            told = {"of": known.uid, "data": summary}
+            delta: dict[str, Any] = {SUMMARY: packed(told) if pack else told}
             events[-1] = replace(events[-1], state_delta=delta)
         done = await self.store.events.append(at, *events, expected_version=known.version)
         if not done.duplicate:
-            self._remember(at, _Known(done.version, summary))
+            self._remember(at, _Known(done.version, known.uid, summary))
 
     async def _append_beside(self, key: Key, at: SessionKey, entries: list[Entry]) -> None:
         pack = False
@@ -157,13 +164,22 @@ class PerdureSessionStore(Service, SessionStore):
             else:
                 return
 
-    async def _look(self, at: SessionKey) -> _Known:
+    async def _look(self, key: Key, at: SessionKey) -> _Known:
         """The session as it is; made, if there is none."""
         session = await self.store.sessions.get_or_create(*at, agent_type=FORMAT, ttl=self._ttl)
         if not session.last_seq:
-            return _Known(session.version, None)
-        seen = await self.store.session(*at, recent=0)
-        return _Known(seen.version, unpacked(seen.state.get(SUMMARY)))
+            return _Known(session.version, session.uid, None)
+        seen = await snapshot(self.store, at, recent=0)
+        version, uid = seen.session.version, seen.session.uid
+        told = unpacked(seen.state.get(SUMMARY))
+        if told is None or told["of"] == uid:
+            return _Known(version, uid, told and told["data"])
+        return _Known(version, uid, await self._refolded(key, at), kept=False)
+
+    async def _refolded(self, key: Key, at: SessionKey) -> JSON:
+        """What is folded of all that is stored, where what was kept is of an earlier life."""
+        entries = entries_of(await self.store.events.read(at), key["session_id"])
+        return _folded(key, None, entries)
 
     async def _open_beside(self, key: Key, at: SessionKey) -> None:
         main = SessionKey(at.app, at.user, main_id(key["session_id"]))
@@ -225,8 +241,18 @@ class PerdureSessionStore(Service, SessionStore):
                 "data": summary,
             }
             async for one in self._transcripts(project_key, with_state=True)
-            if (summary := _summary_of(one)) is not None
+            if (summary := await self._summary_of(project_key, one)) is not None
         ]
+
+    async def _summary_of(self, project_key: str, session: Session) -> JSON:
+        told = unpacked((session.state or {}).get(SUMMARY))
+        if told is None or told["of"] == session.uid:
+            return told and told["data"]
+        key = {"project_key": project_key, "session_id": session_of(session.id)}
+        try:
+            return await self._refolded(key, session.key)
+        except NotFoundError:
+            return None
 
     async def list_subkeys(self, key: Key) -> list[str]:
         """The subpaths of a session, in the order in which they were first written."""
@@ -259,10 +285,6 @@ def _owner(project_key: str) -> tuple[str, str]:
 def _folded(key: Key, before: JSON, entries: Sequence[Entry]) -> JSON:
     told_before = {"session_id": key["session_id"], "mtime": 0, "data": before}
     return fold_session_summary(told_before if before else None, key, list(entries))["data"]
-
-
-def _summary_of(session: Session) -> JSON:
-    return unpacked((session.state or {}).get(SUMMARY))
 
 
 def _millis(moment: datetime) -> int:

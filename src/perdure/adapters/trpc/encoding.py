@@ -51,7 +51,7 @@ def new_event(event: Event, *, again: bool = False) -> NewEvent:
         format=adk.NAME,
         error=error,
         state_delta=stored_delta(event),
-        timestamp=_moment(event.timestamp),
+        timestamp=moment(event.timestamp),
         extra={KEY: told},
     )
 
@@ -83,20 +83,36 @@ def tamed(new: NewEvent) -> NewEvent:
 
 
 def tame(value: Any) -> Any:
-    """The value as JSON: numbers that JSON has not, and what it does not know at all, as text."""
-    plain = to_jsonable_python(value, serialize_unknown=True)
-    return _finite(plain)
+    """The value as JSON: what JSON cannot hold as text, whatever of it can be read."""
+    try:
+        plain = to_jsonable_python(value, serialize_unknown=True)
+    except UnicodeDecodeError:
+        # Bytes that are no text.
+        plain = to_jsonable_python(value, serialize_unknown=True, bytes_mode="base64")
+    return _held(plain)
 
 
-def _finite(value: Any) -> Any:
+def _held(value: Any) -> Any:
+    if isinstance(value, str):
+        return whole(value)
     if isinstance(value, float) and value - value != 0:
         return str(value)
     if isinstance(value, dict):
-        return {key: _finite(inner) for key, inner in value.items()}
-    return [_finite(inner) for inner in value] if isinstance(value, list) else value
+        return {whole(key): _held(inner) for key, inner in value.items()}
+    return [_held(inner) for inner in value] if isinstance(value, list) else value
 
 
-def _moment(seconds: float) -> datetime | None:
+def whole(text: str) -> str:
+    """The text, with a sign in the place of half a surrogate pair: a stream may be cut in one."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
+
+
+def moment(seconds: float) -> datetime | None:
+    """The time, or None if there is no such."""
     try:
         return EPOCH + timedelta(microseconds=round(seconds * 1_000_000))
     except (OverflowError, ValueError):
@@ -151,8 +167,8 @@ def _foreign(stored: records.Event, id: str) -> dict[str, Any]:
 
 
 def same(one: Event, other: Event) -> bool:
-    """Whether two say and mean the same."""
-    return bool(one.model_dump(mode="json") == other.model_dump(mode="json"))
+    """Whether two say and mean the same, as far as it can be stored."""
+    return bool(tame(one.model_dump()) == tame(other.model_dump()))
 
 
 def split(state: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:

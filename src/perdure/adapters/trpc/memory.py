@@ -11,10 +11,9 @@ from trpc_agent_sdk.sessions import Session
 from trpc_agent_sdk.types import MemoryEntry, SearchMemoryResponse
 
 from perdure.adapters.opened import opened
-from perdure.adapters.trpc.encoding import KEY, tame
+from perdure.adapters.trpc.encoding import KEY, moment, tame, whole
 from perdure.records import Memory, NewMemory
 from perdure.store import Store, SyncStore
-from perdure.values import EPOCH
 
 if TYPE_CHECKING:
     from trpc_agent_sdk.events import Event
@@ -86,7 +85,7 @@ def _owner(key: str) -> tuple[str, str]:
 
 def _text(event: Event) -> str:
     parts = (event.content.parts or []) if event.content else []
-    return " ".join(part.text for part in parts if part.text).replace("\0", "").strip()
+    return whole(" ".join(part.text for part in parts if part.text)).replace("\0", "").strip()
 
 
 def _entry(event: Event, session: str, until: datetime | None) -> NewMemory:
@@ -97,7 +96,7 @@ def _entry(event: Event, session: str, until: datetime | None) -> NewMemory:
         session=session,
         event_id=event.id,
         metadata={KEY: tame(content)},
-        timestamp=EPOCH + timedelta(microseconds=round(event.timestamp * 1_000_000)),
+        timestamp=moment(event.timestamp),
         expires_at=until,
     )
 

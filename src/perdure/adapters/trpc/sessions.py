@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -147,7 +148,9 @@ class PerdureSessionService(BaseSessionService):
 
     async def delete_session(self, *, app_name: str, user_id: str, session_id: str) -> None:
         """Remove the session, if it is there."""
-        await self.store.sessions.delete(SessionKey(app_name, user_id, session_id))
+        # What cannot be an id is the id of none.
+        with suppress(InvalidError):
+            await self.store.sessions.delete(SessionKey(app_name, user_id, session_id))
 
     async def close(self) -> None:
         """Close the summariser, and the store if it is the service's own."""
