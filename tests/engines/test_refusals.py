@@ -40,3 +40,18 @@ def test_a_file_where_a_folder_should_be_is_said_so_to_who_reads_first(tmp_path:
     with pytest.raises(perdure.InvalidError, match="cannot make"):
         asyncio.run(read())
     assert file.read_text(encoding="utf-8") == "mine"
+
+
+@pytest.mark.parametrize("scheme", ["sqlite", "jsonl"])
+def test_what_other_libraries_take_behind_a_path_names_no_file(scheme: str, tmp_path: Path) -> None:
+    with pytest.raises(perdure.InvalidError, match=r"ends in '\?mode=ro'.*arguments of open"):
+        perdure.open_sync(f"{scheme}:///{tmp_path}/agent?mode=ro")
+
+    # A question mark is one of the letters that names may have.
+    perdure.open_sync(f"{scheme}:///{tmp_path}/what?").close()
+    assert [path.name for path in tmp_path.glob("*agent*")] == []
+
+
+def test_a_folder_in_the_place_of_a_file_is_said_so(tmp_path: Path) -> None:
+    with pytest.raises(perdure.InvalidError, match="is a folder: name a file in it"):
+        perdure.open_sync(f"sqlite:///{tmp_path}")

@@ -15,7 +15,7 @@ from urllib.parse import quote
 import apsw
 
 from perdure.engines.shortages import shortage_of_files
-from perdure.engines.sqlite_files import make_file
+from perdure.engines.sqlite_files import make_file, refuse_query
 from perdure.errors import (
     BusyError,
     CorruptError,
@@ -39,6 +39,7 @@ def path_of(url: str) -> str:
     path = url.removeprefix("sqlite:///")
     if path == url or not path or "\0" in path:
         raise InvalidError(f"a SQLite URL is sqlite:///file.db or sqlite:////path, not {url!r}")
+    refuse_query(url)
     return os.path.abspath(path)
 
 

@@ -12,11 +12,24 @@ from contextlib import suppress
 from perdure.engines.shortages import shortage
 from perdure.errors import InvalidError
 
+#: What SQLAlchemy and SQLite itself take behind a path.
+_QUERY = re.compile(r"\?\w+=.*$")
+
+
+def refuse_query(url: str) -> None:
+    """`InvalidError` for a URL that ends as those of other libraries do: it would name the file."""
+    query = _QUERY.search(url)
+    if query:
+        message = f"{url!r} ends in {query[0]!r}: options are arguments of open, not of a path"
+        raise InvalidError(message, "url")
+
 
 def make_file(path: str) -> None:
     """Make it with mode 0600 if it is not there, its folder too."""
     if os.path.isfile(path):
         return
+    if os.path.isdir(path):
+        raise InvalidError(f"{path} is a folder: name a file in it, or use jsonl:///", "url")
     try:
         os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
         _make_private(path)

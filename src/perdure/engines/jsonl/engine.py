@@ -31,6 +31,7 @@ from perdure.engines.jsonl.salvaging import Salvaging
 from perdure.engines.sqlite import SqliteEngine
 from perdure.engines.sqlite_batch import Batch
 from perdure.engines.sqlite_connection import connect, drive, translate
+from perdure.engines.sqlite_files import refuse_query
 from perdure.engines.sqlite_readers import Readers
 from perdure.engines.sqlite_settling import QUICK_BYTES
 from perdure.engines.turnstile import OpenTurnstile, Turnstile
@@ -62,6 +63,7 @@ def folder_of(url: str) -> str:
     path = url.removeprefix("jsonl:///")
     if path == url or not path or "\0" in path:
         raise InvalidError(f"a JSONL URL is jsonl:///folder or jsonl:////folder, not {url!r}")
+    refuse_query(url)
     return os.path.realpath(path)
 
 
