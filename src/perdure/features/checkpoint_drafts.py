@@ -80,6 +80,7 @@ def draft(
     versions: Mapping[str, Version] | None,
     values: Mapping[str, JSON | Opaque] | None,
     deltas: Collection[str] = (),
+    needs_parent: bool = False,
     written: Written = NOTHING_WRITTEN,
     owner: tuple[str, str] | None,
     session: SessionKey | None,
@@ -125,6 +126,7 @@ def draft(
         writes=written,
         fence=_fence(fence),
         linked=linked(settings, owner, session, now),
+        needs_parent=needs_parent,
     )
 
 

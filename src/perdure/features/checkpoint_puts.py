@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from operator import attrgetter
 from typing import Any, NamedTuple
 
+from perdure.errors import NotFoundError
 from perdure.features.checkpoint_bodies import (
     CHECKPOINTS,
     Channels,
@@ -85,6 +86,8 @@ class Draft(NamedTuple):
     writes: Written
     fence: bool | int
     linked: Linked | None
+    #: Some values stand with the parent alone.
+    needs_parent: bool = False
 
     @property
     def key(self) -> CheckpointKey:
@@ -367,7 +370,7 @@ def put(draft: Draft, memory: Memory) -> Plan[CheckpointKey]:
     if basis is not None and stored.get(basis.id, ("", None))[1] != basis.body:
         basis = None
     if draft.channels and draft.follows_here and not _is_parent(draft, basis):
-        basis = (yield from known_of(draft.part, draft.ns, draft.parent or "", memory)) or basis
+        basis = (yield from _parent(draft, memory)) or basis
     layout = yield from _insert(draft, memory, basis, number)
     if draft.id in stored:
         epoch += 1
@@ -381,6 +384,13 @@ def put(draft: Draft, memory: Memory) -> Plan[CheckpointKey]:
         epoch += 1
     _learn(draft, memory, layout, epoch)
     return draft.key
+
+
+def _parent(draft: Draft, memory: Memory) -> Plan[Known | None]:
+    found = yield from known_of(draft.part, draft.ns, draft.parent or "", memory)
+    if found is None and draft.needs_parent:
+        raise NotFoundError(f"checkpoint {draft.parent!r} is gone, with the values it had")
+    return found
 
 
 def _columns_of_row(draft: Draft) -> dict[str, Any]:

@@ -67,6 +67,7 @@ class Checkpoints(LineageKeeping[M]):
         versions: Mapping[str, str | int] | None = None,
         values: Mapping[str, JSON | Opaque] | None = None,
         deltas: Collection[str] = (),
+        needs_parent: bool = False,
         owner: tuple[str, str] | None = None,
         session: SessionKey | None = None,
         fence: bool | int = False,
@@ -80,7 +81,8 @@ class Checkpoints(LineageKeeping[M]):
         Along a line of parents the first value of a version stays; of a checkpoint without a
         parent in its namespace, the first one there. ``deltas`` are channels that are made of
         what tasks have written to them since the last value, for who puts them together: `prune`
-        keeps the checkpoints with that value and those writes.
+        keeps the checkpoints with that value and those writes. ``needs_parent``: `NotFoundError`
+        if the parent is not there, for who has left out values because they stand with it.
 
         The same again changes nothing, so a retry is safe; another content under the same id
         takes its place and is the latest. Without ``metadata``: ``{"source": "update",
@@ -93,7 +95,7 @@ class Checkpoints(LineageKeeping[M]):
         at = Place(self._settings, lineage, namespace)
         draft = drafts.draft(
             at, payload, id, parent=parent, metadata=metadata, versions=versions, values=values,
-            deltas=deltas, owner=owner, session=session, fence=fence,
+            deltas=deltas, needs_parent=needs_parent, owner=owner, session=session, fence=fence,
         )  # fmt: skip
         return puts.work(draft, self._settings)
 

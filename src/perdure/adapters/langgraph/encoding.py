@@ -86,6 +86,8 @@ def put_arguments(
     values = checkpoint.get("channel_values") or {}
     whole = get_serializable_checkpoint_metadata(config, metadata)
     versions = checkpoint.get("channel_versions") or {}
+    deltas = _deltas(whole.get(COUNTERS), versions)
+    new = {channel: packed(serde, values[channel]) for channel in new_versions if channel in values}
     return (at.lineage, packed(serde, [body, dict(whole)])), {
         "id": checkpoint["id"],
         "namespace": at.namespace,
@@ -95,10 +97,10 @@ def put_arguments(
             channel: version if isinstance(version, str | int) else repr(version)
             for channel, version in versions.items()
         },
-        "deltas": _deltas(whole.get(COUNTERS), versions),
-        "values": {
-            channel: packed(serde, values[channel]) for channel in new_versions if channel in values
-        },
+        "deltas": deltas,
+        "values": new,
+        # The others stand with it, and what deltas are made of.
+        "needs_parent": at.id is not None and (len(new) < len(values) or len(deltas) > 0),
     }
 
 

@@ -92,7 +92,13 @@ class PerdureSaver(Owning, BaseCheckpointSaver):
         are some; other channels are as they were.
         """
         args, options = self._put(config, checkpoint, metadata, new_versions)
-        return config_of(*self._sync.checkpoints.put(*args, **options))
+        try:
+            key = self._sync.checkpoints.put(*args, **options)
+        except NotFoundError:
+            # Its parent was pruned meanwhile, and with that what had not changed since.
+            args, options = self._put(config, checkpoint, metadata, checkpoint["channel_values"])
+            key = self._sync.checkpoints.put(*args, **options)
+        return config_of(*key)
 
     async def aput(
         self,
@@ -103,7 +109,12 @@ class PerdureSaver(Owning, BaseCheckpointSaver):
     ) -> Any:
         """The same, awaited."""
         args, options = self._put(config, checkpoint, metadata, new_versions)
-        return config_of(*await self._async.checkpoints.put(*args, **options))
+        try:
+            key = await self._async.checkpoints.put(*args, **options)
+        except NotFoundError:
+            args, options = self._put(config, checkpoint, metadata, checkpoint["channel_values"])
+            key = await self._async.checkpoints.put(*args, **options)
+        return config_of(*key)
 
     def _put(
         self,

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
-from perdure import InvalidError, KeepCheckpoints, RetentionConfig, Store
+from perdure import InvalidError, KeepCheckpoints, NotFoundError, RetentionConfig, Store
 from perdure.testing.clocks import FixedClock
 from perdure.testing.databases import Dump, OpenStore
 
@@ -111,3 +112,23 @@ async def test_what_is_told_to_go_for_its_run_goes(store: Store) -> None:
 async def test_deltas_are_channels_with_a_version(store: Store, wrong: list[str]) -> None:
     with pytest.raises(InvalidError, match="deltas"):
         await store.checkpoints.put("graph", versions={"m": 1}, deltas=wrong)
+
+
+async def test_a_put_that_leaves_out_values_may_need_its_parent(store: Store) -> None:
+    await put_line(store, 3, {"m": 0})
+    given: Any = {
+        "parent": "002",
+        "versions": {"plain": 2, "new": 1},
+        "values": {"new": 1},
+        "needs_parent": True,
+    }
+    await store.checkpoints.put("graph", id="there", **given)
+    assert (await store.checkpoints.get("graph")).values == {"plain": ["text"] * 2, "new": 1}
+    await store.checkpoints.delete_for_runs(["run-2"])
+    old = await left(store)
+
+    for name in ("late", "later"):
+        with pytest.raises(NotFoundError, match="'002' is gone"):
+            await store.checkpoints.put("graph", id=name, **given)
+
+    assert await left(store) == old
