@@ -336,6 +336,28 @@ async def test_others_read_it_and_go_on_with_it(service: PerdureSessionService) 
     assert len(session.events) == 4
 
 
+async def test_a_result_that_another_wrote_is_the_agents_and_of_its_tool(
+    service: PerdureSessionService,
+) -> None:
+    await began(service)
+    key = SessionKey("shop", "ada", "s")
+    call = {"id": "c1", "type": "function", "function": {"name": "track", "arguments": "{}"}}
+    await service.store.events.append(
+        key,
+        {"role": "user", "content": "Where is my parcel?"},
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "c1", "content": "London"},
+    )
+
+    session = await found(service)
+    await service.update_session(session)
+
+    assert [one.author for one in session.events] == ["user", "assistant", "assistant"]
+    [answer] = session.events[-1].get_function_responses()
+    assert (answer.id, answer.name) == ("c1", "track")
+    assert len(await service.store.events.read(key)) == 3
+
+
 # -- what two readers change -----------------------------------------------------------------
 
 

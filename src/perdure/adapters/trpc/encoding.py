@@ -6,7 +6,7 @@ ADK's sessions reads these. All the rest stands in ``extra``, less what is as it
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -15,7 +15,7 @@ from pydantic_core import to_jsonable_python
 from trpc_agent_sdk.events import Event
 
 from perdure import records
-from perdure.formats import adk, convert
+from perdure.formats import adk, convert, role_of
 from perdure.records import DELETE, EventError, NewEvent, Opaque
 from perdure.values import EPOCH
 
@@ -122,14 +122,31 @@ def moment(seconds: float) -> datetime | None:
 # -- and back --------------------------------------------------------------------------------
 
 
-def events_of(stored: records.Event) -> list[Event]:
-    """The event as trpc-agent knows it; what another framework says in one may be several."""
+def each(stored: Iterable[records.Event]) -> Iterator[tuple[int, list[Event]]]:
+    """The seq of each event, in order, and what trpc-agent knows it as."""
+    names: dict[str, str] = {}
+    for one in stored:
+        events = _events_of(one, names)
+        for call in [call for event in events for call in event.get_function_calls()]:
+            names[call.id or ""] = call.name or ""
+        yield one.seq, events
+
+
+def _events_of(stored: records.Event, names: Mapping[str, str]) -> list[Event]:
+    """The event as trpc-agent knows it; what another framework says in one may be several.
+
+    Where a result does not say of which tool it is, the call before it does: ``names``, by ids.
+    """
     told = (stored.extra or {}).get(KEY)
     if isinstance(told, dict) and stored.format == adk.NAME:
         return [_made(stored, told, stored.content)]
     if stored.content is None or isinstance(stored.content, Opaque):
         return [_made(stored, _foreign(stored, stored.id), None)]
     contents, _ = convert([(stored.format, stored.content, stored.author)], adk.NAME)
+    for part in [part for content in contents for part in content.get("parts") or ()]:
+        response = part.get("function_response")
+        if response and not response.get("name"):
+            response["name"] = names.get(response.get("id") or "", "")
     # What the event changes of the state, it changes once.
     return [
         _made(replace(stored, state_delta=None), _foreign(stored, f"{stored.id}#{number}"), content)
@@ -154,10 +171,12 @@ def _made(stored: records.Event, told: Mapping[str, Any], content: Any) -> Event
 def _foreign(stored: records.Event, id: str) -> dict[str, Any]:
     """What trpc-agent wants to know of an event that another framework has written."""
     by_user = stored.role in {"user", "system", "developer", ""}
+    # What a tool answers is the agent's there, as the call was.
+    author = stored.author if role_of(stored.author) == "assistant" else "assistant"
     fields: dict[str, Any] = {
         "id": id,
         "invocation_id": stored.run_id or stored.id,
-        "author": "user" if by_user else stored.author or "assistant",
+        "author": "user" if by_user else author,
         "branch": stored.branch or None,
         "timestamp": stored.timestamp.timestamp(),
     }
@@ -181,4 +200,4 @@ def split(state: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any], dic
 
 def numbers(stored: Sequence[records.Event]) -> dict[str, int]:
     """The seq of each event by the id it has there; of several of one id the last."""
-    return {one.id: event.seq for event in stored for one in events_of(event)}
+    return {one.id: seq for seq, events in each(stored) for one in events}

@@ -19,7 +19,7 @@ from perdure import records
 from perdure.adapters.opened import opened
 from perdure.adapters.snapshots import snapshot
 from perdure.adapters.trpc.encoding import (
-    events_of,
+    each,
     new_event,
     numbers,
     same,
@@ -161,7 +161,7 @@ class PerdureSessionService(BaseSessionService):
     def _session(self, loaded: Loaded) -> _Session:
         stored = loaded.session
         window = window_of(stored.metadata.get(_WINDOW))
-        events = {one.seq: events_of(one) for one in loaded.events}
+        events = dict(each(loaded.events))
         keeps = self._session_config.store_historical_events
         made = _Session(
             id=stored.id,
@@ -345,9 +345,9 @@ class _Placing:
         self.new: list[NewEvent] = []
         self._last = loaded.session.last_seq
         self._known: dict[str, list[tuple[int, Event]]] = {}
-        for stored in loaded.events:
-            for one in events_of(stored):
-                self._known.setdefault(one.id, []).append((stored.seq, one))
+        for seq, events in each(loaded.events):
+            for one in events:
+                self._known.setdefault(one.id, []).append((seq, one))
 
     def of(self, events: list[Event]) -> list[int]:
         """Their seqs, in order; what says several things is one."""
