@@ -27,12 +27,15 @@ def pytest_xdist_auto_num_workers() -> int | None:
     return (os.cpu_count() or 1) + 1
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     """Let the many processes of a run share what they compile, where Python keeps nothing of it.
 
     Whoever does not want that beside the sources has it in a folder that goes with the run.
     """
     global _folder  # noqa: PLW0603 - of this process, which removes it
+    if getattr(config.option, "maxschedchunk", 0) is None:
+        # Else pytest-xdist hands out a twelfth of all tests at once, whatever is in it.
+        config.option.maxschedchunk = 64
     if sys.dont_write_bytecode and "PYTHONPYCACHEPREFIX" not in os.environ:
         _folder = tempfile.mkdtemp(prefix="perdure-test-compiled-")
         os.environ["PYTHONPYCACHEPREFIX"] = sys.pycache_prefix = _folder
@@ -73,3 +76,11 @@ def _import_own_share(config: pytest.Config) -> None:
         # What is wrong with it, or skips it, is told when it is collected.
         with suppress(Exception, pytest.skip.Exception):
             import_module(".".join(file.with_suffix("").parts).removeprefix("src."))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """End with tests that are short: one worker is not left alone with a long one."""
+    contract = [item for item in items if "contract" in item.path.parts]
+    last = set(contract[: len(contract) // 6])
+    items.sort(key=last.__contains__)

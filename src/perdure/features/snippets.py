@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -38,9 +39,10 @@ def snippet(text: str, words: Sequence[str]) -> Snippet:
 
 def _start(marks: Sequence[tuple[int, int]]) -> int:
     best, most = 0, 0
-    for low, _ in marks:
+    lows = [low for low, _ in marks]
+    for low in lows:
         start = max(low - _BEFORE, 0)
-        inside = sum(start <= other < start + CHARACTERS for other, _ in marks)
+        inside = bisect_left(lows, start + CHARACTERS) - bisect_left(lows, start)
         if inside > most:
             best, most = start, inside
     return best if marks and marks[-1][1] > CHARACTERS else 0
