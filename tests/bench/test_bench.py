@@ -27,6 +27,9 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
     ran = bench(
         "--quick",
+        # Each turn waits for the disk, and there are a hundred of them.
+        "--seconds",
+        "0.004",
         "--rows",
         "append,read,checkpoint,jsonl",
         "--dir",

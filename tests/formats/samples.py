@@ -7,9 +7,14 @@ from typing import Any
 from hypothesis import HealthCheck, settings
 
 from perdure.formats import convert
+from tests.effort import effort
 
 # The first draw of text builds tables of Unicode, and the machine may be busy.
-unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+unhurried = settings(
+    max_examples=effort(50, 200),
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
 
 PNG = "iVBORw0KGgo="
 DATA_URL = f"data:image/png;base64,{PNG}"

@@ -312,8 +312,8 @@ def _settings(examples: int) -> settings:
 
 
 TestInMemory = InMemory.TestCase
-TestInMemory.settings = _settings(effort(70, 200))
+TestInMemory.settings = _settings(effort(45, 200))
 TestOnFile = OnFile.TestCase
-TestOnFile.settings = _settings(effort(15, 40))
+TestOnFile.settings = _settings(effort(10, 40))
 TestWithEventLimit = Limited.TestCase
-TestWithEventLimit.settings = _settings(effort(20, 60))
+TestWithEventLimit.settings = _settings(effort(14, 60))

@@ -66,6 +66,6 @@ def _settings(examples: int) -> settings:
 
 
 TestOnPostgres = OnPostgres.TestCase
-TestOnPostgres.settings = _settings(effort(15, 400))
+TestOnPostgres.settings = _settings(effort(10, 400))
 TestWithEventLimit = LimitedOnPostgres.TestCase
-TestWithEventLimit.settings = _settings(effort(5, 120))
+TestWithEventLimit.settings = _settings(effort(4, 120))

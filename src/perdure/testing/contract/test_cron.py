@@ -307,7 +307,7 @@ async def test_of_many_that_sync_at_once_none_is_refused(
     given = [NewCronTask(f"task {number}", "@daily") for number in range(20)]
     stores = [store, *[await open_store() for _ in range(5)]]
 
-    for round_ in range(10):
+    for round_ in range(5):
         app = f"app {round_}"
         done = await asyncio.gather(*(one.cron.sync(given, app=app) for one in stores))
 

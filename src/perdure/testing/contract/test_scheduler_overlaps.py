@@ -13,6 +13,7 @@ import pytest
 from perdure import CronContext, CronPass, Store
 from perdure.features import cron_runs
 from perdure.features.cron_runs import Claim
+from perdure.tables import TABLES
 from perdure.testing.clocks import START, FixedClock
 from perdure.testing.contract.scheduling import (
     HOUR,
@@ -26,7 +27,9 @@ from perdure.testing.contract.scheduling import (
     noting,
     scheduler,
 )
-from perdure.testing.databases import OpenStore
+from perdure.testing.databases import Dump, OpenStore
+
+RUNS = next(table.columns for table in TABLES if table.name == "cron_runs")
 
 # -- slots that come while a run is under way ----------------------------------------------------
 
@@ -218,16 +221,24 @@ async def test_the_run_of_a_dead_scheduler_is_abandoned_and_not_run_again(
 
 
 async def test_a_lease_is_renewed_while_the_handler_runs(
-    store: Store, clock: FixedClock, open_store: OpenStore
+    store: Store, clock: FixedClock, open_store: OpenStore, dump: Dump
 ) -> None:
     task = await store.cron.create("tick", "0 * * * *")
     other = await open_store()
     abandoned: list[int] = []
 
+    async def seconds_left() -> float:
+        [run] = (await dump())["cron_runs"]
+        until: int = run[RUNS.index("until")]
+        return (until - at(clock)) / 1e6
+
     async def handler(_: CronContext) -> None:
         for _beat in range(3):
             clock.advance(timedelta(seconds=25))
-            await asyncio.sleep(0.45)
+            end_at = time.monotonic() + 20
+            while await seconds_left() < 45:
+                assert time.monotonic() < end_at, "it is not renewed"
+                await asyncio.sleep(0.1)
             abandoned.append((await scheduler(other, print).run_once()).abandoned)
 
     clock.set(START + HOUR)
