@@ -40,7 +40,7 @@ def tell_removal(notes: Notes, part: str, uid: str, **why: str) -> Plan[None]:
 
 
 def delete(
-    row: SessionRow, children: bool, settings: Settings, now: int, notes: Notes
+    row: SessionRow, children: bool, soft: bool, settings: Settings, now: int, notes: Notes
 ) -> Plan[None]:
     """Delete the session, and with ``children`` those it opened; softly, if there is a grace."""
     doomed = {row.uid: row}
@@ -58,7 +58,7 @@ def delete(
         yield from refuse_if_held(row.part, uid, f"delete session {one.id!r}")
     for uid in doomed:
         yield from tell_removal(notes, row.part, uid)
-        if settings.deleted_grace:
+        if soft and settings.deleted_grace:
             yield SESSIONS.mark_deleted(part=row.part, uid=uid, now=now)
         else:
             yield from purge(row.part, uid)

@@ -264,7 +264,7 @@ class RecoveryView(Feature[M]):
             row = SessionRow._make(found[0])
             if (yield from is_held(row.part, row.uid)):
                 return False
-            yield from delete(row, False, self._settings, at.now, telling)
+            yield from delete(row, False, True, self._settings, at.now, telling)
             return True
 
         deleting = Operation("sessions.delete", (key,), {}, work)

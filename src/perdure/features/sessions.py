@@ -386,11 +386,12 @@ class Sessions(Leasing[M]):
     # -- life --------------------------------------------------------------------------------
 
     @operation
-    def delete(self, key: SessionKey, *, children: bool = False) -> Work[bool]:
+    def delete(self, key: SessionKey, *, children: bool = False, soft: bool = True) -> Work[bool]:
         """Delete the session and all that hangs on it; whether there was one.
 
         Soft: for every call it is gone, its id is free, and `restore` brings it back until
-        the sweeper purges it after ``deleted_grace``. App and user state stay.
+        the sweeper purges it after ``deleted_grace``; with ``soft=False`` it is purged at once.
+        App and user state stay.
         `DeniedError` for one that is held.
         ``children=True`` takes the sessions of the same user along that it opened.
         """
@@ -404,7 +405,7 @@ class Sessions(Leasing[M]):
                 return False
             row = SessionRow._make(found[0])
             bump(bumps, at.key)
-            yield from delete(row, children, self._settings, at.now, telling)
+            yield from delete(row, children, soft, self._settings, at.now, telling)
             return True
 
         return work

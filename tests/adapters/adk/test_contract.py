@@ -663,6 +663,22 @@ def test_a_deleted_session_takes_its_events_along(case: Case) -> None:
     case(body)
 
 
+@pytest.mark.parametrize("soft", [False, True])
+def test_a_delete_is_for_good_unless_it_is_to_be_soft(url: str, soft: bool) -> None:
+    async def run() -> None:
+        async with perdure.open(url) as store:
+            service = PerdureSessionService(store, soft_delete=soft)
+            await filled(service, "gone")
+            await service.delete_session(**AT)
+            if soft:
+                assert (await store.sessions.restore(KEY)).event_count == 1
+            else:
+                with pytest.raises(perdure.NotFoundError):
+                    await store.sessions.restore(KEY)
+
+    asyncio.run(run())
+
+
 # -- concurrency -----------------------------------------------------------------------------
 
 

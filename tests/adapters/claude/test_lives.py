@@ -67,3 +67,21 @@ def test_a_fork_has_the_summary_of_its_own_entries(url: str) -> None:
             assert "custom_title" not in told["s"]["data"]
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize("soft", [False, True])
+def test_a_delete_is_for_good_unless_it_is_to_be_soft(url: str, soft: bool) -> None:
+    async def run() -> None:
+        async with perdure.open(url) as opened:
+            store = PerdureSessionStore(opened, soft_delete=soft)
+            await store.append(key(), [line("Hello.")])
+            await store.delete(key())
+            at = store.session_key(key())
+            if soft:
+                await opened.sessions.restore(at)
+                assert await store.load(key()) is not None
+            else:
+                with pytest.raises(perdure.NotFoundError):
+                    await opened.sessions.restore(at)
+
+    asyncio.run(run())

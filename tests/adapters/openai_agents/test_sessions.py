@@ -8,6 +8,8 @@ import pytest
 
 pytest.importorskip("agents.memory", reason="needs openai-agents: see .ci/adapters")
 
+import perdure
+from perdure.adapters.openai_agents import PerdureSessions
 from tests.adapters.openai_agents.making import user
 
 pytestmark = pytest.mark.filterwarnings("default")
@@ -80,3 +82,18 @@ async def test_erasing_the_person_removes_their_sessions(sessions: Any) -> None:
 
     assert await session.get_items() == []
     assert (await sessions.list()).items == []
+
+
+@pytest.mark.parametrize("soft", [False, True])
+async def test_a_delete_is_for_good_unless_it_is_to_be_soft(url: str, soft: bool) -> None:
+    async with perdure.open(url) as store:
+        sessions = PerdureSessions(store, app="shop", user="ada", soft_delete=soft)
+        chat = sessions.session("chat")
+        await chat.add_items([user("x")])
+        assert await sessions.delete("chat") is True
+        if soft:
+            await store.sessions.restore(chat.key)
+            assert await chat.get_items() == [user("x")]
+        else:
+            with pytest.raises(perdure.NotFoundError):
+                await store.sessions.restore(chat.key)

@@ -18,6 +18,8 @@ from pydantic_ai.messages import (
 from pydantic_ai.tools import DeferredToolRequests
 from pydantic_ai.usage import RunUsage
 
+import perdure
+from perdure.adapters.pydantic_ai import PerdureConversationStore
 from tests.adapters.pydantic_ai.making import (
     asked,
     chain,
@@ -155,6 +157,24 @@ def test_a_delete_is_only_of_the_expected_revision(url: str) -> None:
                     await read("e-a")
             with pytest.raises(ConversationConflict):
                 await store.delete_record("c", expected_revision=first.revision)
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("soft", [False, True])
+def test_a_delete_is_for_good_unless_it_is_to_be_soft(url: str, soft: bool) -> None:
+    async def run() -> None:
+        async with perdure.open(url) as opened:
+            store = PerdureConversationStore(opened, soft_delete=soft)
+            first = record(head="e-a")
+            await store.write_record(first, new_entries=chain("a"), expected_revision=None)
+            await store.delete_record("c", expected_revision=first.revision)
+            if soft:
+                await opened.sessions.restore(store.session_key("c"))
+                assert await store.read_record("c") is not None
+            else:
+                with pytest.raises(perdure.NotFoundError):
+                    await opened.sessions.restore(store.session_key("c"))
 
     asyncio.run(run())
 

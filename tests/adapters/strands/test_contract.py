@@ -88,6 +88,20 @@ def test_a_deleted_session_is_gone_with_its_agents_and_may_be_made_anew(
     assert filled.read_agent("s", "a") is None
 
 
+@pytest.mark.parametrize("soft", [False, True])
+def test_a_delete_is_for_good_unless_it_is_to_be_soft(url: str, soft: bool) -> None:
+    with perdure.open_sync(url) as store:
+        repository = PerdureSessionRepository(store, soft_delete=soft)
+        made = repository.create_session(session())
+        repository.delete_session("s")
+        if soft:
+            assert store.sessions.restore(repository.key("s")).id == "s"
+            assert repository.read_session("s") == made
+        else:
+            with pytest.raises(perdure.NotFoundError):
+                store.sessions.restore(repository.key("s"))
+
+
 def test_a_session_that_is_not_there_cannot_be_deleted(
     repository: PerdureSessionRepository,
 ) -> None:

@@ -155,6 +155,20 @@ async def test_a_deleted_session_is_gone_and_may_be_made_anew(
     assert (again.events, again.state) == ([], {"user:name": "Ada"})
 
 
+@pytest.mark.parametrize("soft", [False, True])
+async def test_a_delete_is_for_good_unless_it_is_to_be_soft(url: str, soft: bool) -> None:
+    async with perdure.open(url) as store:
+        service = PerdureSessionService(store, soft_delete=soft)
+        await began(service, said("one"))
+        await service.delete_session(**KEY)
+        at = SessionKey("shop", "ada", "s")
+        if soft:
+            assert (await store.sessions.restore(at)).event_count == 1
+        else:
+            with pytest.raises(perdure.NotFoundError):
+                await store.sessions.restore(at)
+
+
 # -- append ----------------------------------------------------------------------------------
 
 

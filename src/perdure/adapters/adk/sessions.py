@@ -48,12 +48,21 @@ class PerdureSessionService(Service, BaseSessionService):
     service has a store of its own, which `close` closes. Sessions are those of the store:
     ``app_name``, ``user_id`` and the id are their key. What another framework has written to one
     is read as events of ADK; ``agent`` names the agent that is then taken to have said what the
-    other's assistant said (None: the author that is stored).
+    other's assistant said (None: the author that is stored). ``soft_delete``: what is deleted can
+    be brought back with ``store.sessions.restore`` until a sweep, after the store's
+    ``deleted_grace``.
     """
 
-    def __init__(self, store: Store | SyncStore | str, *, agent: str | None = None) -> None:
+    def __init__(
+        self,
+        store: Store | SyncStore | str,
+        *,
+        agent: str | None = None,
+        soft_delete: bool = False,
+    ) -> None:
         super().__init__(store)
         self._agent = agent
+        self._soft_delete = soft_delete
         self._order: dict[int, _Order] = {}
 
     # -- sessions ----------------------------------------------------------------------------
@@ -160,13 +169,11 @@ class PerdureSessionService(Service, BaseSessionService):
         return ListSessionsResponse(sessions=sessions)
 
     async def delete_session(self, *, app_name: str, user_id: str, session_id: str) -> None:
-        """Delete the session with its events and artifacts; nothing happens if there is none.
-
-        It can be brought back with ``store.sessions.restore`` until it is swept.
-        """
+        """Delete the session with its events and artifacts; nothing happens if there is none."""
         session_id = session_id.strip() if session_id else ""
         if session_id:
-            await self.store.sessions.delete(SessionKey(app_name, user_id, session_id))
+            key = SessionKey(app_name, user_id, session_id)
+            await self.store.sessions.delete(key, soft=self._soft_delete)
 
     async def get_user_state(self, *, app_name: str, user_id: str) -> dict[str, Any]:
         """What all sessions of the user share, without the prefix; there before any of them."""

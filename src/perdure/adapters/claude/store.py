@@ -76,8 +76,10 @@ class PerdureSessionStore(Service, SessionStore):
         *,
         owner: Callable[[str], tuple[str, str]] | None = None,
         ttl: timedelta | None = None,
+        soft_delete: bool = False,
     ) -> None:
         super().__init__(store)
+        self._soft_delete = soft_delete
         self._owner = owner or _owner
         self._ttl = ttl
         self._known: OrderedDict[SessionKey, _Known] = OrderedDict()
@@ -205,12 +207,12 @@ class PerdureSessionStore(Service, SessionStore):
     async def delete(self, key: Key) -> None:
         """Delete a transcript; the main one takes those of its subagents along.
 
-        It is gone for every call at once, and can be restored with ``store.sessions.restore``
-        until a sweep removes it after the store's ``deleted_grace``. `DeniedError` if it is held.
+        For good, or with ``soft_delete`` so that ``store.sessions.restore`` brings it back until a
+        sweep, after the store's ``deleted_grace``. `DeniedError` if it is held.
         """
         at = self.session_key(key)
         self._known.pop(at, None)
-        await self.store.sessions.delete(at, children=is_main(key))
+        await self.store.sessions.delete(at, children=is_main(key), soft=self._soft_delete)
 
     # -- reading -----------------------------------------------------------------------------
 

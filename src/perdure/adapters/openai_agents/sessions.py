@@ -29,9 +29,11 @@ class PerdureSessions(Opened):
         user: str = "",
         session_settings: Any = None,
         about: Callable[[Any], Told] | None = None,
+        soft_delete: bool = False,
     ) -> None:
         self.app = app
         self.user = user
+        self._soft_delete = soft_delete
         self._given = {"session_settings": session_settings, "about": about}
         super().__init__(url_or_store)
 
@@ -82,9 +84,14 @@ class PerdureSessions(Opened):
         return await self._store.search(self.app, self.user, query, limit=limit)
 
     async def delete(self, session_id: str) -> bool:
-        """Delete a session; whether there was one. The store can `restore` it for a while."""
+        """Delete a session; whether there was one.
+
+        For good, or with ``soft_delete`` so that ``store.sessions.restore`` brings it back until a
+        sweep, after the store's ``deleted_grace``.
+        """
         self._check_open()
-        return await self._store.sessions.delete(SessionKey(self.app, self.user, session_id))
+        key = SessionKey(self.app, self.user, session_id)
+        return await self._store.sessions.delete(key, soft=self._soft_delete)
 
 
 __all__ = ["PerdureSessions"]

@@ -80,8 +80,10 @@ class PerdureConversationStore(Service, ConversationStore):
         app: str = "pydantic-ai",
         user: str = "",
         ttl: timedelta | None = None,
+        soft_delete: bool = False,
     ) -> None:
         super().__init__(store)
+        self._soft_delete = soft_delete
         self.app = app
         self.user = user
         self._ttl = ttl
@@ -271,8 +273,8 @@ class PerdureConversationStore(Service, ConversationStore):
     async def delete_record(self, conversation_id: str, *, expected_revision: str) -> None:
         """Delete a conversation with its entries; forks keep theirs.
 
-        It is gone for every call at once; ``store.sessions.restore`` brings it back until a sweep
-        removes it after the store's ``deleted_grace``. `DeniedError` if it is held.
+        For good, or with ``soft_delete`` so that ``store.sessions.restore`` brings it back until a
+        sweep, after the store's ``deleted_grace``. `DeniedError` if it is held.
         """
         key = self.session_key(conversation_id)
         while True:
@@ -281,7 +283,7 @@ class PerdureConversationStore(Service, ConversationStore):
             try:
                 async with self.store.turn() as turn:
                     turn.sessions.update(key, expected_version=seen.version)
-                    turn.sessions.delete(key)
+                    turn.sessions.delete(key, soft=self._soft_delete)
             except StaleSessionError:
                 continue
             except NotFoundError as error:

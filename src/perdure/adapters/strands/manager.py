@@ -46,9 +46,15 @@ class PerdureSessionManager(RepositorySessionManager):
     """
 
     def __init__(
-        self, session_id: str, store: Store | SyncStore | str, *, app: str = "", user: str = ""
+        self,
+        session_id: str,
+        store: Store | SyncStore | str,
+        *,
+        app: str = "",
+        user: str = "",
+        soft_delete: bool = False,
     ) -> None:
-        repository = PerdureSessionRepository(store, app=app, user=user)
+        repository = PerdureSessionRepository(store, app=app, user=user, soft_delete=soft_delete)
         # Of each agent the messages that are stored and held, by the record's own id: numbers may
         # be of two, if another framework has written meanwhile.
         self._known: dict[str, dict[int, _Known]] = {}

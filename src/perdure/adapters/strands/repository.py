@@ -43,14 +43,24 @@ class PerdureSessionRepository(SessionRepository):
     A session of strands is the store's session of that id (of ``app`` and ``user``), each message
     an event of it, and what an agent is stands in its state; so it forks, rewinds, expires and is
     erased with the session. Takes a `Store` or a `SyncStore`, which stays the caller's to close,
-    or a URL: a store of its own then, closed by `close`.
+    or a URL: a store of its own then, closed by `close`. With ``soft_delete=True`` a deleted
+    session can be brought back with ``store.sessions.restore`` until a sweep, after the store's
+    ``deleted_grace``.
 
     For any thread and process. A message whose number another process has taken meanwhile keeps
     its place behind: it gets the next number, in ``session_message.message_id`` too.
     """
 
-    def __init__(self, store: Store | SyncStore | str, *, app: str = "", user: str = "") -> None:
+    def __init__(
+        self,
+        store: Store | SyncStore | str,
+        *,
+        app: str = "",
+        user: str = "",
+        soft_delete: bool = False,
+    ) -> None:
         self._opened = opened(store)
+        self._soft_delete = soft_delete
         self._store = self._opened.sync
         self._app, self._user = app, user
         # When each agent that is known to be there was made.
@@ -96,7 +106,8 @@ class PerdureSessionRepository(SessionRepository):
 
     def delete_session(self, session_id: str, **_: Any) -> None:
         """Remove the session and all that hangs on it; `SessionException` if it is not there."""
-        if not self._store.sessions.delete(self.key(session_id)):
+        key = self.key(session_id)
+        if not self._store.sessions.delete(key, soft=self._soft_delete):
             raise SessionException(f"Session {session_id} does not exist")
         for known in [one for one in self._made if one[0] == session_id]:
             del self._made[known]

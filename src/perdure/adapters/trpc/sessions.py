@@ -64,7 +64,8 @@ class PerdureSessionService(BaseSessionService):
     own then, closed by `close`. The configuration is trpc-agent's; without one what falls out of
     the window is kept as historical events. An append to a session that is not there (deleted,
     expired) is a warning, as with trpc-agent's own services, and with ``strict=True`` a
-    `NotFoundError`.
+    `NotFoundError`. With ``soft_delete=True`` a deleted session can be brought back with
+    ``store.sessions.restore`` until a sweep, after the store's ``deleted_grace``.
 
     Events come back in the order in which they were stored, whatever their timestamps. Of a
     session that an update gives a new window, all events stay in the store.
@@ -77,6 +78,7 @@ class PerdureSessionService(BaseSessionService):
         summarizer_manager: Any = None,
         session_config: SessionServiceConfig | None = None,
         strict: bool = False,
+        soft_delete: bool = False,
     ) -> None:
         super().__init__(summarizer_manager=summarizer_manager, session_config=session_config)
         if session_config is None:
@@ -84,6 +86,7 @@ class PerdureSessionService(BaseSessionService):
         self._opened = opened(store)
         self.store = self._opened.store
         self._strict = strict
+        self._soft_delete = soft_delete
         ttl = self._session_config.ttl
         self._ttl = timedelta(seconds=ttl.ttl_seconds) if ttl.need_ttl_expire() else None
 
@@ -150,7 +153,8 @@ class PerdureSessionService(BaseSessionService):
         """Remove the session, if it is there."""
         # What cannot be an id is the id of none.
         with suppress(InvalidError):
-            await self.store.sessions.delete(SessionKey(app_name, user_id, session_id))
+            key = SessionKey(app_name, user_id, session_id)
+            await self.store.sessions.delete(key, soft=self._soft_delete)
 
     async def close(self) -> None:
         """Close the summariser, and the store if it is the service's own."""

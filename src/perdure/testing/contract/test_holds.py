@@ -89,6 +89,14 @@ async def test_a_session_that_others_hold_back_is_deleted_with_none_of_its_child
     assert await store.sessions.find(key) is not None
 
 
+async def test_what_is_held_is_not_deleted_for_good(store: Store, key: SessionKey) -> None:
+    await store.sessions.hold(key, by="legal", reason="case 12")
+
+    with pytest.raises(DeniedError, match="'chat'"):
+        await store.sessions.delete(key, soft=False)
+    assert await store.sessions.find(key) is not None
+
+
 async def test_redacting_does_not_reach_into_a_held_fork(
     store: Store, key: SessionKey, talk: list[NewEvent], dump: Dump
 ) -> None:

@@ -326,6 +326,24 @@ async def test_children_go_along_at_any_depth_of_the_same_user_only(
     assert left == {SessionKey("support", "eve", "child"), SessionKey("support", "ada", "other")}
 
 
+async def test_a_delete_for_good_leaves_nothing_to_restore(
+    store: Store, key: SessionKey, new_key: NewKey
+) -> None:
+    await store.sessions.delete(key)
+    await store.sessions.create(*key)
+    await family(store, key, new_key)
+
+    assert await store.sessions.delete(key, children=True, soft=False) is True
+    assert await store.sessions.delete(key, soft=False) is False
+
+    with pytest.raises(NotFoundError):
+        await store.sessions.restore(SessionKey("support", "ada", "child"))
+    # What was deleted before under the same id is another one.
+    deleted = [one async for one in store.sessions.iter(include_deleted=True) if one.deleted_at]
+    assert [one.key for one in deleted] == [key]
+    assert (await store.sessions.restore(key)).uid == deleted[0].uid
+
+
 async def test_a_child_that_was_deleted_before_keeps_the_time_of_its_death(
     store: Store, key: SessionKey, new_key: NewKey, clock: FixedClock
 ) -> None:
