@@ -13,9 +13,18 @@ import pytest
 
 pytest.importorskip("pydantic_ai.conversation_store", reason="needs pydantic-ai: see .ci/adapters")
 
+from pydantic_ai import Agent
 from pydantic_ai.conversation import Conversation
 from pydantic_ai.exceptions import ToolFailed
-from pydantic_ai.tools import ToolApproved, ToolDenied
+from pydantic_ai.messages import (
+    ModelMessage,
+    ModelResponse,
+    TextPart,
+    ToolCallPart,
+    UserPromptPart,
+)
+from pydantic_ai.models.function import FunctionModel
+from pydantic_ai.tools import DeferredToolRequests, ToolApproved, ToolDenied
 
 import perdure
 from perdure.adapters.pydantic_ai import PerdureConversationStore
@@ -100,6 +109,41 @@ def test_paused_in_one_process_answered_in_another_and_resumed_in_a_third(shared
     ]
     [told] = ran(_RESUME, shared_url)
     assert told == "paid 11; Too much. ['11']"
+
+
+@pytest.mark.parametrize("by_id", [False, True])
+def test_a_model_may_give_its_calls_the_same_ids_again(url: str, by_id: bool) -> None:
+    def model(messages: list[ModelMessage], _: Any) -> ModelResponse:
+        asked = isinstance(messages[-1].parts[-1], UserPromptPart)
+        pay = ToolCallPart("pay", {"amount": 12}, "call-1")
+        return ModelResponse(parts=[pay if asked else TextPart("done")])
+
+    paid: list[int] = []
+    agent = Agent(FunctionModel(model), output_type=[str, DeferredToolRequests])
+
+    @agent.tool_plain(requires_approval=True)
+    def pay(amount: int) -> str:
+        paid.append(amount)
+        return "paid"
+
+    async def run() -> None:
+        async with PerdureConversationStore(url) as store:
+            for count in (1, 2, 3):
+                conversation = await store.load("c") or Conversation(conversation_id="c")
+                waiting = await agent.run("Pay.", conversation=conversation)
+                await store.save(waiting)
+                [asked] = await ask(store.store, waiting)
+                assert [one.id for one in await ask(store.store, waiting)] == [asked.id]
+                with pytest.raises(perdure.ApprovalPendingError):
+                    await resume(store.store, "c")
+                await store.store.approvals.approve(asked.id, by=BOSS)
+                loaded = await store.load("c")
+                results = await resume(store.store, "c" if by_id else loaded)
+                assert list(results.approvals) == ["call-1"]
+                await store.save(await go_on(agent, loaded, results))
+                assert paid == [12] * count
+
+    asyncio.run(run())
 
 
 def test_what_nobody_has_answered_is_named(url: str) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import AsyncIterator, Container, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from pydantic_ai.conversation import Conversation, ConversationTypeAdapter
 from pydantic_ai.exceptions import ToolFailed
+from pydantic_ai.messages import ToolCallPart
 from pydantic_ai.run import AgentRunResult
 from pydantic_ai.tools import (
     DeferredToolRequests,
@@ -26,9 +28,6 @@ from perdure.records import JSON, Approval, Opaque, SessionKey
 from perdure.runners import finished
 from perdure.store import Store, SyncStore
 from perdure.values import Limits, args_text
-
-if TYPE_CHECKING:
-    from pydantic_ai.messages import ToolCallPart
 
 _APP = "pydantic-ai"
 _CODEC = "pydantic-ai.conversation"
@@ -48,6 +47,7 @@ Opened: TypeAlias = Store | SyncStore | str
 class _Waiting(NamedTuple):
     """The answers to a call, one as a rule, and the arguments that the model gave it."""
 
+    call_id: str
     approvals: Sequence[Approval]
     args: JSON
 
@@ -160,8 +160,10 @@ def _questions(
     requests = conversation.deferred_tool_requests or DeferredToolRequests()
     run_id = next((one.run_id for one in reversed(conversation.messages) if one.run_id), "")
     common = {"run_id": run_id, "agent": agent, "ttl": ttl}
+    names = _names(conversation)
     asked = [
-        {**_question(call, requests), **common} for call in (*requests.approvals, *requests.calls)
+        {**_question(call, requests, names), **common}
+        for call in (*requests.approvals, *requests.calls)
     ]
     if asked and conversation.revision is None:
         whole = ConversationTypeAdapter.dump_json(conversation)
@@ -169,14 +171,26 @@ def _questions(
     return SessionKey(app, user, conversation.conversation_id), asked
 
 
-def _question(call: ToolCallPart, requests: DeferredToolRequests) -> dict[str, Any]:
+def _names(conversation: Conversation) -> dict[str, str]:
+    """What each call is asked for as: some models give the ids of an earlier run again.
+
+    The second call of an id has that number beside it, and so on, whoever asks.
+    """
+    parts = (part for message in conversation.messages for part in message.parts)
+    times = Counter(part.tool_call_id for part in parts if isinstance(part, ToolCallPart))
+    return {call_id: f"{call_id} {count}" for call_id, count in times.items() if count > 1}
+
+
+def _question(
+    call: ToolCallPart, requests: DeferredToolRequests, names: Mapping[str, str]
+) -> dict[str, Any]:
     metadata: JSON = requests.metadata.get(call.tool_call_id)
     question = metadata.get("question") if isinstance(metadata, dict) else None
     return {
         "kind": "tool" if requests.kind(call.tool_call_id) == "approval" else "external",
         "tool_name": call.tool_name,
         "args": call.args_as_dict(),
-        "tool_call_id": call.tool_call_id,
+        "tool_call_id": names.get(call.tool_call_id, call.tool_call_id),
         "payload": metadata,
         "question": question if isinstance(question, str) else "",
     }
@@ -229,11 +243,9 @@ def resume_sync(
 async def _kept(store: Store, conversation_id: str, app: str, user: str) -> Conversation:
     """The conversation of an id, with the calls that are to be compared with what was approved."""
     conversations = PerdureConversationStore(store, app=app, user=user)
-    saved = await conversations.read_record(conversation_id)
+    saved = await conversations.load(conversation_id)
     if saved is not None and saved.deferred_tool_requests is not None:
-        return Conversation(
-            conversation_id=conversation_id, deferred_tool_requests=saved.deferred_tool_requests
-        )
+        return saved
     kept = await paused_conversation(store, conversation_id, app=app, user=user)
     if kept is None:
         raise ConflictError(
@@ -260,7 +272,8 @@ async def paused_conversation(
 async def _waiting(store: Store, conversation: Conversation, app: str, user: str) -> list[_Waiting]:
     """The calls as they stand in the conversation, in their order: a yes is to all of a call."""
     requests = conversation.deferred_tool_requests or DeferredToolRequests()
-    asked = [_question(call, requests) for call in (*requests.approvals, *requests.calls)]
+    calls, names = [*requests.approvals, *requests.calls], _names(conversation)
+    asked = [_question(call, requests, names) for call in calls]
     if not asked:
         raise ConflictError(f"no tool call of {conversation.conversation_id!r} waits for an answer")
     found = await _of_thread(store, SessionKey(app, user, conversation.conversation_id))
@@ -275,7 +288,10 @@ async def _waiting(store: Store, conversation: Conversation, app: str, user: str
     if pending:
         named = ", ".join(f"{one.id} ({one.tool_name})" for one in pending)
         raise ApprovalPendingError(f"nobody has answered yet: {named}", pending[0].id)
-    return [_Waiting(some, one["args"]) for one, some in zip(asked, settled, strict=True)]
+    return [
+        _Waiting(call.tool_call_id, some, one["args"])
+        for call, one, some in zip(calls, asked, settled, strict=True)
+    ]
 
 
 def _results(waiting: Sequence[_Waiting], used: Container[str]) -> DeferredToolResults:
@@ -285,14 +301,14 @@ def _results(waiting: Sequence[_Waiting], used: Container[str]) -> DeferredToolR
         # Of two answers to one call the no counts.
         one = min(each.approvals, key=lambda one: one.id in used)
         if one.resolved_by:
-            results.answered_by[one.tool_call_id] = one.resolved_by
+            results.answered_by[each.call_id] = one.resolved_by
         if one.kind == "tool":
-            results.approvals[one.tool_call_id] = _answer(one) if may else ToolDenied(_why(one))
+            results.approvals[each.call_id] = _answer(one) if may else ToolDenied(_why(one))
         elif may:
             given = one.feedback if one.edited_args is None else one.edited_args
-            results.calls[one.tool_call_id] = given
+            results.calls[each.call_id] = given
         else:
-            results.calls[one.tool_call_id] = ToolFailed(_why(one))
+            results.calls[each.call_id] = ToolFailed(_why(one))
     return results
 
 
