@@ -14,15 +14,7 @@ from perdure.formats import (
     Thinking,
     ToolCall,
     ToolResult,
-    adk,
-    anthropic,
-    claude_code,
-    langchain,
-    openai_chat,
-    openai_responses,
-    plain,
-    pydantic,
-    strands,
+    messages_in,
 )
 from perdure.records import JSON, Event, Opaque
 
@@ -40,21 +32,6 @@ __all__ = [
     "words_of",
 ]
 
-_READ = {
-    known.FORMAT.name: known.FORMAT.read
-    for known in (
-        adk,
-        anthropic,
-        claude_code,
-        langchain,
-        openai_chat,
-        openai_responses,
-        plain,
-        pydantic,
-        strands,
-    )
-}
-
 
 class Raw(NamedTuple):
     """The content of an event in a format that is not known here."""
@@ -69,10 +46,10 @@ def parts_of(event: Event) -> Sequence[Part | Raw]:
         return ()
     if isinstance(content, Opaque):
         return (Other("opaque", f"<{len(content.data):,} bytes of {content.codec}>"),)
-    read = _READ.get(event.format)
-    if read is None:
+    messages = messages_in(content, event.format, event.author)
+    if messages is None:
         return (Raw(content),)
-    parts = [part for message in read(content, event.author) for part in message.parts]
+    parts = [part for message in messages for part in message.parts]
     # A field the format does not know is no part to be shown, unless there is nothing else.
     shown = [part for part in parts if not isinstance(part, Other) or part.text]
     return shown if shown or not parts else (Raw(content),)

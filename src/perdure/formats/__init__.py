@@ -60,6 +60,7 @@ __all__ = [
     "convert",
     "cut_point",
     "fitting_start",
+    "messages_in",
     "messages_of",
     "project",
     "projection_of",
@@ -125,6 +126,12 @@ def words_of(content: object) -> str | None:
         if type(text) is str and type(role) is str and role in _SPOKEN and "\0" not in text:
             return text
     return None
+
+
+def messages_in(content: object, format: str, author: str) -> Iterable[Message] | None:
+    """The messages of a content in the named format; None if that is not registered."""
+    known = _formats.get(format)
+    return None if known is None else known.read(content, author)
 
 
 def _recognised(content: object) -> Format | None:
