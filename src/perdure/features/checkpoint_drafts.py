@@ -92,8 +92,8 @@ def draft(
     now = settings.clock()
     name = settings.ids() if id is None else check_id(settings, id)
     stored_metadata = METADATA if metadata is None else metadata
-    for what, mapping in (("metadata", stored_metadata), ("versions", versions or {})):
-        _check_mapping(what, mapping)
+    _check_mapping("metadata", stored_metadata)
+    _check_mapping("versions", versions or {})
     _check_mapping("values", values or {})
     if settings.on_write is not None:
         key = CheckpointKey(at.lineage, at.namespace, name)
@@ -101,8 +101,7 @@ def draft(
         new = passed(new, settings)
         payload_, stored_metadata, values = new.payload, new.metadata, new.values
     body = value_of(payload_, "payload", limit)
-    given = _channels(at, dict(versions or {}), dict(values or {}), limit)
-    given = _deltas(given, deltas) if deltas else given
+    given = _channels(at, dict(versions or {}), dict(values or {}), deltas, limit)
     text = encode(dict(stored_metadata), "metadata", settings.limits.state, "state")
     _check_size(body, given, written, limit)
     parent_ns, parent_id = _parent(at, parent)
@@ -145,7 +144,11 @@ def value_of(value: JSON | Opaque, path: str, limit: int) -> Value:
 
 
 def _channels(
-    at: Place, versions: dict[str, Version], values: dict[str, JSON | Opaque], limit: int
+    at: Place,
+    versions: dict[str, Version],
+    values: dict[str, JSON | Opaque],
+    deltas: Collection[str],
+    limit: int,
 ) -> dict[str, Given]:
     given = {}
     for name in {**versions, **values}:
@@ -162,7 +165,7 @@ def _channels(
         else:
             version = _version(version, name, at.settings.limits.text)
         given[name] = Given(version, named(at.ns, name, version), value)
-    return given
+    return _deltas(given, deltas) if deltas else given
 
 
 def _deltas(given: dict[str, Given], deltas: Collection[str]) -> dict[str, Given]:
